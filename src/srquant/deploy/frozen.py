@@ -1,0 +1,170 @@
+"""The deployable layers: integer weights, fixed grids, nothing left to learn.
+
+A grid ``lower + step * k`` with zero point ``z`` is ``step * (k - z) + offset``, ``offset = lower + step * z``.
+Padding zero is a grid point too, so a convolution is
+``step * weight_scale * conv(W, k - z) + offset * weight_scale * sum(W) + bias``: any pair of bounds runs on
+standard integer convolutions, and the offset is a bias per output channel.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srquant.quant.grid import codes, step_size, zero_point
+
+EXACT_IN_FLOAT32 = 2.0**24
+
+
+class FrozenGrid(nn.Module):
+    """A fixed uniform activation grid.
+
+    Args:
+        lower: first grid point, 0-d float32.
+        upper: last grid point, 0-d float32.
+        levels: number of grid points, 4..256.
+    """
+
+    def __init__(self, lower: Tensor, upper: Tensor, levels: int) -> None:
+        super().__init__()
+        self.lower: Tensor
+        self.upper: Tensor
+        self.register_buffer("lower", lower.detach().clone())
+        self.register_buffer("upper", upper.detach().clone())
+        self.levels = levels
+
+    @property
+    def step(self) -> float:
+        """Distance between grid points."""
+        return float(step_size(self.lower, self.upper, self.levels))
+
+    @property
+    def zero_point(self) -> int:
+        """Code of the grid point nearest to zero."""
+        return int(zero_point(self.lower, self.upper, self.levels))
+
+    @property
+    def offset(self) -> float:
+        """Value of the grid point nearest to zero."""
+        return float(self.lower) + self.step * self.zero_point
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers ``k - z`` as floats, shape of ``x``."""
+        return codes(x, self.lower, self.upper, self.levels) - self.zero_point
+
+    def dequantize(self, integers: Tensor) -> Tensor:
+        """The grid points of ``k - z``."""
+        return integers * self.step + self.offset
+
+
+class FrozenConv2d(nn.Module):
+    """``Conv2d`` with integer weights on integer activations.
+
+    Args:
+        grid: the input's grid.
+        weight: int8 ``C_out x C_in/groups x kH x kW`` in -127..127.
+        weight_scale: float32 ``C_out``; the float weight is ``weight * weight_scale``.
+        bias: float32 ``C_out``, or None.
+        stride: per axis.
+        padding: per axis, zeros added before quantization.
+        dilation: per axis.
+        groups: number of groups.
+        weight_bits: bits that a weight takes in the file.
+    """
+
+    def __init__(
+        self,
+        grid: FrozenGrid,
+        weight: Tensor,
+        weight_scale: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+        weight_bits: int,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.weight: Tensor
+        self.weight_scale: Tensor
+        self.bias: Tensor | None
+        self.register_buffer("weight", weight)
+        self.register_buffer("weight_scale", weight_scale)
+        self.register_buffer("bias", bias)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.weight_bits = weight_bits
+        self.accumulator = exact_accumulator(weight, grid)
+
+    def output_scale(self) -> Tensor:
+        """Factor from integer sums to values, ``C_out``."""
+        return self.weight_scale * self.grid.step
+
+    def corrected_bias(self) -> Tensor:
+        """Bias plus what the grid's offset adds, ``C_out``."""
+        return offset_bias(self.grid, self.weight, self.weight_scale, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C_in x H x W`` values to ``N x C_out x H' x W'`` values."""
+        integers = self.grid(x).to(self.accumulator)
+        weight = self.weight.to(self.accumulator)
+        sums = F.conv2d(integers, weight, None, self.stride, self.padding, self.dilation, self.groups).float()
+        shape = (1, -1, 1, 1)
+        return sums * self.output_scale().view(shape) + self.corrected_bias().view(shape)
+
+
+class FrozenLinear(nn.Module):
+    """``Linear`` with integer weights on integer activations; arguments as ``FrozenConv2d``, weight ``out x in``."""
+
+    def __init__(
+        self, grid: FrozenGrid, weight: Tensor, weight_scale: Tensor, bias: Tensor | None, weight_bits: int
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.weight: Tensor
+        self.weight_scale: Tensor
+        self.bias: Tensor | None
+        self.register_buffer("weight", weight)
+        self.register_buffer("weight_scale", weight_scale)
+        self.register_buffer("bias", bias)
+        self.weight_bits = weight_bits
+        self.accumulator = exact_accumulator(weight, grid)
+
+    def output_scale(self) -> Tensor:
+        """Factor from integer sums to values, ``out``."""
+        return self.weight_scale * self.grid.step
+
+    def corrected_bias(self) -> Tensor:
+        """Bias plus what the grid's offset adds, ``out``."""
+        return offset_bias(self.grid, self.weight, self.weight_scale, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``... x in`` values to ``... x out`` values."""
+        sums = F.linear(self.grid(x).to(self.accumulator), self.weight.to(self.accumulator)).float()
+        return sums * self.output_scale() + self.corrected_bias()
+
+
+class FrozenAdd(nn.Module):
+    """``a + scale * b`` put on a grid: the 8-bit skip stream."""
+
+    def __init__(self, grid: FrozenGrid, scale: float) -> None:
+        super().__init__()
+        self.grid = grid
+        self.scale = scale
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors of one shape to their sum on the grid."""
+        total = a + b if self.scale == 1.0 else a + self.scale * b
+        return self.grid.dequantize(self.grid(total))
+
+
+def offset_bias(grid: FrozenGrid, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Tensor:
+    """``offset * weight_scale * sum(W) + bias``, one value per output channel."""
+    correction = weight.flatten(1).sum(1, dtype=torch.float32) * weight_scale * grid.offset
+    return correction if bias is None else correction + bias
+
+
+def exact_accumulator(weight: Tensor, grid: FrozenGrid) -> torch.dtype:
+    """The narrowest float type that holds every possible integer sum exactly."""
+    largest_code = max(grid.zero_point, grid.levels - 1 - grid.zero_point)
+    largest_sum = int(weight.flatten(1).abs().sum(1, dtype=torch.int64).max()) * largest_code
+    return torch.float32 if largest_sum < EXACT_IN_FLOAT32 else torch.float64

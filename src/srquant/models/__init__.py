@@ -1,0 +1,1 @@
+"""Checkpoint file -> float network and the facts about it."""

@@ -1,0 +1,59 @@
+"""Small modules that several architectures share.
+
+Adds are modules, so that a policy can put their sums on a grid (``skip_bits``).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of DIV2K in [0, 1], subtracted by most networks."""
+
+
+class Add(nn.Module):
+    """``a + scale * b``: the end of a residual block or of a long skip."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Add two tensors of one shape."""
+        return a + b if self.scale == 1.0 else a + self.scale * b
+
+
+class MeanShift(nn.Module):
+    """Add a colour: ``x + bias``, stored as the identity 1x1 convolution of official checkpoints."""
+
+    def __init__(self, colour: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.eye(3).view(3, 3, 1, 1))
+        self.bias: Tensor
+        self.register_buffer("bias", torch.tensor(colour))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``N x 3 x H x W`` to the same."""
+        return images + self.bias.view(1, 3, 1, 1)
+
+
+def mean_shift(value_range: float, sign: int) -> MeanShift:
+    """``sign`` -1 removes the DIV2K mean from pictures in [0, value_range], +1 puts it back."""
+    red, green, blue = (sign * value_range * c for c in RGB_MEAN)
+    return MeanShift((red, green, blue))
+
+
+def conv(in_channels: int, out_channels: int, kernel: int = 3, bias: bool = True, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps height and width."""
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias, groups=groups)
+
+
+def upsampler(scale: int, features: int) -> nn.Sequential:
+    """Convolution and pixel shuffle, once for x2 and x3, twice for x4, three times for x8 (keys 0, 2, 4)."""
+    if scale == 3:
+        return nn.Sequential(conv(features, 9 * features), nn.PixelShuffle(3))
+    layers: list[nn.Module] = []
+    for _ in range(int(math.log2(scale))):
+        layers += [conv(features, 4 * features), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers)
