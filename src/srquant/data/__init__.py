@@ -1,1 +1,1 @@
-""""""
+"""Pictures: reading, resizing, calibration sets and benchmark sets."""

@@ -1,1 +1,1 @@
-""""""
+"""What a network gives and costs: PSNR, SSIM, bits, operations, size."""

@@ -1,0 +1,104 @@
+"""Low-resolution pictures without ground truth, from which ranges and bounds are learned."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srquant.data.images import image_size, list_images, read_rgb
+from srquant.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """A seeded choice of pictures and seeded random crops of them.
+
+    Pictures are read when their batch is made, so memory is bounded by one batch.
+
+    Attributes:
+        folder: low-resolution pictures, not searched recursively.
+        count: how many pictures are chosen, without repetition.
+        seed: decides the choice, the order, the crops and their flips; at least 0.
+        patch: side of the square crops in pixels.
+
+    Raises:
+        DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, or a value out of range.
+    """
+
+    folder: Path
+    count: int = 100
+    seed: int = 0
+    patch: int = 48
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("count", 1), ("seed", 0), ("patch", 1)):
+            if getattr(self, name) < smallest:
+                raise DatasetError(f"{name} of the calibration set is {getattr(self, name)}: use at least {smallest}")
+        self._check_sizes()
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The chosen pictures, sorted by name."""
+        found = list_images(self.folder)
+        if len(found) < self.count:
+            raise DatasetError(
+                f"{self.folder} holds {len(found)} pictures but {self.count} are wanted: "
+                f"add more or use --count {len(found)}"
+            )
+        chosen = np.random.default_rng(self.seed).permutation(len(found))[: self.count]
+        return tuple(found[i] for i in sorted(chosen))
+
+    def batches(self, size: int, epoch: int = 0) -> Iterator[Tensor]:
+        """One crop of every chosen picture, in random order.
+
+        Crops don't depend on ``size``; the same epoch always gives the same ones, another epoch gives others.
+
+        Args:
+            size: crops per batch, at least 1.
+            epoch: at least 0.
+
+        Yields:
+            ``N x 3 x patch x patch`` float32 in [0, 1]; N is ``size`` or, in the last batch, what is left.
+        """
+        random = np.random.default_rng((self.seed, epoch))
+        order = random.permutation(len(self.files))
+        for start in range(0, len(order), size):
+            crops = [_augment(self._crop(self.files[i], random), random) for i in order[start : start + size]]
+            yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the chosen files' contents, the seed and the patch, in hexadecimal."""
+        digest = hashlib.sha256(f"seed {self.seed} patch {self.patch}\n".encode())
+        for path in self.files:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def _crop(self, path: Path, random: np.random.Generator) -> NDArray[np.uint8]:
+        image = read_rgb(path)
+        top = random.integers(image.shape[0] - self.patch + 1)
+        left = random.integers(image.shape[1] - self.patch + 1)
+        return image[top : top + self.patch, left : left + self.patch]
+
+    def _check_sizes(self) -> None:
+        sizes = {path: image_size(path) for path in self.files}
+        smallest = min(sizes, key=lambda path: min(sizes[path]))
+        height, width = sizes[smallest]
+        if min(height, width) < self.patch:
+            raise DatasetError(
+                f"{smallest} has {height}x{width} pixels, smaller than the crops of {self.patch}x{self.patch}: "
+                f"leave it out or use --patch {min(height, width)}"
+            )
+
+
+def _augment(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Mirror in either axis and swap the axes, each with probability one half."""
+    mirror_rows, mirror_columns, transpose = random.random(3) < 0.5
+    crop = crop[::-1] if mirror_rows else crop
+    crop = crop[:, ::-1] if mirror_columns else crop
+    return crop.swapaxes(0, 1) if transpose else crop

@@ -1,0 +1,103 @@
+"""Finding and reading pictures as 8-bit RGB."""
+
+from pathlib import Path
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from srquant.errors import DatasetError, ImageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+
+
+def list_images(folder: Path, recursive: bool = False) -> list[Path]:
+    """Pictures in a folder, told by their suffix.
+
+    Args:
+        folder: where to look; hidden files are left out.
+        recursive: whether to look in its subfolders as well.
+
+    Returns:
+        Paths sorted by name.
+
+    Raises:
+        DatasetError: the folder is missing or holds no picture.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder: give the folder that holds the pictures")
+    found = sorted(p for p in folder.glob("**/*" if recursive else "*") if _is_image(p))
+    if not found:
+        raise DatasetError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}){_below(folder)}")
+    return found
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture as ``read_rgb`` returns it, from its header.
+
+    Raises:
+        ImageError: as ``read_rgb``.
+    """
+    try:
+        image = _open(path)
+    except pyvips.Error as error:
+        raise _unreadable(path, error) from None
+    return image.height, image.width
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture of any kind as RGB.
+
+    Gray is replicated, palettes are expanded, CMYK is converted, alpha is dropped (not blended), 16 bits become 8 with
+    65535 as white, EXIF orientation is applied, an animation gives its first frame. Embedded RGB profiles are ignored.
+
+    Args:
+        path: the file; its content decides the format, not its suffix.
+
+    Returns:
+        ``H x W x 3``, 8 bit.
+
+    Raises:
+        ImageError: missing, not a picture, truncated or damaged.
+    """
+    try:
+        array = _to_rgb(_open(path)).numpy()
+    except pyvips.Error as error:
+        raise _unreadable(path, error) from None
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    image: NDArray[np.uint8] = np.ascontiguousarray(array)
+    return image
+
+
+def _open(path: Path) -> pyvips.Image:
+    # revalidate: without it libvips may answer from its cache with an older file of this name.
+    image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
+    return image.autorot()
+
+
+def _to_rgb(image: pyvips.Image) -> pyvips.Image:
+    """Three bands, 8 bit or 16 bit."""
+    if image.hasalpha():
+        image = image[: image.bands - 1]
+    if image.format == "ushort" and image.interpretation in ("rgb16", "grey16"):
+        return image if image.bands == 3 else image[0].bandjoin([image[0], image[0]])
+    return image.colourspace("srgb").cast("uchar")
+
+
+def _unreadable(path: Path, error: pyvips.Error) -> ImageError:
+    if not path.exists():
+        return ImageError(f"{path} doesn't exist: check the name")
+    detail = str(error.detail).strip().splitlines()
+    reason = detail[-1] if detail else error.message
+    return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _below(folder: Path) -> str:
+    """Where pictures are instead, as the end of an error message."""
+    inside = next((p.parent for p in sorted(folder.glob("**/*")) if _is_image(p)), None)
+    return ": put some there" if inside is None else f": did you mean {inside}?"
