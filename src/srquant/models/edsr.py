@@ -7,6 +7,7 @@ Keys as in EDSR-PyTorch: ``head.0``, ``body.{i}.body.{0,2}``, ``body.{blocks}``,
 from torch import Tensor, nn
 
 from srquant.models.layers import Add, conv, mean_shift, upsampler
+from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename, upscaling
 from srquant.models.network import Facts
 
 
@@ -20,7 +21,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x F x H x W`` to the same."""
-        return self.add(x, self.body(x))
+        total: Tensor = self.add(x, self.body(x))
+        return total
 
 
 class EDSR(nn.Module):
@@ -39,7 +41,8 @@ class EDSR(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
         x = self.head(self.sub_mean(images))
-        return self.add_mean(self.tail(self.add(x, self.body(x))))
+        upscaled: Tensor = self.add_mean(self.tail(self.add(x, self.body(x))))
+        return upscaled
 
 
 def facts(blocks: int = 16, features: int = 64, scale: int = 2, res_scale: float = 1.0) -> Facts:
@@ -54,3 +57,52 @@ def facts(blocks: int = 16, features: int = 64, scale: int = 2, res_scale: float
         tail=(*(f"tail.0.{2 * i}" for i in range(stages)), "tail.1"),
         features=tuple(f"body.{i}" for i in range(blocks)),
     )
+
+
+def infer(weights: Weights) -> Arguments:
+    """Arguments from shapes; ``res_scale`` isn't stored: 0.1 for wide networks, as published, else 1."""
+    features = weights["head.0.weight"].shape[0]
+    return {
+        "blocks": count(weights, r"body\.\d+\.body\.0\.weight"),
+        "features": features,
+        "scale": upscaling(weights, "tail.0.0", "tail.0.2", "tail.0.4"),
+        "res_scale": 0.1 if features >= 256 else 1.0,
+    }
+
+
+def from_adabm(weights: Weights, scale: int | None) -> Weights:
+    """``body.{i}.conv1`` and ``conv2`` as AdaBM names them."""
+    return rename(weights, (r"^(body\.\d+)\.conv1\.", r"\1.body.0."), (r"^(body\.\d+)\.conv2\.", r"\1.body.2."))
+
+
+def from_basicsr(weights: Weights, scale: int | None) -> Weights:
+    """``conv_first``, ``body.{i}.conv1``, ``conv_after_body``, ``upsample``, ``conv_last``; no mean shifts stored."""
+    blocks = count(weights, r"body\.\d+\.conv1\.weight")
+    renamed = rename(
+        from_adabm(weights, scale),
+        (r"^conv_first\.", "head.0."),
+        (r"^conv_after_body\.", f"body.{blocks}."),
+        (r"^upsample\.", "tail.0."),
+        (r"^conv_last\.", "tail.1."),
+    )
+    shifts = {"sub_mean": mean_shift(255.0, -1), "add_mean": mean_shift(255.0, +1)}
+    return renamed | {f"{name}.{key}": t for name, shift in shifts.items() for key, t in shift.state_dict().items()}
+
+
+ARCHITECTURE = Architecture(
+    name="edsr",
+    module=EDSR,
+    facts=facts,
+    infer=infer,
+    layouts=(
+        Layout(
+            keys=("head.0.weight", "body.0.body.0.weight", "tail.1.weight"), without=("body.0.body.0.body.0.weight",)
+        ),
+        Layout(
+            keys=("head.0.weight", "body.0.conv1.weight", "tail.1.weight"),
+            without=("body.0.bn1.weight",),
+            convert=from_adabm,
+        ),
+        Layout(keys=("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight"), convert=from_basicsr),
+    ),
+)

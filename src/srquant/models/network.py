@@ -52,5 +52,7 @@ class Network(nn.Module):
             ``N x 3 x scale*H x scale*W`` RGB around [0, 1], not clipped.
         """
         if self.facts.value_range == 1.0:
-            return self.module(images)
-        return self.module(images * self.facts.value_range) / self.facts.value_range
+            upscaled: Tensor = self.module(images)
+        else:
+            upscaled = self.module(images * self.facts.value_range) / self.facts.value_range
+        return upscaled

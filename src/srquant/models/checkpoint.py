@@ -1,0 +1,96 @@
+"""Read the weights of a checkpoint without running code from it."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srquant.errors import CheckpointError
+from srquant.models.layout import Weights
+
+CONTAINERS = ("params_ema", "params", "state_dict", "model")
+"""Keys under which training frameworks put the weights; the averaged ones come first."""
+
+
+def read_weights(path: Path) -> Weights:
+    """Weights of a PyTorch or safetensors file by name.
+
+    Containers (``params_ema``, ``params``, ``state_dict``, ``model``) and ``module.`` prefixes are taken off.
+
+    Returns:
+        CPU tensors; floating point ones are float32 and finite.
+
+    Raises:
+        CheckpointError: no such file, damaged, needs code to load, holds no weights, or holds NaN or infinity.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a checkpoint (.pt, .pth, .safetensors)")
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
+    weights = {name: _plain(tensor) for name, tensor in _unwrap(content, path).items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{path}: {name} holds NaN or infinity; the training diverged, use an earlier checkpoint"
+            )
+    return weights
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged or truncated ({error}); copy the file again") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        blocked = _blocked_globals(path, str(error))
+        if not blocked:
+            raise _damaged(path, error) from error
+        raise CheckpointError(
+            f"{path}: refused, because loading it would run code: {', '.join(blocked)}; "
+            "load it where you trust it and save only its state_dict()"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return CheckpointError(f"{path}: not a PyTorch checkpoint, or damaged or truncated ({reason}); copy the file again")
+
+
+def _blocked_globals(path: Path, message: str) -> list[str]:
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # files of the format before PyTorch 1.6 can't be listed: the first blocked name must do
+        return re.findall(r"GLOBAL (\S+)", message)[:1]
+
+
+def _unwrap(content: Any, path: Path) -> Weights:
+    for container in CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(container), dict):
+            content = content[container]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path}: holds no state dict (names to tensors); save the network's state_dict()")
+    weights: Weights = content
+    while all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()

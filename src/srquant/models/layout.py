@@ -1,0 +1,94 @@
+"""How official checkpoints name the weights of an architecture."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from srquant.models.network import Argument, Facts
+
+Weights = dict[str, Tensor]
+Arguments = dict[str, Argument]
+
+
+def unchanged(weights: Weights, scale: int | None) -> Weights:
+    """The names are ours already."""
+    return weights
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of naming the weights of an architecture.
+
+    Attributes:
+        keys: names that must all be there for the layout to be recognised.
+        without: names of which none may be there.
+        convert: weights and the wanted scale (None: the only one there) to weights under our names.
+    """
+
+    keys: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    convert: Callable[[Weights, int | None], Weights] = unchanged
+
+    def fits(self, weights: Weights) -> bool:
+        """Whether the weights are named in this way."""
+        return all(key in weights for key in self.keys) and not any(key in weights for key in self.without)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that can be built from arguments and recognised in a checkpoint.
+
+    Attributes:
+        name: value of ``Facts.architecture``.
+        module: constructor of the network.
+        facts: the network's facts; takes the arguments of ``module``.
+        infer: weights under our names to those arguments.
+        layouts: ways in which checkpoints name the weights.
+    """
+
+    name: str
+    module: Callable[..., nn.Module]
+    facts: Callable[..., Facts]
+    infer: Callable[[Weights], Arguments]
+    layouts: tuple[Layout, ...]
+
+
+def register(*architectures: Architecture) -> Mapping[str, Architecture]:
+    """Architectures by name.
+
+    Raises:
+        ValueError: two have one name.
+    """
+    by_name: dict[str, Architecture] = {}
+    for architecture in architectures:
+        if architecture.name in by_name:
+            raise ValueError(f"two architectures are named {architecture.name!r}")
+        by_name[architecture.name] = architecture
+    return by_name
+
+
+def rename(weights: Weights, *rules: tuple[str, str]) -> Weights:
+    """Apply ``re.sub`` rules (pattern, replacement), in order, to every name."""
+    renamed = {}
+    for name, tensor in weights.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def count(weights: Weights, pattern: str) -> int:
+    """How many names match the regular expression as a whole."""
+    return sum(re.fullmatch(pattern, name) is not None for name in weights)
+
+
+def upscaling(weights: Weights, *stages: str) -> int:
+    """Scale of the upsampling convolutions with these names that are there: the product of ``sqrt(out / in)``.
+
+    The input channels are those of the whole convolution, so grouped ones must say their output instead.
+    """
+    shapes = [weights[f"{stage}.weight"].shape for stage in stages if f"{stage}.weight" in weights]
+    return math.prod(math.isqrt(shape[0] // shape[1]) for shape in shapes)

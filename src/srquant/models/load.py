@@ -1,0 +1,141 @@
+"""Checkpoint file -> network: recognise the layout by its names, infer the sizes from shapes, load strictly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import CheckpointError, suggest
+from srquant.models import edsr
+from srquant.models.checkpoint import read_weights
+from srquant.models.layers import MeanShift
+from srquant.models.layout import Architecture, Layout, Weights, register
+from srquant.models.network import Argument, Network
+from srquant.models.wrap import wrap
+
+ARCHITECTURES = register(edsr.ARCHITECTURE)
+
+
+def load_model(path: Path, scale: int | None = None) -> Network:
+    """Load a float network from a checkpoint of a known layout.
+
+    Args:
+        path: PyTorch file (only plain weights are read, no code) or safetensors file.
+        scale: the wanted scale; needed where a checkpoint holds several.
+
+    Returns:
+        The network in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: unreadable, unknown, incomplete, not finite, or of another scale.
+    """
+    weights = read_weights(path)
+    found = recognise(weights)
+    if found is None:
+        return _load_with_spandrel(path, weights, scale)
+    try:
+        network = _restore(*found, weights, scale)
+    except (CheckpointError, KeyError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}") from error
+    if scale not in (None, network.facts.scale):
+        raise CheckpointError(f"{path}: upscales by {network.facts.scale}, not {scale}; leave the scale out")
+    return network
+
+
+def recognise(weights: Weights) -> tuple[Architecture, Layout] | None:
+    """The architecture and layout whose names the weights have, or None."""
+    for architecture in ARCHITECTURES.values():
+        for layout in architecture.layouts:
+            if layout.fits(weights):
+                return architecture, layout
+    return None
+
+
+def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
+    """A network with random weights from ``Facts.architecture`` and ``Facts.arguments``.
+
+    Raises:
+        CheckpointError: no such architecture, or arguments that it can't have.
+    """
+    if architecture not in ARCHITECTURES:
+        raise CheckpointError(f"no architecture {architecture!r}; {suggest(architecture, ARCHITECTURES)}")
+    known = ARCHITECTURES[architecture]
+    try:
+        return Network(known.module(**arguments), known.facts(**arguments)).eval()
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
+        raise CheckpointError(f"{architecture} can't be built with {dict(arguments)}: {error}") from error
+
+
+def describe(network: Network) -> str:
+    """One line: architecture, sizes, scale, value range, mean shift, parameters."""
+    facts = network.facts
+    sizes = ", ".join(f"{name} {value}" for name, value in facts.arguments.items() if name != "scale")
+    shift = "mean shift" if any(isinstance(m, MeanShift) for m in network.modules()) else "no mean shift"
+    parameters = sum(p.numel() for p in network.parameters())
+    return (
+        f"{facts.architecture} x{facts.scale}{f' ({sizes})' if sizes else ''}, "
+        f"RGB 0-{facts.value_range:g}, {shift}, {parameters:,} parameters"
+    )
+
+
+def _restore(architecture: Architecture, layout: Layout, weights: Weights, scale: int | None) -> Network:
+    weights = layout.convert(weights, scale)
+    network = build(architecture.name, architecture.infer(weights))
+    load_strictly(network.module, weights)
+    return network
+
+
+def load_strictly(module: nn.Module, weights: Weights) -> None:
+    """Load weights of exactly the module's names and shapes; only counters of batch norms may be absent.
+
+    Raises:
+        CheckpointError: a name is missing or unexpected, a shape differs, or a mean shift is more than a shift.
+    """
+    own = module.state_dict()
+    counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
+    weights = counters | weights
+    _refuse("misses", sorted(own.keys() - weights.keys()))
+    _refuse("has the unexpected", sorted(weights.keys() - own.keys()))
+    shapes = [
+        f"{n} {tuple(weights[n].shape)} not {tuple(own[n].shape)}" for n in own if own[n].shape != weights[n].shape
+    ]
+    _refuse("has the shapes", shapes)
+    module.load_state_dict(weights)
+    for name, child in module.named_modules():
+        if isinstance(child, MeanShift) and not torch.equal(child.weight, _identity(child.weight)):
+            raise CheckpointError(f"{name}.weight is not the identity; fold its factors into the next convolution")
+
+
+def _identity(weight: Tensor) -> Tensor:
+    return torch.eye(3).view_as(weight)
+
+
+def _refuse(complaint: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise CheckpointError(f"it {complaint} {', '.join(names[:3])}{more}; is it a variant of the network?")
+
+
+def _load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Network:
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+    except ImportError as error:
+        names = ", ".join(list(weights)[:3])
+        raise CheckpointError(
+            f"{path}: no known network has its names ({names}, ...); known: {', '.join(ARCHITECTURES)}. "
+            "More are recognised after pip install 'srquant[spandrel]'"
+        ) from error
+    try:
+        found = ModelLoader(device="cpu").load_from_state_dict(weights)
+    except UnsupportedModelError as error:
+        raise CheckpointError(
+            f"{path}: neither srquant nor spandrel know this network; use srquant.models.wrap"
+        ) from error
+    if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or scale not in (None, found.scale):
+        raise CheckpointError(f"{path}: {found.architecture.name} x{found.scale} is not the wanted RGB upscaler")
+    return wrap(found.model, found.scale)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, CheckpointError) else f"its sizes can't be inferred ({error!r})"
