@@ -37,8 +37,8 @@ class Sample:
 class BenchmarkSet:
     """Pairs of a folder, read one at a time, sorted by name.
 
-    A low-resolution picture that is missing is made with ``resize.downscale`` and kept: in the set's folder where that is
-    writable, else under ``$SRQUANT_CACHE`` (default: the user's cache folder), else made anew each time.
+    A low-resolution picture that is missing is made with ``resize.downscale`` and kept: in the set's folder where that
+    is writable, else under ``$SRQUANT_CACHE`` (default: the user's cache folder), else made anew each time.
 
     Attributes:
         folder: holds ``HR``; its name is the set's name.

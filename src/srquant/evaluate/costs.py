@@ -1,0 +1,145 @@
+"""What a network costs: multiplications, bit operations, size, bit-widths.
+
+The counts work on plain records, so that they are the same for float, quantized and frozen networks.
+Products of two activations (attention) are not counted.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import PolicyError, suggest
+from srquant.models.layers import MeanShift
+from srquant.models.network import Network
+
+FLOAT_BITS = 32
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One convolution or linear layer.
+
+    Attributes:
+        name: as in ``Network.module.named_modules()``.
+        macs: multiply-accumulates for one picture of the size in question, bias not counted.
+        weight_count: number of weights, bias not counted.
+        weight_bits: bits per weight; 32 for float.
+        activation_bits: bits per input value, on average where they vary; 32 for float.
+    """
+
+    name: str
+    macs: int
+    weight_count: int
+    weight_bits: float = FLOAT_BITS
+    activation_bits: float = FLOAT_BITS
+
+
+def weighted_layers(network: Network) -> list[str]:
+    """Names of all modules with a matrix or convolution ``weight``: float, quantized or frozen, without mean shifts."""
+    found: list[str] = []
+    for name, module in network.module.named_modules():
+        inside = any(name.startswith(outer + ".") for outer in found)
+        if not inside and _has_weight(module) and not isinstance(module, MeanShift):
+            found.append(name)
+    return found
+
+
+def count_macs(network: Network, names: Iterable[str], height: int, width: int) -> dict[str, int]:
+    """Multiply-accumulates of layers, from one forward pass on a black picture.
+
+    Args:
+        network: any network; left as it is, but evaluation mode is up to the caller.
+        names: layers with ``weight`` of two or four dimensions, names relative to ``network.module``.
+        height: rows of the low-resolution picture.
+        width: its columns.
+
+    Returns:
+        Count per name, summed over the calls of a layer that is used more than once; zero where it isn't called.
+
+    Raises:
+        PolicyError: no such layer, or it has no such weight.
+    """
+    counts = dict.fromkeys(names, 0)
+    modules = {name: _layer(network, name) for name in counts}
+
+    def counter(name: str) -> Hook:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            applied = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+            counts[name] += applied.numel() * _weight(module).numel() // _weight(module).shape[0]
+
+        return hook
+
+    handles = [module.register_forward_hook(counter(name)) for name, module in modules.items()]
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, height, width))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counts
+
+
+def bit_ops(layers: Iterable[LayerCost]) -> float:
+    """Sum of ``2 * macs * weight_bits * activation_bits``; a float layer counts 32 x 32."""
+    return sum(2 * layer.macs * layer.weight_bits * layer.activation_bits for layer in layers)
+
+
+def model_size(layers: Iterable[LayerCost], parameters: int) -> float:
+    """Size as AdaBM counts it.
+
+    Args:
+        layers: those with quantized weights; float ones change nothing.
+        parameters: all numbers of the network, the layers' weights included: biases, mean shifts, quantizer scalars.
+
+    Returns:
+        Size in 32-bit parameters; divide by 1000 for the K of the papers.
+    """
+    return parameters - sum(layer.weight_count * (1 - layer.weight_bits / FLOAT_BITS) for layer in layers)
+
+
+def size_bytes(layers: Iterable[LayerCost], parameters: int) -> float:
+    """``model_size`` in bytes."""
+    return model_size(layers, parameters) * FLOAT_BITS / 8
+
+
+def feature_average_bits(layers: Iterable[LayerCost]) -> float | None:
+    """FAB: unweighted mean of the activation bits of the quantized layers that aren't 8-bit.
+
+    Returns:
+        8 where all quantized layers are 8-bit, None where none is quantized.
+    """
+    bits = [layer.activation_bits for layer in layers if layer.activation_bits < FLOAT_BITS]
+    low = [b for b in bits if b != 8]
+    return sum(low) / len(low) if low else 8.0 if bits else None
+
+
+def mean_activation_bits(layers: Sequence[LayerCost]) -> float:
+    """Activation bits weighted by multiply-accumulates; float layers count as 32."""
+    return sum(layer.macs * layer.activation_bits for layer in layers) / sum(layer.macs for layer in layers)
+
+
+def mean_weight_bits(layers: Sequence[LayerCost]) -> float:
+    """Weight bits weighted by the number of weights; float layers count as 32."""
+    return sum(layer.weight_count * layer.weight_bits for layer in layers) / sum(layer.weight_count for layer in layers)
+
+
+def _layer(network: Network, name: str) -> nn.Module:
+    try:
+        module = network.module.get_submodule(name)
+    except AttributeError:
+        raise PolicyError(f"the network has no layer {name!r}: {suggest(name, weighted_layers(network))}") from None
+    if not _has_weight(module):
+        raise PolicyError(f"{name!r} is no convolution or linear layer: {suggest(name, weighted_layers(network))}")
+    return module
+
+
+def _has_weight(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim in (2, 4)
+
+
+def _weight(module: nn.Module) -> Tensor:
+    return torch.as_tensor(module.weight)
