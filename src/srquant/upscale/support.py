@@ -1,0 +1,122 @@
+"""What a network's outputs depend on, and the memory it needs: the facts that tiling rests on.
+
+One pass over a small picture shows every operation with its shapes, so any module works, whatever its code looks like.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from srquant.models.network import Network
+
+PROBE = 32
+"""Side of the small picture."""
+
+INEXACT_OVERLAP = 32
+"""Overlap for networks that look at the whole picture, where no overlap is enough."""
+
+ENGINE_COPIES = 2
+"""Engines keep reordered copies of what an operation reads and writes."""
+
+GLOBAL = ("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "var")
+"""Parts of the names of operations by which one output pixel may depend on all others."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What tiles of a network must respect, in pixels of the input.
+
+    Attributes:
+        radius: an output pixel depends on inputs at most this far away along each axis; an upper bound.
+        alignment: tiles must start at multiples of this.
+        bytes_per_pixel: estimate of the memory that a tile takes while it runs, per input pixel.
+        exact: whether tiles that overlap by ``radius`` give the untiled result.
+    """
+
+    radius: int
+    alignment: int
+    bytes_per_pixel: int
+    exact: bool
+
+
+def measure_support(network: Network) -> Support:
+    """Find out what tiles of ``network`` must respect, by one forward pass of 32 x 32 pixels on its device."""
+    tensor = next(t for t in network.state_dict().values() if t.is_floating_point())
+    with torch.no_grad(), Trace() as trace:
+        network(torch.zeros(1, 3, PROBE, PROBE, device=tensor.device))
+    bytes_per_pixel = ENGINE_COPIES * trace.largest // PROBE**2
+    if network.facts.tiles_exactly and not trace.mixes_all:
+        return Support(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
+    return Support(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
+
+
+class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up how far each operation looks: a bound for every path through the network.
+
+    Attributes:
+        reach: the sum so far, in input pixels.
+        coarsest: largest distance between neighbours in any feature map, in input pixels.
+        largest: bytes that the hungriest operation reads and writes.
+        mixes_all: whether an operation mixed all pixels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reach = 0.0
+        self.coarsest = 1
+        self.largest = 0
+        self.mixes_all = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and note its reach."""
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        self.mixes_all |= any(word in name for word in GLOBAL)
+        source, result = first_map(args), first_map((out,))
+        if source is not None and result is not None:
+            before, after = spacing(source), spacing(result)
+            self.reach += reach(name, before, after, args) + max(0.0, before - after)
+            self.coarsest = max(self.coarsest, round(after))
+            self.largest = max(self.largest, source.nbytes + result.nbytes)
+        return out
+
+
+def first_map(values: Sequence[Any]) -> Tensor | None:
+    """The first value, or first item of the first value, if that is an ``N x C x H x W`` tensor of floats."""
+    first = values[0] if values else None
+    if isinstance(first, (list, tuple)):
+        first = first[0] if first else None
+    return first if isinstance(first, Tensor) and first.ndim == 4 and first.is_floating_point() else None
+
+
+def spacing(feature_map: Tensor) -> float:
+    """Distance between neighbours in input pixels: an integer or one over an integer."""
+    ratio = PROBE / feature_map.shape[-1]
+    return float(round(ratio)) if ratio >= 1 else 1 / round(1 / ratio)
+
+
+def reach(name: str, before: float, after: float, args: Sequence[Any]) -> float:
+    """How far one operation looks, in input pixels, from ``before`` to ``after`` pixels between neighbours."""
+    if "convolution" in name:
+        _, weight, _, _, padding, dilation, transposed, *_ = args
+        return max(map(kernel_reach, weight.shape[2:], padding, dilation)) * (after if transposed else before)
+    if "pool" in name:
+        return float(max(args[1]) - 1) * before
+    if "pad" in name:
+        return float(max(map(abs, args[1]))) * before
+    if "bicubic" in name:
+        return 2 * before
+    return before if "linear" in name and "upsample" in name else 0.0
+
+
+def kernel_reach(size: int, padding: int, dilation: int) -> int:
+    """Pixels that a kernel looks away from the one its output stands for."""
+    extent = dilation * (size - 1)
+    return max(padding, extent - padding)
