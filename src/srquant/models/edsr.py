@@ -6,7 +6,7 @@ Keys as in EDSR-PyTorch: ``head.0``, ``body.{i}.body.{0,2}``, ``body.{blocks}``,
 
 from torch import Tensor, nn
 
-from srquant.models.layers import Add, conv, mean_shift, upsampler
+from srquant.models.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename, upscaling
 from srquant.models.network import Facts
 
@@ -65,7 +65,7 @@ def infer(weights: Weights) -> Arguments:
     return {
         "blocks": count(weights, r"body\.\d+\.body\.0\.weight"),
         "features": features,
-        "scale": upscaling(weights, "tail.0.0", "tail.0.2", "tail.0.4"),
+        "scale": upscaling(weights, features, "tail.0.0", "tail.0.2", "tail.0.4"),
         "res_scale": 0.1 if features >= 256 else 1.0,
     }
 
@@ -85,8 +85,7 @@ def from_basicsr(weights: Weights, scale: int | None) -> Weights:
         (r"^upsample\.", "tail.0."),
         (r"^conv_last\.", "tail.1."),
     )
-    shifts = {"sub_mean": mean_shift(255.0, -1), "add_mean": mean_shift(255.0, +1)}
-    return renamed | {f"{name}.{key}": t for name, shift in shifts.items() for key, t in shift.state_dict().items()}
+    return renamed | mean_shift_weights(255.0)
 
 
 ARCHITECTURE = Architecture(
@@ -100,7 +99,7 @@ ARCHITECTURE = Architecture(
         ),
         Layout(
             keys=("head.0.weight", "body.0.conv1.weight", "tail.1.weight"),
-            without=("body.0.bn1.weight",),
+            without=("body.0.bn1.weight", "head.1.weight"),
             convert=from_adabm,
         ),
         Layout(keys=("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight"), convert=from_basicsr),

@@ -24,6 +24,14 @@ class Add(nn.Module):
         return a + b if self.scale == 1.0 else a + self.scale * b
 
 
+class Matmul(nn.Module):
+    """Matrix product of the last two axes, a module so that its operands can be quantized."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
+        return a @ b
+
+
 class MeanShift(nn.Module):
     """Add a colour: ``x + bias``, stored as the identity 1x1 convolution of official checkpoints."""
 
@@ -43,6 +51,12 @@ def mean_shift(value_range: float, sign: int) -> MeanShift:
     """``sign`` -1 removes the DIV2K mean from pictures in [0, value_range], +1 puts it back."""
     red, green, blue = (sign * value_range * c for c in RGB_MEAN)
     return MeanShift((red, green, blue))
+
+
+def mean_shift_weights(value_range: float) -> dict[str, Tensor]:
+    """State of the modules ``sub_mean`` and ``add_mean``, for checkpoints that don't store them."""
+    shifts = {"sub_mean": mean_shift(value_range, -1), "add_mean": mean_shift(value_range, +1)}
+    return {f"{name}.{key}": tensor for name, shift in shifts.items() for key, tensor in shift.state_dict().items()}
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, bias: bool = True, groups: int = 1) -> nn.Conv2d:

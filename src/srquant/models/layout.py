@@ -85,10 +85,7 @@ def count(weights: Weights, pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in weights)
 
 
-def upscaling(weights: Weights, *stages: str) -> int:
-    """Scale of the upsampling convolutions with these names that are there: the product of ``sqrt(out / in)``.
-
-    The input channels are those of the whole convolution, so grouped ones must say their output instead.
-    """
-    shapes = [weights[f"{stage}.weight"].shape for stage in stages if f"{stage}.weight" in weights]
-    return math.prod(math.isqrt(shape[0] // shape[1]) for shape in shapes)
+def upscaling(weights: Weights, features: int, *stages: str) -> int:
+    """Scale of the pixel-shuffling convolutions among ``stages`` that are there, each ``r**2 * features`` wide."""
+    widths = [weights[f"{stage}.weight"].shape[0] for stage in stages if f"{stage}.weight" in weights]
+    return math.prod(math.isqrt(width // features) for width in widths)

@@ -7,14 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import CheckpointError, suggest
-from srquant.models import edsr
+from srquant.models import carn, compact, edsr, imdtn, msrresnet, rdn, rfdn, rlfn, rnet, span, srresnet, swinir
 from srquant.models.checkpoint import read_weights
 from srquant.models.layers import MeanShift
 from srquant.models.layout import Architecture, Layout, Weights, register
 from srquant.models.network import Argument, Network
 from srquant.models.wrap import wrap
 
-ARCHITECTURES = register(edsr.ARCHITECTURE)
+ARCHITECTURES = register(
+    *(
+        family.ARCHITECTURE
+        for family in (edsr, srresnet, msrresnet, rdn, carn, rnet, swinir, imdtn, rlfn, rfdn, span, compact)
+    )
+)
 
 
 def load_model(path: Path, scale: int | None = None) -> Network:
