@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srquant.errors import DatasetError, ImageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif"})
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
@@ -82,7 +82,7 @@ def _to_rgb(image: pyvips.Image) -> pyvips.Image:
         image = image[: image.bands - 1]
     if image.format == "ushort" and image.interpretation in ("rgb16", "grey16"):
         return image if image.bands == 3 else image[0].bandjoin([image[0], image[0]])
-    return image.colourspace("srgb").cast("uchar")
+    return image.colourspace("srgb").cast("uchar")[:3]
 
 
 def _unreadable(path: Path, error: pyvips.Error) -> ImageError:

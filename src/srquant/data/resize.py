@@ -2,7 +2,9 @@
 
 Kernel a = -0.5 stretched by the shrink factor, symmetric half-sample boundary, weights normalised per output sample,
 rows then columns in double precision, each pass rounded half away from zero and clipped to 8 bit as MATLAB does for
-8-bit pictures (without the rounding between the passes only 86 % of the pixels of Set5 x2 are reproduced, with it all).
+8-bit pictures (without the rounding between the passes only 86 % of the pixels of Set5 x2 are reproduced, with it all
+of Set5 and Set14). The low-resolution pictures of SelfExSR (B100, Urban100) replicate the edge instead of mirroring it,
+and so differ from these in the outer two pixels, and there only.
 """
 
 import numpy as np

@@ -1,0 +1,127 @@
+"""Benchmark pairs: read where they exist, made and kept where they don't."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.images import read_rgb
+from srquant.data.resize import downscale
+from srquant.errors import DatasetError
+
+HIGH = np.random.default_rng(0).integers(0, 256, (27, 41, 3), np.uint8)
+
+
+def write(path, array, interpretation="srgb"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyvips.Image.new_from_array(np.ascontiguousarray(array), interpretation=interpretation).write_to_file(str(path))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRQUANT_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "Tiny" / "HR" / "a.png", HIGH)
+    return tmp_path / "Tiny"
+
+
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.glob("**/*") if p.is_file())
+
+
+def test_existing_low_resolution_pictures_are_used(folder):
+    low = np.zeros((13, 20, 3), np.uint8)
+    write(folder / "LR_bicubic" / "X2" / "ax2.png", low)
+    (sample,) = BenchmarkSet(folder, 2)
+    np.testing.assert_array_equal(sample.low, low)
+    np.testing.assert_array_equal(sample.high, HIGH[:26, :40])
+    assert sample.name == "a"
+
+
+def test_missing_ones_are_made_and_kept_beside(folder):
+    benchmark = BenchmarkSet(folder, 3)
+    (sample,) = benchmark
+    np.testing.assert_array_equal(sample.low, downscale(HIGH, 3))
+    np.testing.assert_array_equal(sample.high, HIGH[:27, :39])
+    assert files(folder) == ["HR/a.png", "LR_bicubic/X3/ax3.png"]
+    np.testing.assert_array_equal(read_rgb(folder / "LR_bicubic" / "X3" / "ax3.png"), sample.low)
+
+
+def test_kept_pictures_are_not_made_again(folder, monkeypatch):
+    list(BenchmarkSet(folder, 2))
+    monkeypatch.delattr("srquant.data.benchmark.downscale")
+    assert len(list(BenchmarkSet(folder, 2))) == 1
+
+
+def test_the_cache_serves_folders_that_cannot_be_written(folder, tmp_path, monkeypatch):
+    (folder / "LR_bicubic").touch()  # in the way, whoever runs the test
+    (sample,) = BenchmarkSet(folder, 2)
+    assert len(files(tmp_path / "cache")) == 1
+    monkeypatch.delattr("srquant.data.benchmark.downscale")
+    (again,) = BenchmarkSet(folder, 2)
+    np.testing.assert_array_equal(again.low, sample.low)
+
+
+def test_the_cache_tells_equal_names_apart(folder, tmp_path):
+    (folder / "LR_bicubic").touch()
+    list(BenchmarkSet(folder, 2))
+    write(folder / "HR" / "a.png", 255 - HIGH)
+    (sample,) = BenchmarkSet(folder, 2)
+    np.testing.assert_array_equal(sample.low, downscale(255 - HIGH, 2))
+
+
+def test_nowhere_to_keep_is_no_error(folder, tmp_path):
+    (folder / "LR_bicubic").touch()
+    (tmp_path / "cache").touch()
+    (sample,) = BenchmarkSet(folder, 2)
+    np.testing.assert_array_equal(sample.low, downscale(HIGH, 2))
+
+
+def test_a_failed_write_leaves_nothing(folder, monkeypatch):
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert len(list(BenchmarkSet(folder, 2))) == 1
+    assert files(folder) == ["HR/a.png"]
+
+
+def test_gray_pictures_are_replicated(folder):
+    write(folder / "HR" / "a.png", HIGH[..., 0], "b-w")
+    (sample,) = BenchmarkSet(folder, 2)
+    for image in (sample.low, sample.high):
+        np.testing.assert_array_equal(image[..., :1].repeat(3, 2), image)
+
+
+def test_pairs_that_do_not_fit_are_named(folder):
+    write(folder / "LR_bicubic" / "X2" / "ax2.png", HIGH[:6, :10])
+    with pytest.raises(DatasetError, match=r"a\.png has 27x41 pixels, its x2 low-resolution picture 6x10: "):
+        list(BenchmarkSet(folder, 2))
+
+
+def test_pictures_smaller_than_the_scale_are_named(folder):
+    write(folder / "HR" / "a.png", HIGH[:3, :5])
+    with pytest.raises(DatasetError, match=r"a\.png has 3x5 pixels, too few for scale 4"):
+        list(BenchmarkSet(folder, 4))
+
+
+def test_a_folder_without_true_pictures(tmp_path):
+    with pytest.raises(DatasetError, match=r"is no benchmark: put its true pictures into .*HR"):
+        BenchmarkSet(tmp_path, 2)
+    (tmp_path / "HR").mkdir()
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        BenchmarkSet(tmp_path, 2)
+
+
+def test_scale_one_is_refused(folder):
+    with pytest.raises(DatasetError, match=r"scale 1 .*use 2 or more"):
+        BenchmarkSet(folder, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_real_sets(shared, scale):
+    benchmark = BenchmarkSet(shared / "data" / "Set14", scale)
+    samples = list(benchmark)
+    assert (benchmark.name, len(benchmark), len(samples)) == ("Set14", 14, 14)
+    assert all(s.high.shape[:2] == (scale * s.low.shape[0], scale * s.low.shape[1]) for s in samples)

@@ -1,0 +1,137 @@
+"""Calibration crops are seeded, lazily read and of the pictures."""
+
+import shutil
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+
+from srquant.data import calibration
+from srquant.data.calibration import CalibrationSet
+from srquant.errors import DatasetError, ImageError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten pictures; picture i has the value i in its red channel and its pixels' places in green and blue."""
+    rows, columns = np.mgrid[:24, :31]
+    (tmp_path / "lr").mkdir()
+    for i in range(10):
+        image = np.stack([np.full_like(rows, i), rows, columns], axis=2).astype(np.uint8)
+        pyvips.Image.new_from_array(image, interpretation="srgb").write_to_file(str(tmp_path / "lr" / f"{i}.png"))
+    return tmp_path / "lr"
+
+
+def crops(chosen, size=4, epoch=0):
+    return torch.cat(list(chosen.batches(size, epoch)))
+
+
+def test_batches_have_the_promised_form(folder):
+    batches = list(CalibrationSet(folder, count=10, patch=16).batches(4))
+    assert [b.shape for b in batches] == [(4, 3, 16, 16), (4, 3, 16, 16), (2, 3, 16, 16)]
+    assert all(b.dtype == torch.float32 and b.is_contiguous() for b in batches)
+    assert all(b.min() >= 0 and b.max() <= 1 for b in batches)
+
+
+def test_each_chosen_picture_gives_one_crop(folder):
+    chosen = CalibrationSet(folder, count=7, patch=8)
+    red = (crops(chosen)[:, 0] * 255).round().int()
+    assert sorted(r.unique().item() for r in red) == sorted(int(p.stem) for p in chosen.files)
+
+
+def test_crops_are_windows_mirrored_or_transposed(folder):
+    seen = set()
+    for epoch in range(20):
+        for crop in (crops(CalibrationSet(folder, count=10, patch=8), epoch=epoch) * 255).round().int():
+            rows, columns = crop[1], crop[2]
+            transposed = bool(rows[0, 0] != rows[0, 1])
+            rows, columns = (rows.T, columns.T) if transposed else (rows, columns)
+            down, right = rows[1, 0] - rows[0, 0], columns[0, 1] - columns[0, 0]
+            steps = torch.arange(8, dtype=torch.int32)
+            assert torch.equal(rows, (rows[0, 0] + down * steps)[:, None].expand(8, 8))
+            assert torch.equal(columns, (columns[0, 0] + right * steps)[None].expand(8, 8))
+            seen.add((int(down), int(right), transposed))
+    assert len(seen) == 8  # every mirroring and transposition
+
+
+def test_the_same_seed_and_epoch_give_the_same_crops(folder):
+    first, again = CalibrationSet(folder, 10, seed=3, patch=8), CalibrationSet(folder, 10, seed=3, patch=8)
+    assert torch.equal(crops(first, epoch=2), crops(again, epoch=2))
+    assert not torch.equal(crops(first, epoch=2), crops(first, epoch=1))
+    assert not torch.equal(crops(first, epoch=2), crops(CalibrationSet(folder, 10, seed=4, patch=8), epoch=2))
+
+
+def test_crops_do_not_depend_on_the_batch_size(folder):
+    chosen = CalibrationSet(folder, 10, patch=8)
+    assert torch.equal(crops(chosen, size=1), crops(chosen, size=10))
+
+
+def test_global_random_state_is_neither_read_nor_changed(folder):
+    chosen = CalibrationSet(folder, 10, patch=8)
+    expected = crops(chosen)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    assert torch.equal(crops(chosen), expected)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pictures_are_read_when_their_batch_is_made(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        calibration, "read_rgb", lambda path, inner=calibration.read_rgb: read.append(path) or inner(path)
+    )
+    batches = CalibrationSet(folder, 10, patch=8).batches(3)
+    assert not read
+    next(batches)
+    assert len(read) == 3
+
+
+def test_the_choice_is_seeded(folder):
+    choices = {CalibrationSet(folder, 3, seed=s, patch=8).files for s in range(20)}
+    assert len(choices) > 5
+    assert all(len(set(c)) == 3 for c in choices)
+
+
+def test_fingerprint_follows_contents_seed_and_patch_but_not_the_place(folder, tmp_path):
+    def fingerprint(place=folder, seed=0, patch=8):
+        return CalibrationSet(place, 10, seed, patch).fingerprint()
+
+    first = fingerprint()
+    shutil.copytree(folder, tmp_path / "copy")
+    assert fingerprint(tmp_path / "copy") == first
+    assert len({first, fingerprint(seed=1), fingerprint(patch=9)}) == 3
+    shutil.copy(folder / "1.png", tmp_path / "copy" / "0.png")
+    assert fingerprint(tmp_path / "copy") != first
+
+
+def test_too_few_pictures(folder):
+    with pytest.raises(DatasetError, match=r"holds 10 pictures but 11 are wanted: .*--count 10"):
+        CalibrationSet(folder, 11)
+
+
+def test_no_pictures(tmp_path):
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        CalibrationSet(tmp_path)
+
+
+def test_a_picture_smaller_than_the_crops_is_named(folder):
+    with pytest.raises(DatasetError, match=r"\d\.png has 24x31 pixels, .* 25x25: .*--patch 24"):
+        CalibrationSet(folder, 10, patch=25)
+
+
+def test_crops_of_the_whole_picture(folder):
+    assert crops(CalibrationSet(folder, 10, patch=24)).shape == (10, 3, 24, 24)
+
+
+@pytest.mark.parametrize(("name", "value"), [("count", 0), ("seed", -1), ("patch", 0)])
+def test_values_out_of_range(folder, name, value):
+    with pytest.raises(DatasetError, match=f"{name} of the calibration set is {value}"):
+        CalibrationSet(folder, **{"count": 10, "patch": 8, name: value})
+
+
+def test_a_damaged_picture_is_named(folder):
+    content = (folder / "5.png").read_bytes()
+    (folder / "5.png").write_bytes(content[:-30])
+    with pytest.raises(ImageError, match=r"5\.png"):
+        crops(CalibrationSet(folder, 10, patch=8))
