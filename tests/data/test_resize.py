@@ -30,7 +30,7 @@ def test_matlab_pictures_are_reproduced_exactly(shared, name, scale):
 
 
 def shrink_replicating_edges(high: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """As older MATLAB releases: what lies beyond an edge equals the edge, where today's mirror."""
+    """What lies beyond an edge equals the edge, where ``downscale`` mirrors."""
     beyond = 4
     padded = np.pad(high, ((beyond * scale,) * 2, (beyond * scale,) * 2, (0, 0)), mode="edge")
     return downscale(padded, scale)[beyond:-beyond, beyond:-beyond]

@@ -89,7 +89,7 @@ def _unreadable(path: Path, error: pyvips.Error) -> ImageError:
     if not path.exists():
         return ImageError(f"{path} doesn't exist: check the name")
     detail = str(error.detail).strip().splitlines()
-    reason = detail[-1] if detail else error.message
+    reason = detail[-1] if detail else "damaged"
     return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")
 
 
