@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from srquant.errors import EngineError, InputError, suggest
 from srquant.models.network import Network
-from srquant.upscale.support import Support, measure_support
+from srquant.upscale.support import Support, device_of, measure_support
 
 Images = NDArray[np.float32]
 EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -44,7 +44,7 @@ class TorchEngine:
     def __init__(self, network: Network) -> None:
         self.network = network.eval()
         self.support = measure_support(self.network)
-        self.device = next(iter(network.state_dict().values())).device
+        self.device = device_of(network)
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""

@@ -44,9 +44,7 @@ def upscale_file(
     check_target(source, target, overwrite)
     make_folder(target.parent)
     remove_stale(target.parent)
-    with staged(target) as path:
-        write_picture(engine, picture, target.suffix.lower(), path, tile, progress)
-        path.replace(target)
+    write_target(engine, picture, target, tile, progress)
 
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
@@ -63,15 +61,27 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
         raise OutputError(f"{target} exists: use --overwrite to replace it, or write to another name")
 
 
-def write_picture(
-    engine: Engine, picture: Picture, suffix: str, path: Path, tile: TileSize, progress: RowsDone
+def write_target(
+    engine: Engine,
+    picture: Picture,
+    target: Path,
+    tile: TileSize,
+    progress: RowsDone,
+    finished: Callable[[Path], None] = lambda path: None,
 ) -> None:
-    """Upscale ``picture`` into the file ``path``, by way of a file of raw rows beside it."""
-    scale, done = engine.network.facts.scale, 0
-    with staged(path) as raw:
+    """Upscale ``picture`` to ``target`` as ``upscale_file``; ``finished`` sees the file just before it gets its name.
+
+    Raises:
+        ImageError: the picture turns out damaged.
+        OutputError: the target can't be written.
+    """
+    make_folder(target.parent)
+    scale = engine.network.facts.scale
+    with staged(target) as path, staged(target) as raw:
         with raw.open("wb") as file:
             for rows in upscale_rows(engine, PictureRows(picture), tile):
                 file.write(rows.data)
-                done += len(rows) // scale
-                progress(done, picture.height)
-        encode(raw, picture, scale, suffix, path)
+                progress(file.tell() // rows[:scale].nbytes, picture.height)
+        encode(raw, picture, scale, target.suffix.lower(), path)
+        finished(path)
+        path.replace(target)

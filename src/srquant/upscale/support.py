@@ -4,13 +4,14 @@ One pass over a small picture shows every operation with its shapes, so any modu
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from srquant.models.network import Network
 
@@ -46,13 +47,18 @@ class Support:
 
 def measure_support(network: Network) -> Support:
     """Find out what tiles of ``network`` must respect, by one forward pass of 32 x 32 pixels on its device."""
-    tensor = next(t for t in network.state_dict().values() if t.is_floating_point())
-    with torch.no_grad(), Trace() as trace:
-        network(torch.zeros(1, 3, PROBE, PROBE, device=tensor.device))
+    image = torch.zeros(1, 3, PROBE, PROBE, device=device_of(network))
+    with torch.no_grad(), Trace(image) as trace:
+        network(image)
     bytes_per_pixel = ENGINE_COPIES * trace.largest // PROBE**2
     if network.facts.tiles_exactly and not trace.mixes_all:
         return Support(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
     return Support(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
+
+
+def device_of(network: Network) -> torch.device:
+    """Where the weights are; the CPU for a network without any."""
+    return next((t.device for t in network.state_dict().values()), torch.device("cpu"))
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -65,35 +71,46 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         mixes_all: whether an operation mixed all pixels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, image: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reach = 0.0
         self.coarsest = 1
         self.largest = 0
         self.mixes_all = False
+        self.computed: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary({image: True})
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and note its reach."""
+        """Run the operation, and note its reach if it works on what was computed from the picture."""
         out = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        self.mixes_all |= any(word in name for word in GLOBAL)
-        source, result = first_map(args), first_map((out,))
-        if source is not None and result is not None:
-            before, after = spacing(source), spacing(result)
-            self.reach += reach(name, before, after, args) + max(0.0, before - after)
-            self.coarsest = max(self.coarsest, round(after))
-            self.largest = max(self.largest, source.nbytes + result.nbytes)
+        sources = [t for t in tensors(args) if t in self.computed]
+        if sources:
+            name = func.overloadpacket.__name__
+            self.mixes_all |= any(word in name for word in GLOBAL)
+            for result in tensors([out]):
+                self.computed[result] = True
+                if is_map(sources[0]) and is_map(result):
+                    self.note(name, sources[0], result, args)
         return out
 
+    def note(self, name: str, source: Tensor, result: Tensor, args: Sequence[Any]) -> None:
+        """Add one operation from feature map to feature map."""
+        before, after = spacing(source), spacing(result)
+        self.reach += reach(name, before, after, args) + max(0.0, before - after)
+        self.coarsest = max(self.coarsest, round(after))
+        self.largest = max(self.largest, source.nbytes + result.nbytes)
 
-def first_map(values: Sequence[Any]) -> Tensor | None:
-    """The first value, or first item of the first value, if that is an ``N x C x H x W`` tensor of floats."""
-    first = values[0] if values else None
-    if isinstance(first, (list, tuple)):
-        first = first[0] if first else None
-    return first if isinstance(first, Tensor) and first.ndim == 4 and first.is_floating_point() else None
+
+def tensors(values: Sequence[Any]) -> list[Tensor]:
+    """The tensors among values and items of lists and tuples of them."""
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [item for item in flat if isinstance(item, Tensor)]
+
+
+def is_map(tensor: Tensor) -> bool:
+    """Whether a tensor is ``N x C x H x W`` floats."""
+    return tensor.ndim == 4 and tensor.is_floating_point()
 
 
 def spacing(feature_map: Tensor) -> float:
