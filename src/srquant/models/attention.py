@@ -16,7 +16,7 @@ class SpatialAttention(nn.Module):
     Args:
         features: channels of the input.
         channels: channels of the mask's convolutions.
-        deep: three convolutions at the low resolution (RFDN: ``conv_max``, ``conv3``, ``conv3_``) instead of one (RLFN).
+        deep: ``conv_max``, ``conv3`` and ``conv3_`` at the low resolution (RFDN), not only ``conv3`` (RLFN).
     """
 
     def __init__(self, features: int, channels: int, deep: bool) -> None:

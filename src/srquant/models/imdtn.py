@@ -1,7 +1,7 @@
 """IMDTN, team 9 of the NTIRE 2022 efficient super-resolution challenge: information distillation with Swin layers.
 
-Works in [0, 1], x4, no mean shift. Keys: ``fea_conv``, ``IMDTB{i}.c{1,2,3,4}``, ``IMDTB{i}.transformer.residual_group.*``,
-``c.0``, ``LR_conv``, ``upsampler.0``; ``i`` counts from 1.
+Works in [0, 1], x4, no mean shift. Keys: ``fea_conv``, ``IMDTB{i}.c{1,2,3,4}``,
+``IMDTB{i}.transformer.residual_group.*``, ``c.0``, ``LR_conv``, ``upsampler.0``; ``i`` counts from 1.
 """
 
 import math
@@ -32,7 +32,7 @@ class Transformer(nn.Module):
 
 
 class DistillationBlock(nn.Module):
-    """Three times: a grouped convolution, a residual sum, a channel shuffle, and a quarter of the channels kept aside."""
+    """Three times: grouped convolution, residual sum, channel shuffle, activation, a quarter of the channels kept."""
 
     def __init__(self, features: int, depth: int, heads: int, window: int, hidden: int) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class DistillationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x F x H x W`` to the same."""
-        first = self.shuffle(self.add1(x, self.c1(x)))
-        kept1, rest = self.act(first).split(self.sizes, 1)
-        second = self.shuffle(self.add2(first, self.c2(rest)))
-        kept2, rest = self.act(second).split(self.sizes, 1)
-        third = self.shuffle(self.add3(second, self.c3(rest)))
-        kept3, rest = self.act(third).split(self.sizes, 1)
+        first = self.act(self.shuffle(self.add1(x, self.c1(x))))
+        kept1, rest = first.split(self.sizes, 1)
+        second = self.act(self.shuffle(self.add2(first, self.c2(rest))))
+        kept2, rest = second.split(self.sizes, 1)
+        third = self.act(self.shuffle(self.add3(second, self.c3(rest))))
+        kept3, rest = third.split(self.sizes, 1)
         total: Tensor = self.add(x, self.transformer(torch.cat([kept1, kept2, kept3, self.c4(rest)], 1)))
         return total
 

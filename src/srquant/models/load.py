@@ -21,6 +21,9 @@ ARCHITECTURES = register(
     )
 )
 
+LARGEST = 1024
+"""The largest integer argument that is taken for a network and not for damage."""
+
 
 def load_model(path: Path, scale: int | None = None) -> Network:
     """Load a float network from a checkpoint of a known layout.
@@ -66,6 +69,9 @@ def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
     if architecture not in ARCHITECTURES:
         raise CheckpointError(f"no architecture {architecture!r}; {suggest(architecture, ARCHITECTURES)}")
     known = ARCHITECTURES[architecture]
+    for name, value in arguments.items():
+        if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= LARGEST:
+            raise CheckpointError(f"{architecture} can't have {name}={value}; it must be in 1..{LARGEST}")
     try:
         return Network(known.module(**arguments), known.facts(**arguments)).eval()
     except (TypeError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:

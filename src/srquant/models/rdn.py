@@ -1,7 +1,8 @@
 """RDN: Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018. Works in [0, 255], no mean shift.
 
 Keys as in EDSR-PyTorch: ``SFENet{1,2}``, ``RDBs.{d}.convs.{c}.conv.0``, ``RDBs.{d}.LFF``, ``GFF.{0,1}``,
-``UPNet.{0,2,4}``. The port of yjn870: ``sfe{1,2}``, ``rdbs.{d}.layers.{c}.conv``, ``rdbs.{d}.lff``, ``gff``, ``upscale``, ``output``.
+``UPNet.{0,2,4}``. The port of yjn870: ``sfe{1,2}``, ``rdbs.{d}.layers.{c}.conv``, ``rdbs.{d}.lff``, ``gff``,
+``upscale``, ``output``.
 """
 
 import torch

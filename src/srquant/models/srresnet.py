@@ -1,8 +1,8 @@
 """SRResNet with batch norm and PReLU: Ledig et al., "Photo-Realistic Single Image Super-Resolution", CVPR 2017.
 
 Works in [0, 255], no mean shift. Keys as in AdaBM: ``head.{0,1}``, ``body.{i}.{conv1,bn1,act,conv2,bn2}``,
-``body.{blocks}`` (convolution), ``body.{blocks+1}`` (norm), ``tail.0.{0,2,3,5}``, ``tail.1``. A second port names them ``conv_input``,
-``body.{i}.prelu``, ``conv_mid``, ``up.{0,1}.{conv,prelu}``, ``conv_output``.
+``body.{blocks}`` (convolution), ``body.{blocks+1}`` (norm), ``tail.0.{0,2,3,5}``, ``tail.1``. A second port names
+them ``conv_input``, ``body.{i}.prelu``, ``conv_mid``, ``up.{0,1}.{conv,prelu}``, ``conv_output``.
 """
 
 from torch import Tensor, nn

@@ -1,7 +1,8 @@
 """SwinIR: Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCVW 2021. Works in [0, 1].
 
-Keys as published: ``conv_first``, ``patch_embed.norm``, ``layers.{i}.residual_group.blocks.{j}.*``, ``layers.{i}.conv``,
-``norm``, ``conv_after_body``, ``upsample.0`` (light), or ``conv_before_upsample.0``, ``upsample.{0,2}``, ``conv_last``.
+Keys as published: ``conv_first``, ``patch_embed.norm``, ``layers.{i}.residual_group.blocks.{j}.*``,
+``layers.{i}.conv``, ``norm``, ``conv_after_body``, ``upsample.0`` (light), or
+``conv_before_upsample.0``, ``upsample.{0,2}``, ``conv_last``.
 """
 
 import math

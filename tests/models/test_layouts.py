@@ -1,0 +1,194 @@
+"""The same weights under the names of different projects are the same network."""
+
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from srquant.errors import CheckpointError
+from srquant.models.layout import Weights, register
+from srquant.models.load import ARCHITECTURES, build, describe, load_model
+from srquant.models.network import Network
+
+SMALL = {
+    "edsr": {"blocks": 2, "features": 8, "scale": 4},
+    "srresnet": {"blocks": 2, "features": 8, "scale": 4},
+    "msrresnet": {"blocks": 2, "features": 8, "scale": 4},
+    "rdn": {"blocks": 2, "layers": 3, "growth": 4, "features": 8, "scale": 4},
+    "carn": {"features": 8, "scale": 4},
+    "rnet": {"blocks": 2, "features": 8, "scale": 4},
+    "swinir": {"depths": [2, 2], "heads": 2, "features": 8, "hidden": 16, "scale": 4},
+    "imdtn": {"features": 16, "hidden": 32},
+    "rlfn": {"features": 8, "attention": 4},
+    "rfdn": {"features": 8, "attention": 2},
+    "compact": {"convolutions": 4, "features": 8, "scale": 4},
+}
+"""Small networks whose own names are those of official checkpoints."""
+
+
+def saved(weights, path, container=None, prefix=""):
+    weights = {prefix + name: tensor for name, tensor in weights.items()}
+    torch.save({container: weights, "step": 3} if container else weights, path)
+    return path
+
+
+def official(network: Network, *rules: tuple[str, str]) -> Weights:
+    names = {}
+    for name, tensor in network.module.state_dict().items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        names[name] = tensor
+    return names
+
+
+def assert_same(a: Network, b: Network, size: int = 16) -> None:
+    images = torch.rand(1, 3, size, size)
+    with torch.inference_mode():
+        assert (a(images) - b(images)).abs().max() * 255 < 1e-3
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_own_state_is_recognised(architecture, tmp_path):
+    network = build(architecture, SMALL[architecture])
+    loaded = load_model(saved(network.module.state_dict(), tmp_path / "own.pt"))
+    assert loaded.facts == network.facts
+    assert not loaded.training
+    assert_same(loaded, network)
+
+
+@pytest.mark.parametrize(
+    ("container", "prefix"), [("params_ema", ""), ("params", ""), ("state_dict", "module."), (None, "module.")]
+)
+def test_containers_and_prefixes_are_taken_off(container, prefix, tmp_path):
+    network = build("edsr", SMALL["edsr"])
+    loaded = load_model(saved(network.module.state_dict(), tmp_path / "a.pth", container, prefix))
+    assert_same(loaded, network)
+
+
+def test_averaged_weights_win(tmp_path):
+    last, averaged = build("edsr", SMALL["edsr"]), build("edsr", SMALL["edsr"])
+    torch.save({"params": last.module.state_dict(), "params_ema": averaged.module.state_dict()}, tmp_path / "both.pth")
+    assert_same(load_model(tmp_path / "both.pth"), averaged)
+
+
+def test_half_precision_safetensors(tmp_path):
+    network = build("edsr", SMALL["edsr"]).half()
+    save_file(network.module.state_dict(), tmp_path / "half.safetensors")
+    loaded = load_model(tmp_path / "half.safetensors")
+    assert all(t.dtype == torch.float32 for t in loaded.state_dict().values())
+    assert torch.equal(loaded.module.tail[1].weight, network.module.tail[1].weight.float())
+
+
+ADABM = ((r"^(body\.\d+)\.body\.0", r"\1.conv1"), (r"^(body\.\d+)\.body\.2", r"\1.conv2"))
+
+
+def test_edsr_as_adabm_names_it(tmp_path):
+    network = build("edsr", SMALL["edsr"])
+    assert_same(load_model(saved(official(network, *ADABM), tmp_path / "adabm.pt")), network)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_edsr_as_basicsr_names_it(scale, tmp_path):
+    network = build("edsr", SMALL["edsr"] | {"scale": scale})
+    rules = (*ADABM, ("^head.0", "conv_first"), ("^body.2", "conv_after_body"), ("^tail.0", "upsample"))
+    weights = official(network, *rules, ("^tail.1", "conv_last"))
+    weights = {name: tensor for name, tensor in weights.items() if "mean" not in name}
+    loaded = load_model(saved(weights, tmp_path / "basicsr.pth", "params"))
+    assert loaded.facts == network.facts
+    assert_same(loaded, network)
+
+
+def test_large_edsr_scales_its_residuals():
+    infer = ARCHITECTURES["edsr"].infer
+    assert infer(build("edsr", {"blocks": 1, "features": 256}).module.state_dict())["res_scale"] == 0.1
+    assert infer(build("edsr", {"blocks": 1, "features": 64}).module.state_dict())["res_scale"] == 1.0
+
+
+def test_srresnet_of_cadyq_stores_unused_shifts_and_no_counters(tmp_path):
+    network = build("srresnet", SMALL["srresnet"])
+    weights = {n: t for n, t in network.module.state_dict().items() if "num_batches" not in n}
+    weights |= {"sub_mean.weight": torch.eye(3).view(3, 3, 1, 1), "sub_mean.bias": torch.ones(3)}
+    assert_same(load_model(saved(weights, tmp_path / "cadyq.pt")), network)
+
+
+def test_msrresnet_as_classsr_names_it(tmp_path):
+    network = build("msrresnet", SMALL["msrresnet"])
+    weights = official(network, ("^body", "recon_trunk"), ("^conv_hr", "HRconv"))
+    assert_same(load_model(saved(weights, tmp_path / "classsr.pth")), network)
+
+
+@pytest.mark.parametrize(("scale", "stages"), [(2, 1), (3, 1), (4, 2)])
+def test_rdn_of_yjn870_works_in_unit_range(scale, stages, tmp_path):
+    network = build("rdn", SMALL["rdn"] | {"scale": scale})
+    rules = (
+        (r"^SFENet", "sfe"),
+        (r"^RDBs\.(\d+)\.convs\.(\d+)\.conv\.0", r"rdbs.\1.layers.\2.conv"),
+        (r"^RDBs\.(\d+)\.LFF", r"rdbs.\1.lff"),
+        ("^GFF", "gff"),
+        (rf"^UPNet\.{2 * stages}", "output"),
+        ("^UPNet", "upscale"),
+    )
+    loaded = load_model(saved(official(network, *rules), tmp_path / "port.pth"))
+    images = torch.rand(1, 3, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(loaded(images), network.module(images), atol=1e-5)
+
+
+def multi_scale_carn() -> Weights:
+    weights = {}
+    for scale in (2, 3, 4):
+        weights |= official(build("carn", SMALL["carn"] | {"scale": scale}), ("upsample.up", f"upsample.up{scale}"))
+    return weights
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_carn_gives_the_wanted_scale(scale, tmp_path):
+    network = load_model(saved(multi_scale_carn(), tmp_path / "carn.pth"), scale=scale)
+    assert network.facts.scale == scale
+    assert network(torch.rand(1, 3, 4, 4)).shape[2] == 4 * scale
+
+
+@pytest.mark.parametrize(("scale", "message"), [(None, "say which"), (8, "not by 8")])
+def test_carn_without_the_wanted_scale(scale, message, tmp_path):
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved(multi_scale_carn(), tmp_path / "carn.pth"), scale=scale)
+
+
+def test_stored_attention_masks_are_dropped(tmp_path):
+    network = build("swinir", SMALL["swinir"])
+    weights = network.module.state_dict() | {"layers.0.residual_group.blocks.1.attn_mask": torch.zeros(64, 64, 64)}
+    assert_same(load_model(saved(weights, tmp_path / "swinir.pth", "params")), network)
+
+
+def test_classical_swinir(tmp_path):
+    network = build("swinir", SMALL["swinir"] | {"light": False, "scale": 2})
+    loaded = load_model(saved(network.module.state_dict(), tmp_path / "swinir.pth"))
+    assert loaded.facts == network.facts
+
+
+def test_description_says_what_was_found(tmp_path):
+    network = build("edsr", {"blocks": 16, "features": 64, "scale": 4})
+    assert describe(network) == (
+        "edsr x4 (blocks 16, features 64, res_scale 1.0), RGB 0-255, mean shift, 1,517,571 parameters"
+    )
+
+
+def test_one_name_for_two_architectures():
+    with pytest.raises(ValueError, match="two architectures are named 'edsr'"):
+        register(ARCHITECTURES["edsr"], ARCHITECTURES["edsr"])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "message"),
+    [
+        ("edrs", {}, "did you mean 'edsr'"),
+        ("edsr", {"depth": 3}, "depth"),
+        ("edsr", {"scale": 5}, "can't be built"),
+        ("edsr", {"blocks": -1}, "blocks"),
+        ("edsr", {"features": 10**9}, "features"),
+    ],
+)
+def test_what_cannot_be_built(architecture, arguments, message):
+    with pytest.raises(CheckpointError, match=message):
+        build(architecture, arguments)
