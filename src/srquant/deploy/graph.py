@@ -1,0 +1,95 @@
+"""Network -> export graph: traced, its frozen layers taken apart, rewritten for speed without changing an integer."""
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from srquant.deploy import rewrites
+from srquant.deploy.cpu import safe_on_pair_saturation
+from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenLinear
+from srquant.deploy.lowered import Dequantize, Quantize, float_layer, integer_layer
+from srquant.deploy.patterns import insert, replace
+from srquant.errors import EngineError
+from srquant.models.layers import Add, MeanShift
+from srquant.models.network import Network
+
+SPLITS = (torch.chunk, torch.split, "chunk", "split")
+"""Functions and methods whose parts' channel counts must be known."""
+
+TRACED_SIZE = 64
+"""Height and width of the picture by which they are found."""
+
+LEAVES = (FrozenConv2d, FrozenLinear, FrozenAdd, Add, MeanShift)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
+
+
+def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphModule:
+    """Trace a network and bring it into the form that engines run fastest.
+
+    Args:
+        network: float or frozen.
+        pair_saturation: whether the processor saturates sums of two products at 16 bits (see ``cpu``); layers
+            that could reach that are given float weights.
+
+    Returns:
+        A graph of ``lowered`` modules, float modules and functions. It takes and returns what the network does,
+        and every integer in it is the same.
+
+    Raises:
+        EngineError: the network's forward depends on the picture, so it has no fixed graph.
+    """
+    try:
+        graph = _Tracer().trace(network)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise EngineError(
+            f"{network.facts.architecture} can't be exported, its steps depend on the picture ({error}); "
+            "engine 'torch' runs it"
+        ) from error
+    lowered = fx.GraphModule(network, graph)
+    if any(node.target in SPLITS for node in graph.nodes):
+        ShapeProp(lowered).propagate(torch.zeros(1, 3, TRACED_SIZE, TRACED_SIZE))
+    _take_apart(lowered, pair_saturation)
+    rewrites.apply_all(lowered)
+    lowered.recompile()
+    return lowered
+
+
+def layer_name(node: fx.Node) -> str:
+    """Name of a node's layer as ``network.module.named_modules()`` gives it."""
+    return str(node.target).removeprefix("module.")
+
+
+def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
+    layers: dict[str, nn.Module] = {}
+    for node in list(graph.graph.nodes):
+        if node.op != "call_module":
+            continue
+        module = layers.setdefault(node.target, graph.get_submodule(node.target))
+        if isinstance(module, FrozenConv2d | FrozenLinear):
+            _split_layer(graph, node, module, pair_saturation)
+        elif isinstance(module, FrozenAdd):
+            _split_add(graph, node, module)
+
+
+def _split_layer(
+    graph: fx.GraphModule, node: fx.Node, layer: FrozenConv2d | FrozenLinear, pair_saturation: bool
+) -> None:
+    with graph.graph.inserting_before(node):
+        integers = insert(graph, Quantize(layer.grid), node.args[0])
+    node.args = (integers,)
+    integer = integer_layer(layer)
+    fits = not pair_saturation or safe_on_pair_saturation(layer.weight, layer.grid.levels)
+    replace(graph, node, integer if fits else float_layer(integer))
+
+
+def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:
+    with graph.graph.inserting_after(node):
+        integers = insert(graph, Quantize(add.grid), node)
+    with graph.graph.inserting_after(integers):
+        values = insert(graph, Dequantize(add.grid, add.grid.offset), integers)
+    node.replace_all_uses_with(values, delete_user_cb=lambda user: user is not integers)
+    replace(graph, node, Add(add.scale))

@@ -1,0 +1,127 @@
+"""``Backend`` that builds an OpenVINO graph.
+
+Integers ``k - z`` are FakeQuantize results; the CPU plug-in's low-precision passes then run the convolution on bytes.
+"""
+# ruff: noqa: D102 - ``Backend`` documents the operations
+
+from collections.abc import Callable
+
+import numpy as np
+import openvino.opset13 as ops
+from openvino import Node
+
+from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
+from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
+
+BYTE_LEVELS = 256
+"""FakeQuantize runs on bytes with 256 levels, in float with 4 or 8: fewer levels are 256 after a clamp."""
+
+SPATIAL = (2, 3)
+
+_ARITHMETIC: dict[Arithmetic, Callable[[Node, Node], Node]] = {
+    "add": ops.add,
+    "subtract": ops.subtract,
+    "multiply": ops.multiply,
+    "divide": ops.divide,
+}
+_ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {"relu": ops.relu, "sigmoid": ops.sigmoid, "tanh": ops.tanh}
+
+
+class OpenVINOBackend:
+    """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product."""
+
+    def constant(self, values: Floats) -> Node:
+        return ops.constant(values)
+
+    def arithmetic(self, operation: Arithmetic, a: Node, b: Node) -> Node:
+        return _ARITHMETIC[operation](a, b)
+
+    def activation(self, function: Activation, x: Node) -> Node:
+        return _ACTIVATIONS[function](x)
+
+    def prelu(self, x: Node, slopes: Floats) -> Node:
+        return ops.prelu(x, ops.constant(slopes))
+
+    def conv(self, x: Node, weight: Floats, bias: Floats, window: Window, name: str) -> Node:
+        return self._conv(x, ops.constant(_grouped(weight, window.groups)), bias, window, name)
+
+    def linear(self, x: Node, weight: Floats, bias: Floats, name: str) -> Node:
+        return _named_sum(ops.matmul(x, ops.constant(weight), False, True), bias, name)
+
+    def quantize(self, x: Node, grid: FrozenGrid) -> Node:
+        lower, upper = float(grid.lower), float(grid.upper)
+        if grid.levels < BYTE_LEVELS:
+            x = ops.clamp(x, lower, upper)
+        last = BYTE_LEVELS - 1
+        bounds = (lower, lower + last * grid.step, -grid.zero_point, last - grid.zero_point)
+        return ops.fake_quantize(x, *(ops.constant(np.float32(bound)) for bound in bounds), BYTE_LEVELS)
+
+    def dequantize(self, integers: Node, step: float, offset: float) -> Node:
+        scaled = ops.multiply(integers, ops.constant(np.float32(step)))
+        return ops.add(scaled, ops.constant(np.float32(offset))) if offset else scaled
+
+    def integer_conv(self, integers: Node, layer: IntegerConv2d, name: str) -> Node:
+        weight = _grouped(layer.weight.numpy(), layer.window.groups)
+        scale = _grouped(layer.scale.numpy().reshape(-1, 1, 1, 1), layer.window.groups)
+        return self._conv(integers, _dequantized(weight, scale), layer.bias.numpy(), layer.window, name)
+
+    def integer_linear(self, integers: Node, layer: IntegerLinear, name: str) -> Node:
+        weight = _dequantized(layer.weight.numpy(), layer.scale.numpy().reshape(-1, 1))
+        return _named_sum(ops.matmul(integers, weight, False, True), layer.bias.numpy(), name)
+
+    def pixel_shuffle(self, x: Node, factor: int) -> Node:
+        return ops.depth_to_space(x, "depth_first", factor)
+
+    def max_pool(self, x: Node, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Node:
+        pooled = ops.max_pool(x, list(stride), [1, 1], list(padding), list(padding), list(kernel))
+        return pooled.output(0)
+
+    def mean(self, x: Node) -> Node:
+        return ops.reduce_mean(x, ops.constant(np.array(SPATIAL)), True)
+
+    def resize(self, x: Node, scale: float, mode: Interpolation) -> Node:
+        return _interpolate(x, ops.constant(np.array([scale, scale], np.float32)), "scales", mode)
+
+    def resize_like(self, x: Node, other: Node, mode: Interpolation) -> Node:
+        axes = ops.constant(np.array(SPATIAL))
+        size = ops.gather(ops.shape_of(other), axes, ops.constant(np.array(0)))
+        return _interpolate(x, size, "sizes", mode)
+
+    def concatenate(self, values: list[Node]) -> Node:
+        return ops.concat(values, 1)
+
+    def channels(self, x: Node, start: int, stop: int) -> Node:
+        begin, end, step, axis = (ops.constant(np.array([n])) for n in (start, stop, 1, 1))
+        return ops.slice(x, begin, end, step, axis)
+
+    def _conv(self, x: Node, weight: Node, bias: Floats, window: Window, name: str) -> Node:
+        convolve = ops.convolution if window.groups == 1 else ops.group_convolution
+        padding = list(window.padding)
+        node = convolve(x, weight, list(window.stride), padding, padding, list(window.dilation))
+        return _named_sum(node, bias.reshape(1, -1, 1, 1), name)
+
+
+def _grouped(values: Floats, groups: int) -> Floats:
+    return values if groups == 1 else values.reshape(groups, -1, *values.shape[1:])
+
+
+def _dequantized(weight: Floats, scale: Floats) -> Node:
+    return ops.multiply(ops.convert(ops.constant(weight), "f32"), ops.constant(scale))
+
+
+def _named_sum(node: Node, bias: Floats, name: str) -> Node:
+    node.set_friendly_name(name)
+    return ops.add(node, ops.constant(bias)) if bias.any() else node
+
+
+def _interpolate(x: Node, target: Node, meaning: str, mode: Interpolation) -> Node:
+    return ops.interpolate(
+        x,
+        target,
+        "linear_onnx" if mode == "bilinear" else "nearest",
+        meaning,
+        coordinate_transformation_mode="half_pixel" if mode == "bilinear" else "asymmetric",
+        nearest_mode="floor",
+        axes=ops.constant(np.array(SPATIAL)),
+    )
