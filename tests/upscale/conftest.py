@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from srquant.models.edsr import EDSR, facts
-from srquant.models.network import Network
+from srquant.models.network import Facts, Network
 from srquant.upscale.engines import TorchEngine
 
 
@@ -15,3 +16,9 @@ def network() -> Network:
 @pytest.fixture(scope="session")
 def engine(network: Network) -> TorchEngine:
     return TorchEngine(network)
+
+
+@pytest.fixture(scope="session")
+def bilinear() -> TorchEngine:
+    """Smooth output, which lossy formats keep."""
+    return TorchEngine(Network(nn.Upsample(scale_factor=2, mode="bilinear"), Facts("custom", 2, 1.0, (), ())))

@@ -71,6 +71,7 @@ def assemble(rows: Path, picture: Picture, scale: int) -> pyvips.Image:
     for name in source.get_fields():
         if name.startswith(METADATA):
             image.set_type(source.get_typeof(name), name, source.get(name))
+    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 
