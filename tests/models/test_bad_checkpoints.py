@@ -81,11 +81,6 @@ def test_not_finite(value, weights, tmp_path):
     refused_weights(weights, tmp_path, r"body\.0\.body\.2\.weight holds NaN or infinity")
 
 
-def test_unknown_network(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "spandrel", None)
-    refused_weights({"stem.weight": torch.ones(3)}, tmp_path, r"stem\.weight.*known: edsr.*spandrel")
-
-
 def test_missing_weight(weights, tmp_path):
     del weights["body.1.bias"]
     refused_weights(weights, tmp_path, r"misses body\.1\.bias")

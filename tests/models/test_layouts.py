@@ -192,3 +192,39 @@ def test_one_name_for_two_architectures():
 def test_what_cannot_be_built(architecture, arguments, message):
     with pytest.raises(CheckpointError, match=message):
         build(architecture, arguments)
+
+
+def conv_names(*layers: str) -> set[str]:
+    return {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+
+
+def test_edsr_names_are_the_official_ones():
+    expected = conv_names("sub_mean", "add_mean", "head.0", "body.16", "tail.0.0", "tail.0.2", "tail.1")
+    expected |= conv_names(*(f"body.{i}.body.{j}" for i in range(16) for j in (0, 2)))
+    assert build("edsr", {"scale": 4}).module.state_dict().keys() == expected
+
+
+def test_rdn_names_are_the_official_ones():
+    expected = conv_names("SFENet1", "SFENet2", "GFF.0", "GFF.1", "UPNet.0", "UPNet.2", "UPNet.4")
+    expected |= conv_names(*(f"RDBs.{d}.LFF" for d in range(16)))
+    expected |= conv_names(*(f"RDBs.{d}.convs.{c}.conv.0" for d in range(16) for c in range(8)))
+    assert build("rdn", {}).module.state_dict().keys() == expected
+
+
+def test_srresnet_names_are_those_of_adabm():
+    norms = [f"body.{i}.bn{j}" for i in range(16) for j in (1, 2)] + ["body.17"]
+    kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    expected = {f"{norm}.{kind}" for norm in norms for kind in kinds}
+    expected |= {f"body.{i}.{layer}.weight" for i in range(16) for layer in ("conv1", "act", "conv2")}
+    edges = ("head.0", "head.1", "body.16", "tail.0.0", "tail.0.2", "tail.0.3", "tail.0.5", "tail.1")
+    assert build("srresnet", {}).module.state_dict().keys() == expected | {f"{layer}.weight" for layer in edges}
+
+
+def test_swinir_light_names_are_the_official_ones():
+    layers = ["conv_first", "patch_embed.norm", "norm", "conv_after_body", "upsample.0", "sub_mean", "add_mean"]
+    layers += [f"layers.{i}.conv" for i in range(4)]
+    blocks = [f"layers.{i}.residual_group.blocks.{j}" for i in range(4) for j in range(6)]
+    parts = ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    expected = conv_names(*layers, *(f"{block}.{part}" for block in blocks for part in parts))
+    expected |= {f"{block}.attn.relative_position_{kind}" for block in blocks for kind in ("bias_table", "index")}
+    assert build("swinir", {}).module.state_dict().keys() == expected

@@ -97,7 +97,15 @@ class Upsampler(nn.Module):
 
 
 class CARN(Cascade):
-    """The network; takes and returns RGB in [0, 1]."""
+    """The network, a cascade of cascades; takes and returns RGB in [0, 1].
+
+    Args:
+        features: channels.
+        groups: groups of the 3x3 convolutions; more than 1 in CARN-M.
+        shared: whether each block uses one residual unit three times, as CARN-M does.
+        scale: 2, 3 or 4.
+        learned_shift: whether the mean shifts are learned 1x1 convolutions.
+    """
 
     def __init__(
         self, features: int = 64, groups: int = 1, shared: bool = False, scale: int = 4, learned_shift: bool = False

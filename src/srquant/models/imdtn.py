@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from srquant.models.layers import Add, conv
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count
 from srquant.models.network import Facts
-from srquant.models.swin import SwinGroup, mirror
+from srquant.models.swin import SwinGroup, mirror, without_masks
 
 GROUPS = 4
 
@@ -131,11 +131,6 @@ def infer(weights: Weights) -> Arguments:
         "window": math.isqrt(weights[f"{layers}.0.attn.relative_position_index"].shape[0]),
         "hidden": weights[f"{layers}.0.mlp.fc1.weight"].shape[0],
     }
-
-
-def without_masks(weights: Weights, scale: int | None) -> Weights:
-    """The stored masks belong to training crops; the network makes its own."""
-    return {name: tensor for name, tensor in weights.items() if not name.endswith(".attn_mask")}
 
 
 ARCHITECTURE = Architecture(

@@ -12,7 +12,7 @@ from srquant.models.checkpoint import read_weights
 from srquant.models.layers import MeanShift
 from srquant.models.layout import Architecture, Layout, Weights, register
 from srquant.models.network import Argument, Network
-from srquant.models.wrap import wrap
+from srquant.models.others import load_with_spandrel
 
 ARCHITECTURES = register(
     *(
@@ -26,7 +26,7 @@ LARGEST = 1024
 
 
 def load_model(path: Path, scale: int | None = None) -> Network:
-    """Load a float network from a checkpoint of a known layout.
+    """Load a float network from a checkpoint of a known layout, or of one that spandrel knows where it is installed.
 
     Args:
         path: PyTorch file (only plain weights are read, no code) or safetensors file.
@@ -41,7 +41,7 @@ def load_model(path: Path, scale: int | None = None) -> Network:
     weights = read_weights(path)
     found = recognise(weights)
     if found is None:
-        return _load_with_spandrel(path, weights, scale)
+        return load_with_spandrel(path, weights, scale)
     try:
         network = _restore(*found, weights, scale)
     except (CheckpointError, KeyError, IndexError, ZeroDivisionError) as error:
@@ -126,26 +126,6 @@ def _refuse(complaint: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise CheckpointError(f"it {complaint} {', '.join(names[:3])}{more}; is it a variant of the network?")
-
-
-def _load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Network:
-    try:
-        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
-    except ImportError as error:
-        names = ", ".join(list(weights)[:3])
-        raise CheckpointError(
-            f"{path}: no known network has its names ({names}, ...); known: {', '.join(ARCHITECTURES)}. "
-            "More are recognised after pip install 'srquant[spandrel]'"
-        ) from error
-    try:
-        found = ModelLoader(device="cpu").load_from_state_dict(weights)
-    except UnsupportedModelError as error:
-        raise CheckpointError(
-            f"{path}: neither srquant nor spandrel know this network; use srquant.models.wrap"
-        ) from error
-    if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or scale not in (None, found.scale):
-        raise CheckpointError(f"{path}: {found.architecture.name} x{found.scale} is not the wanted RGB upscaler")
-    return wrap(found.model, found.scale)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.models.layers import Add, Matmul
+from srquant.models.layout import Weights
 
 
 class WindowAttention(nn.Module):
@@ -157,3 +158,8 @@ def mirror(images: Tensor, multiple: int) -> Tensor:
         position = torch.arange((size // multiple + 1) * multiple, device=images.device) % (2 * size)
         images = images.index_select(axis, torch.where(position < size, position, 2 * size - 1 - position))
     return images
+
+
+def without_masks(weights: Weights, scale: int | None) -> Weights:
+    """The stored masks belong to training crops; the network makes its own."""
+    return {name: tensor for name, tensor in weights.items() if not name.endswith(".attn_mask")}

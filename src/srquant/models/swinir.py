@@ -9,11 +9,10 @@ import math
 
 from torch import Tensor, nn
 
-from srquant.models.imdtn import without_masks
 from srquant.models.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, upscaling
 from srquant.models.network import Facts
-from srquant.models.swin import SwinGroup, mirror
+from srquant.models.swin import SwinGroup, mirror, without_masks
 
 WIDTH = 64
 """Channels of the classical upsampler."""
