@@ -1,7 +1,9 @@
 """Each way in which a checkpoint can be wrong has its own error that says what to do."""
 
 import collections
+import contextlib
 import pickle
+import random
 
 import pytest
 import torch
@@ -62,6 +64,22 @@ def test_truncated_safetensors(kept, weights, tmp_path):
     data = (tmp_path / "net.safetensors").read_bytes()
     (tmp_path / "net.safetensors").write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
     refused(tmp_path / "net.safetensors", "truncated")
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+def test_damaged_bytes_are_refused_or_harmless(form, weights, tmp_path):
+    path = tmp_path / "net.pt"
+    if form == "safetensors":
+        save_file(weights, path)
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=form == "zip")
+    data, generator = path.read_bytes(), random.Random(0)
+    for _ in range(100):
+        damaged = bytearray(data)
+        damaged[generator.randrange(min(len(data), 3000))] = generator.randrange(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(CheckpointError):
+            load_model(path)
 
 
 @pytest.mark.parametrize("content", [b"not a checkpoint", b"\x89PNG\r\n\x1a\n" + bytes(100), pickle.dumps([1, 2])])
