@@ -72,14 +72,14 @@ class OpenVINOEngine:
     def __init__(self, network: Network, threads: int | None = None) -> None:
         import openvino
 
-        from srquant.deploy.openvino import to_openvino
+        from srquant.deploy.openvino import CPU_OPTIONS, to_openvino
 
         self.network = network
         self.support = measure_support(network)
         self.core = openvino.Core()
         self.model = to_openvino(network)
         self.compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self.options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self.options: dict[str, Any] = dict(CPU_OPTIONS)
         if threads is not None:
             self.options["INFERENCE_NUM_THREADS"] = threads
 
