@@ -125,7 +125,9 @@ def _identity(weight: Tensor) -> Tensor:
 def _refuse(complaint: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise CheckpointError(f"it {complaint} {', '.join(names[:3])}{more}; is it a variant of the network?")
+        raise CheckpointError(
+            f"it {complaint} {', '.join(names[:3])}{more}; build the variant in Python and use srquant.models.wrap"
+        )
 
 
 def _reason(error: Exception) -> str:
