@@ -60,9 +60,13 @@ def _interpolate(
     scale_factor: float | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> V:
-    if mode not in ("nearest", "bilinear") or align_corners:
-        raise EngineError(f"interpolation '{mode}', align_corners={align_corners} has no form; engine 'torch' runs it")
+    if mode not in ("nearest", "bilinear") or align_corners or antialias:
+        raise EngineError(
+            f"interpolation '{mode}', align_corners={align_corners}, antialias={antialias} has no form; engine 'torch' runs it"
+        )
     kind: Interpolation = "nearest" if mode == "nearest" else "bilinear"
     if scale_factor is not None:
         return backend.resize(x, float(pair(scale_factor)[0]), kind)

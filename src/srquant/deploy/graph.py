@@ -44,7 +44,7 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     """
     try:
         graph = _Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise EngineError(
             f"{network.facts.architecture} can't be exported, its steps depend on the picture ({error}); "
             "engine 'torch' runs it"

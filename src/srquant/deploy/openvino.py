@@ -32,9 +32,10 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
     Raises:
         EngineError: a part of the network has no form in OpenVINO.
     """
-    graph = export_graph(network.eval(), not has_vnni() if pair_saturation is None else pair_saturation)
+    saturates = not has_vnni() if pair_saturation is None else pair_saturation
+    graph = export_graph(network.eval(), saturates)
     image = ops.parameter([-1, 3, -1, -1], np.float32, name="image")
-    upscaled = ops.result(translate(graph, OpenVINOBackend(), image), name="upscaled")
+    upscaled = ops.result(translate(graph, OpenVINOBackend(saturates), image), name="upscaled")
     model = openvino.Model([upscaled], [image], network.facts.architecture)
     model.input(0).tensor.set_names({"image"})
     model.output(0).tensor.set_names({"upscaled"})

@@ -14,8 +14,12 @@ from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
 from srquant.deploy.frozen import FrozenGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
-BYTE_LEVELS = 256
-"""FakeQuantize runs on bytes with 256 levels, in float with 4 or 8: fewer levels are 256 after a clamp."""
+BYTE_LEVELS = (16, 256)
+"""FakeQuantize gives bytes with these levels. Others are computed in float and put into bytes by a second one.
+
+A clamp before 256 levels would be cheaper than the second one, but the plug-in (2026.4) computes a sum with one
+number per channel, clamp and FakeQuantize in a row with the first channel's number for all.
+"""
 
 SPATIAL = (2, 3)
 
@@ -29,7 +33,15 @@ _ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {"relu": ops.relu, "sig
 
 
 class OpenVINOBackend:
-    """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product."""
+    """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product.
+
+    Args:
+        pair_saturation: whether the target processor lacks VNNI: 16 levels may become signed bytes, which such
+            processors shift by 128 before they multiply, so only 256 levels are bytes there.
+    """
+
+    def __init__(self, pair_saturation: bool) -> None:
+        self.byte_levels = BYTE_LEVELS[1:] if pair_saturation else BYTE_LEVELS
 
     def constant(self, values: Floats) -> Node:
         return ops.constant(values)
@@ -50,12 +62,12 @@ class OpenVINOBackend:
         return _named_sum(ops.matmul(x, ops.constant(weight), False, True), bias, name)
 
     def quantize(self, x: Node, grid: FrozenGrid) -> Node:
-        lower, upper = float(grid.lower), float(grid.upper)
-        if grid.levels < BYTE_LEVELS:
-            x = ops.clamp(x, lower, upper)
-        last = BYTE_LEVELS - 1
-        bounds = (lower, lower + last * grid.step, -grid.zero_point, last - grid.zero_point)
-        return ops.fake_quantize(x, *(ops.constant(np.float32(bound)) for bound in bounds), BYTE_LEVELS)
+        lower, zero_point, last = float(grid.lower), grid.zero_point, grid.levels - 1
+        codes = _fake_quantize(x, grid.levels, (lower, lower + last * grid.step, -zero_point, last - zero_point))
+        if grid.levels in self.byte_levels:
+            return codes
+        byte = (-zero_point, max(BYTE_LEVELS) - 1 - zero_point)
+        return _fake_quantize(codes, max(BYTE_LEVELS), byte * 2)
 
     def dequantize(self, integers: Node, step: float, offset: float) -> Node:
         scaled = ops.multiply(integers, ops.constant(np.float32(step)))
@@ -104,6 +116,11 @@ class OpenVINOBackend:
 
 def _grouped(values: Floats, groups: int) -> Floats:
     return values if groups == 1 else values.reshape(groups, -1, *values.shape[1:])
+
+
+def _fake_quantize(x: Node, levels: int, bounds: tuple[float, ...]) -> Node:
+    """``bounds``: first and last input, first and last output."""
+    return ops.fake_quantize(x, *(ops.constant(np.float32(bound)) for bound in bounds), levels)
 
 
 def _dequantized(weight: Floats, scale: Floats) -> Node:

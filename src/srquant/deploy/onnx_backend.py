@@ -1,0 +1,136 @@
+"""``Backend`` that builds an ONNX graph with QuantizeLinear and DequantizeLinear.
+
+Integers ``k - z`` travel as uint8 ``k``; ``z`` is remembered by the value's name.
+"""
+# ruff: noqa: D102 - ``Backend`` documents the operations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
+from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
+
+_ARITHMETIC: dict[Arithmetic, str] = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div"}
+_ACTIVATIONS: dict[Activation, str] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+
+BYTE_LEVELS = 256
+
+
+class OnnxBackend:
+    """Collects nodes and initializers; values are names."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self.zero_points: dict[str, str] = {}
+
+    def constant(self, values: NDArray[Any]) -> str:
+        name = f"constant_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(values, name))
+        return name
+
+    def arithmetic(self, operation: Arithmetic, a: str, b: str) -> str:
+        return self._node(_ARITHMETIC[operation], a, b)
+
+    def activation(self, function: Activation, x: str) -> str:
+        return self._node(_ACTIVATIONS[function], x)
+
+    def prelu(self, x: str, slopes: Floats) -> str:
+        return self._node("PRelu", x, self.constant(slopes.reshape(-1, 1, 1)))
+
+    def conv(self, x: str, weight: Floats, bias: Floats, window: Window, name: str) -> str:
+        return self._node("Conv", x, self.constant(weight), self.constant(bias), name=name, **_window(window))
+
+    def linear(self, x: str, weight: Floats, bias: Floats, name: str) -> str:
+        product = self._node("MatMul", x, self.constant(np.ascontiguousarray(weight.T)), name=name)
+        return self._node("Add", product, self.constant(bias))
+
+    def quantize(self, x: str, grid: FrozenGrid) -> str:
+        if grid.offset:
+            x = self._node("Sub", x, self._number(grid.offset))
+        zero_point = self.constant(np.array(grid.zero_point, np.uint8))
+        codes = self._node("QuantizeLinear", x, self._number(grid.step), zero_point)
+        if grid.levels < BYTE_LEVELS:
+            limits = (self.constant(np.array(limit, np.uint8)) for limit in (0, grid.levels - 1))
+            codes = self._node("Clip", codes, *limits)
+        self.zero_points[codes] = zero_point
+        return codes
+
+    def dequantize(self, integers: str, step: float, offset: float) -> str:
+        scaled = self._node("DequantizeLinear", integers, self._number(step), self.zero_points[integers])
+        return self._node("Add", scaled, self._number(offset)) if offset else scaled
+
+    def integer_conv(self, integers: str, layer: IntegerConv2d, name: str) -> str:
+        weight = self._weight(layer.weight.numpy(), layer.scale.numpy(), axis=0)
+        values = self.dequantize(integers, 1.0, 0.0)
+        product = self._node("Conv", values, weight, name=name, **_window(layer.window))
+        return self._node("Add", product, self.constant(layer.bias.numpy().reshape(1, -1, 1, 1)))
+
+    def integer_linear(self, integers: str, layer: IntegerLinear, name: str) -> str:
+        weight = self._weight(np.ascontiguousarray(layer.weight.numpy().T), layer.scale.numpy(), axis=1)
+        product = self._node("MatMul", self.dequantize(integers, 1.0, 0.0), weight, name=name)
+        return self._node("Add", product, self.constant(layer.bias.numpy()))
+
+    def pixel_shuffle(self, x: str, factor: int) -> str:
+        shuffled = self._node("DepthToSpace", x, blocksize=factor, mode="CRD")
+        if x in self.zero_points:
+            self.zero_points[shuffled] = self.zero_points[x]
+        return shuffled
+
+    def max_pool(self, x: str, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> str:
+        return self._node("MaxPool", x, kernel_shape=kernel, strides=stride, pads=padding * 2)
+
+    def mean(self, x: str) -> str:
+        return self._node("GlobalAveragePool", x)
+
+    def resize(self, x: str, scale: float, mode: Interpolation) -> str:
+        scales = self.constant(np.array([1, 1, scale, scale], np.float32))
+        return self._node("Resize", x, "", scales, **_interpolation(mode))
+
+    def resize_like(self, x: str, other: str, mode: Interpolation) -> str:
+        start = [self.constant(np.array([n])) for n in (0, 2, 4)]
+        own = self._node("Slice", self._node("Shape", x), start[0], start[1])
+        target = self._node("Slice", self._node("Shape", other), start[1], start[2])
+        return self._node("Resize", x, "", "", self._node("Concat", own, target, axis=0), **_interpolation(mode))
+
+    def concatenate(self, values: list[str]) -> str:
+        return self._node("Concat", *values, axis=1)
+
+    def channels(self, x: str, start: int, stop: int) -> str:
+        begin, end, axis = (self.constant(np.array([n])) for n in (start, stop, 1))
+        return self._node("Slice", x, begin, end, axis)
+
+    def _weight(self, integers: NDArray[np.int8], scale: Floats, axis: int) -> str:
+        zeros = self.constant(np.zeros(len(scale), np.int8))
+        return self._node("DequantizeLinear", self.constant(integers), self.constant(scale), zeros, axis=axis)
+
+    def _number(self, value: float) -> str:
+        return self.constant(np.array(value, np.float32))
+
+    def _node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        output = f"value_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(
+                operator, inputs, [output], name=output if name is None else f"{output} {name}", **attributes
+            )
+        )
+        return output
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {
+        "strides": window.stride,
+        "pads": window.padding * 2,
+        "dilations": window.dilation,
+        "group": window.groups,
+    }
+
+
+def _interpolation(mode: Interpolation) -> dict[str, str]:
+    if mode == "bilinear":
+        return {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
