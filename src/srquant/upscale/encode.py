@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pyvips
 
 from srquant.errors import OutputError
-from srquant.upscale.pictures import Picture
+from srquant.upscale.pictures import Picture, load
 
 SAVERS: dict[str, dict[str, str | int | bool]] = {
     ".png": {"compression": 6},
@@ -40,11 +39,11 @@ def check_format(picture: Picture, target: Path, scale: int) -> None:
         raise OutputError(f"{target}: {longest} pixels along a side are more than {suffix} allows; write .png or .tif")
 
 
-def encode(rows: Path, picture: Picture, scale: int, suffix: str, target: Path) -> None:
+def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path) -> None:
     """Write a picture file.
 
     Args:
-        rows: file of the upscaled colour bands, raw, in the type of ``picture``.
+        stored: PNG file of the upscaled colour bands.
         picture: the source.
         scale: upscaling factor.
         suffix: of the format, e.g. ``.png``.
@@ -53,34 +52,25 @@ def encode(rows: Path, picture: Picture, scale: int, suffix: str, target: Path) 
     Raises:
         pyvips.Error: the source's alpha can't be read, or the target can't be written.
     """
-    image = assemble(rows, picture, scale)
+    image = assemble(stored, picture, scale)
     if suffix not in DEEP_SUFFIXES and image.format == "ushort":
         image = to_8_bit(image)
     image.write_to_target(pyvips.Target.new_to_file(str(target)), suffix, **SAVERS[suffix])
 
 
-def assemble(rows: Path, picture: Picture, scale: int) -> pyvips.Image:
+def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
     """The upscaled picture with alpha and metadata, computed while it is written."""
     source = picture.image
-    size = (scale * picture.width, scale * picture.height)
-    image = pyvips.Image.rawload(str(rows), *size, picture.bands, format=source.format)
+    image = load(stored, "sequential")
     alpha = picture.alpha()
     if alpha is not None:
         image = image.bandjoin(alpha.resize(scale, kernel="cubic"))
-    image = image.copy(interpretation=interpretation(picture), xres=source.xres, yres=source.yres)
+    image = image.copy(xres=source.xres, yres=source.yres)
     for name in source.get_fields():
         if name.startswith(METADATA):
             image.set_type(source.get_typeof(name), name, source.get(name))
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
-
-
-def interpretation(picture: Picture) -> str:
-    """How libvips calls the colours of the upscaled picture."""
-    deep = picture.dtype == np.uint16
-    if picture.bands == 1:
-        return "grey16" if deep else "b-w"
-    return "rgb16" if deep else "srgb"
 
 
 def to_8_bit(image: pyvips.Image) -> pyvips.Image:

@@ -1,6 +1,6 @@
 """One picture file to its upscaled picture file, in bounded memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from srquant.errors import OutputError
@@ -9,7 +9,8 @@ from srquant.upscale.engines import Engine
 from srquant.upscale.pictures import Picture, PictureRows, open_picture
 from srquant.upscale.spans import TileSize
 from srquant.upscale.staging import make_folder, remove_stale, staged
-from srquant.upscale.tiles import upscale_rows
+from srquant.upscale.stored import write_stored_png
+from srquant.upscale.tiles import Pixels, upscale_rows
 
 RowsDone = Callable[[int, int], None]
 """Told the input rows done so far and those of the whole picture."""
@@ -77,11 +78,19 @@ def write_target(
     """
     make_folder(target.parent)
     scale = engine.network.facts.scale
-    with staged(target) as path, staged(target) as raw:
-        with raw.open("wb") as file:
-            for rows in upscale_rows(engine, PictureRows(picture), tile):
-                file.write(rows.data)
-                progress(file.tell() // rows[:scale].nbytes, picture.height)
-        encode(raw, picture, scale, target.suffix.lower(), path)
+    blocks = rows_done(upscale_rows(engine, PictureRows(picture), tile), scale, picture.height, progress)
+    with staged(target) as path, staged(target) as stored:
+        with stored.open("wb") as file:
+            write_stored_png(file, blocks, scale * picture.height, scale * picture.width)
+        encode(stored, picture, scale, target.suffix.lower(), path)
         finished(path)
         path.replace(target)
+
+
+def rows_done(blocks: Iterator[Pixels], scale: int, height: int, progress: RowsDone) -> Iterator[Pixels]:
+    """Pass blocks on and report each."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block) // scale
+        progress(done, height)
