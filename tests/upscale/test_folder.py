@@ -108,6 +108,12 @@ def test_one_bad_picture_does_not_stop_the_others(engine: TorchEngine, source: P
     assert files(target) == ["b.jpg", "c.png", "deep/er/d.tif"]
 
 
+def test_a_picture_that_vanishes_does_not_stop_the_others(engine: TorchEngine, source: Path, target: Path) -> None:
+    report = upscale_folder(engine, source, target, progress=lambda p: (source / "b.jpg").unlink(missing_ok=True))
+    assert [(f.source.name, "No such file" in str(f.error)) for f in report.failures] == [("b.jpg", True)]
+    assert len(report.written) == 3
+
+
 def test_two_sources_of_one_target_are_named(engine: TorchEngine, source: Path, target: Path) -> None:
     write(source / "c.png")
     with pytest.raises(OutputError, match=r"c\.gif and .*c\.png would both become"):

@@ -191,6 +191,26 @@ def test_cmyk_becomes_srgb(bilinear: TorchEngine, tmp_path: Path, suffix: str) -
     assert b"CMYK" not in result.get("icc-profile-data")[:64]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("in.jpg", {"interlace": True}), ("in.png", {"interlace": True}), ("in.tif", {"tile": True, "tile_width": 16})],
+    ids=["progressive", "interlaced", "tiled"],
+)
+def test_pictures_not_stored_row_by_row(bilinear: TorchEngine, save: Save, name: str, options: dict[str, int]) -> None:
+    source = save(smooth(70, 60, 3), name, **options)
+    target = source.with_name("out.png")
+    upscale_file(bilinear, source, target, tile=8)
+    np.testing.assert_array_equal(read(target).numpy(), upscale_array(bilinear, read(source).numpy()))
+
+
+def test_lab_becomes_srgb(bilinear: TorchEngine, tmp_path: Path) -> None:
+    image = pyvips.Image.new_from_array(smooth(24, 24, 3)).copy(interpretation="srgb")
+    image.colourspace("lab").write_to_file(str(tmp_path / "in.tif"))
+    upscale_file(bilinear, tmp_path / "in.tif", tmp_path / "out.png")
+    off = np.abs(read(tmp_path / "out.png").numpy().astype(int) - upscale_array(bilinear, image.numpy()))
+    assert off.max() <= 4
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (1, 40), (2, 1)])
 def test_tiny_pictures(engine: TorchEngine, save: Save, height: int, width: int) -> None:
     source = save(smooth(height, width, 4), "in.png")

@@ -1,5 +1,7 @@
 """A picture upscaled in tiles is the picture upscaled in one piece."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from srquant.data.images import read_rgb
 from srquant.models.edsr import EDSR, facts
+from srquant.models.load import load_model
 from srquant.models.network import Facts, Network
 from srquant.upscale.engines import Images, TorchEngine
 from srquant.upscale.tiles import Pixels, upscale_array
@@ -61,6 +65,27 @@ def test_strided_network_tiles_exactly(tile: int) -> None:
     engine = DoubleEngine(Network(module, Facts("custom", 1, 1.0, (), ())))
     image = noise(46, 50)
     np.testing.assert_array_equal(upscale_array(engine, image, tile), upscale_array(engine, image, 1000))
+
+
+PUBLISHED = [
+    "carn/carn_branch1_x4.pth",
+    "edsr/edsr_r8f64_x2.pt",
+    "edsr_like/rnet_r9f64_x4.pth",
+    "span/team46_span_x4.pth",
+    "srresnet/msrresnet_branch1_x4.pth",
+    "srresnet/srresnet_bn_r8f64_x4.pth",
+    "srvgg_compact/realesr-animevideov3.pth",
+]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_tile_exactly(shared: Path, name: str) -> None:
+    engine = TorchEngine(load_model(shared / "weights" / name))
+    assert engine.support.exact
+    image = np.ascontiguousarray(read_rgb(shared / "data" / "Set5" / "HR" / "butterfly.png")[100:112, :130])
+    off = np.abs(upscale_array(engine, image, 20).astype(int) - upscale_array(engine, image, 1000))
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.001  # ties, which the order of sums decides
 
 
 def test_all_tiles_have_one_shape(double: DoubleEngine) -> None:

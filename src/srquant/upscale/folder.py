@@ -126,6 +126,18 @@ def plan(source: Path, target: Path, recursive: bool, suffix: str | None) -> lis
     return [Job(path, name) for name, path in taken.items()]
 
 
+def source_digest(path: Path) -> str:
+    """SHA-256 of a picture file.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise ImageError(f"can't read {path} ({error.strerror}): check that it exists and may be read") from error
+
+
 class FolderRun:
     """The state of ``upscale_folder``."""
 
@@ -149,11 +161,11 @@ class FolderRun:
     def upscale(self, job: Job) -> None:
         """Do one picture, or note why not."""
         self.tell(job, 0.0)
-        digest = file_digest(job.source)
-        if self.record.has(job.target, digest, self.network):
-            self.skipped.append(job.target)
-            return
         try:
+            digest = source_digest(job.source)
+            if self.record.has(job.target, digest, self.network):
+                self.skipped.append(job.target)
+                return
             picture = open_picture(job.source)
             check_format(picture, job.target, self.engine.network.facts.scale)
             check_target(job.source, job.target, self.overwrite)

@@ -88,7 +88,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if sources:
             name = func.overloadpacket.__name__
             self.mixes_all |= any(word in name for word in GLOBAL)
-            for result in tensors([out]):
+            results = tensors([out])
+            self.largest = max(self.largest, sum(t.nbytes for t in sources + results))
+            for result in results:
                 self.computed[result] = True
                 if is_map(sources[0]) and is_map(result):
                     self.note(name, sources[0], result, args)
@@ -99,7 +101,6 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before, after = spacing(source), spacing(result)
         self.reach += reach(name, before, after, args) + max(0.0, before - after)
         self.coarsest = max(self.coarsest, round(after))
-        self.largest = max(self.largest, source.nbytes + result.nbytes)
 
 
 def tensors(values: Sequence[Any]) -> list[Tensor]:
