@@ -65,7 +65,8 @@ def _interpolate(
 ) -> V:
     if mode not in ("nearest", "bilinear") or align_corners or antialias:
         raise EngineError(
-            f"interpolation '{mode}', align_corners={align_corners}, antialias={antialias} has no form; engine 'torch' runs it"
+            f"interpolation '{mode}' (align_corners={align_corners}, antialias={antialias}) has no form in exports; "
+            "engine 'torch' runs it"
         )
     kind: Interpolation = "nearest" if mode == "nearest" else "bilinear"
     if scale_factor is not None:
@@ -107,6 +108,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sub", "isub", "sub_"), _arithmetic("subtract")),
     **dict.fromkeys(("mul", "imul", "mul_"), _arithmetic("multiply")),
     **dict.fromkeys(("truediv", "div"), _arithmetic("divide")),
+    "neg": lambda backend, x: backend.arithmetic("multiply", x, backend.constant(floats(-1.0))),
     "relu": lambda backend, x, inplace=False: _activation(backend, "relu", x),
     "relu_": lambda backend, x: _activation(backend, "relu", x),
     "sigmoid": lambda backend, x: _activation(backend, "sigmoid", x),

@@ -6,7 +6,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from srquant.deploy import rewrites
 from srquant.deploy.cpu import safe_on_pair_saturation
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
 from srquant.deploy.lowered import Dequantize, Quantize, float_layer, integer_layer
 from srquant.deploy.patterns import insert, replace
 from srquant.errors import EngineError
@@ -18,6 +18,10 @@ SPLITS = (torch.chunk, torch.split, "chunk", "split")
 
 TRACED_SIZE = 64
 """Height and width of the picture by which they are found."""
+
+BYTE_LEVELS = 256
+SIGNED_MARGIN = 8
+"""OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
 LEAVES = (FrozenConv2d, FrozenLinear, FrozenAdd, Add, MeanShift)
 
@@ -78,12 +82,18 @@ def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
 def _split_layer(
     graph: fx.GraphModule, node: fx.Node, layer: FrozenConv2d | FrozenLinear, pair_saturation: bool
 ) -> None:
-    with graph.graph.inserting_before(node):
-        integers = insert(graph, Quantize(layer.grid), node.args[0])
-    node.args = (integers,)
     integer = integer_layer(layer)
-    fits = not pair_saturation or safe_on_pair_saturation(layer.weight, layer.grid.levels)
-    replace(graph, node, integer if fits else float_layer(integer))
+    fits = not pair_saturation or (safe_on_pair_saturation(layer.weight, layer.grid.levels) and _unsigned(layer.grid))
+    with graph.graph.inserting_before(node):
+        operand = insert(graph, Quantize(layer.grid), node.args[0])
+        operand = operand if fits else insert(graph, Dequantize(layer.grid, 0.0), operand)
+    node.args = (operand,)
+    replace(graph, node, integer if fits else float_layer(integer, layer.grid.step))
+
+
+def _unsigned(grid: FrozenGrid) -> bool:
+    """Whether engines keep codes unsigned; for signed ones, kernels for processors without VNNI halve the weights."""
+    return grid.levels < BYTE_LEVELS or abs(grid.zero_point - BYTE_LEVELS // 2) > SIGNED_MARGIN
 
 
 def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:

@@ -104,9 +104,9 @@ def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | Integer
     return IntegerConv2d(layer.weight, scale, bias, window, layer.accumulator)
 
 
-def float_layer(layer: IntegerConv2d | IntegerLinear) -> nn.Conv2d | nn.Linear:
-    """The same numbers with float weights, for processors whose integer products would saturate."""
-    scale = layer.scale.view(-1, *[1] * (layer.weight.dim() - 1))
+def float_layer(layer: IntegerConv2d | IntegerLinear, step: float) -> nn.Conv2d | nn.Linear:
+    """The same numbers with float weights from ``step * integers``, for processors whose products would saturate."""
+    scale = (layer.scale / step).view(-1, *[1] * (layer.weight.dim() - 1))
     weight = nn.Parameter(layer.weight.float() * scale, requires_grad=False)
     bias = nn.Parameter(layer.bias, requires_grad=False)
     result: nn.Conv2d | nn.Linear

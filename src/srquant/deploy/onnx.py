@@ -39,7 +39,7 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
     backend = OnnxBackend()
     result = translate(graph, backend, "image")
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])
-    upscaled = helper.make_tensor_value_info("upscaled", TensorProto.FLOAT, ["N", 3, "H_up", "W_up"])
+    upscaled = helper.make_tensor_value_info("upscaled", TensorProto.FLOAT, ["N", None, "H_up", "W_up"])
     nodes = [*backend.nodes, helper.make_node("Identity", [result], ["upscaled"], name="upscaled")]
     onnx_graph = helper.make_graph(nodes, network.facts.architecture, [image], [upscaled], backend.initializers)
     model = helper.make_model(

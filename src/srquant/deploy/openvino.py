@@ -1,5 +1,6 @@
 """Network -> OpenVINO model, float or with real integer convolutions."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def save_openvino(model: openvino.Model, path: Path) -> None:
     Raises:
         OutputError: the files can't be written.
     """
-    partial = path.with_name(f".{path.stem}.partial.xml")
+    if not path.parent.is_dir():
+        raise OutputError(f"can't write {path}: {path.parent} is no folder; create it")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.xml")
     try:
         openvino.save_model(model, partial, compress_to_fp16=False)
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
