@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from srquant.errors import EngineError, InputError
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines import EngineName, OpenVINOEngine, TorchEngine, open_engine
+from srquant.upscale.engines import OpenVINOEngine, TorchEngine, open_engine
 from srquant.upscale.tiles import upscale_array
 
-FAST: list[EngineName] = ["openvino", "onnxruntime"]
+FAST = ["openvino", "onnxruntime"]
 
 
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("shape", [(1, 3, 24, 20), (2, 3, 1, 1), (1, 3, 7, 31)])
-def test_engines_agree_with_torch(network: Network, name: EngineName, shape: tuple[int, ...]) -> None:
+def test_engines_agree_with_torch(network: Network, name: shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).random(shape, np.float32)
     engine = open_engine(name, network, threads=1)
     result = engine(images)
@@ -27,7 +27,7 @@ def test_engines_agree_with_torch(network: Network, name: EngineName, shape: tup
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_engines_tile_exactly(network: Network, name: EngineName) -> None:
+def test_engines_tile_exactly(network: Network, name: str) -> None:
     engine = open_engine(name, network, threads=1)
     image = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
     whole, tiled = (upscale_array(engine, image, tile).astype(int) for tile in (100, 16))
@@ -77,4 +77,4 @@ def test_auto_ends_with_torch() -> None:
 
 def test_unknown_engine(network: Network) -> None:
     with pytest.raises(InputError, match="did you mean 'openvino'"):
-        open_engine("openvin", network)  # type: ignore[arg-type]
+        open_engine("openvin", network)

@@ -379,5 +379,16 @@ def test_failing_encoder(engine: TorchEngine, save: Save, monkeypatch: pytest.Mo
     assert leftovers(source.parent) == []
 
 
+def test_interrupt_leaves_nothing(engine: TorchEngine, save: Save) -> None:
+    source = save(smooth(40, 9, 3), "in.png")
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upscale_file(engine, source, source.with_name("out.png"), tile=4, progress=interrupt)
+    assert [p.name for p in source.parent.iterdir()] == ["in.png"]
+
+
 def test_savers_know_their_formats() -> None:
     assert set(encoding.DEEP_SUFFIXES) | set(encoding.JPEG_SUFFIXES) <= set(encoding.SAVERS)

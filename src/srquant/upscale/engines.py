@@ -1,7 +1,7 @@
 """Three ways to run a network: PyTorch (the reference), OpenVINO (fast on CPUs), ONNX Runtime (portable)."""
 
 from collections import OrderedDict
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from srquant.models.network import Network
 from srquant.upscale.support import Support, device_of, measure_support
 
 Images = NDArray[np.float32]
-EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 KEPT_SHAPES = 2
 """Input shapes for which OpenVINO keeps a compiled model."""
@@ -124,7 +123,7 @@ class OnnxRuntimeEngine:
         return result
 
 
-def open_engine(name: EngineName, network: Network, threads: int | None = None) -> Engine:
+def open_engine(name: str, network: Network, threads: int | None = None) -> Engine:
     """The engine called ``name``; ``auto`` is the fastest that can run this network.
 
     Args:
