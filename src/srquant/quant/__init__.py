@@ -1,1 +1,1 @@
-""""""
+"""The grid, the ranges and the layers of quantization."""

@@ -25,6 +25,12 @@ def zero_point(lower: Tensor, upper: Tensor, levels: int) -> Tensor:
     return (-lower / step_size(lower, upper, levels)).round().clamp(0, levels - 1)
 
 
+def relative_step(lower: Tensor, upper: Tensor) -> Tensor | None:
+    """Step of each channel over their mean, shape of the bounds; None for a single pair of bounds."""
+    width = upper - lower
+    return None if width.dim() == 0 else width / width.mean()
+
+
 def codes(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
     """Nearest grid point of each value.
 

@@ -1,1 +1,1 @@
-""""""
+"""Finetuning: stages, losses, the one loop."""

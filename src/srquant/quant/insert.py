@@ -1,0 +1,78 @@
+"""Replace the layers of a float network by quantized ones."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import PolicyError
+from srquant.models.layers import Add
+from srquant.models.network import Network
+from srquant.quant.flow import trace_flow
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, channel_steps
+from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer, weight_levels
+from srquant.quant.ranges import Rule, spread
+from srquant.quant.statistics import ActivationBounds
+
+SKIP_BITS = 8
+
+
+def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds, weight_rule: Rule) -> Network:
+    """A quantized copy of a float network.
+
+    A layer with 8-bit activations that directly reads a sum on an 8-bit grid shares that grid, so that integer engines
+    need no second quantization.
+
+    Args:
+        network: the float network, left unchanged.
+        policy: which layers, and their bits.
+        bounds: of every activation that the policy quantizes.
+        weight_rule: bounds of a weight tensor.
+    """
+    bits = policy.resolve(network)
+    reads = trace_flow(network).reads
+    quantized = copy.deepcopy(network)
+    sums = _quantize_sums(quantized, bounds) if policy.skip_bits is not None else {}
+    for name, layer_bits in bits.items():
+        layer = quantized.module.get_submodule(name)
+        if layer_bits.activation == SKIP_BITS and reads.get(name) in sums:
+            activation = sums[reads[name]]
+        else:
+            activation = ActivationQuantizer(*bounds[name], layer_bits.activation)
+        weight = _weight_quantizer(layer.get_parameter("weight"), activation, layer_bits, policy, weight_rule)
+        quantized.module.set_submodule(name, _quantized_layer(name, layer, activation, weight))
+    return quantized
+
+
+def _quantize_sums(network: Network, bounds: ActivationBounds) -> dict[str, ActivationQuantizer]:
+    adds = {name: module for name, module in network.module.named_modules() if isinstance(module, Add)}
+    if not adds:
+        raise PolicyError("skip_bits=8, but the network has no Add modules; use a float skip stream")
+    quantizers = {name: ActivationQuantizer(*bounds[name], SKIP_BITS) for name in adds}
+    for name, add in adds.items():
+        network.module.set_submodule(name, QuantAdd(add, quantizers[name]))
+    return quantizers
+
+
+def _quantized_layer(
+    name: str, layer: nn.Module, activation: ActivationQuantizer, weight: WeightQuantizer
+) -> QuantConv2d | QuantLinear:
+    if isinstance(layer, nn.Linear):
+        return QuantLinear(layer, activation, weight)
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+        return QuantConv2d(layer, activation, weight)
+    raise PolicyError(f"layer {name!r} ({layer}) can't be quantized; keep it float with an override")
+
+
+def _weight_quantizer(
+    weight: Tensor, activation: ActivationQuantizer, bits: LayerBits, policy: Policy, rule: Rule
+) -> WeightQuantizer:
+    steps = channel_steps(weight, activation)
+    scaled = weight.detach() if steps is None else weight.detach() * steps
+    rows = scaled.flatten(1) if policy.granularity == "channel" else scaled.reshape(1, -1)
+    lower, upper = spread(*rule(rows, weight_levels(bits.weight)))
+    if policy.symmetric_weights:
+        upper = torch.maximum(-lower, upper)
+    shape = (-1, *[1] * (weight.dim() - 1)) if policy.granularity == "channel" else ()
+    return WeightQuantizer(lower.reshape(shape), upper.reshape(shape), bits.weight, policy.symmetric_weights)

@@ -1,0 +1,113 @@
+"""Quantized layers: the float layer plus one quantizer per input and one for the weight.
+
+Zero padding comes before quantization, so a padded zero becomes the grid point nearest to zero, as on integer hardware.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srquant.models.layers import Add
+from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
+
+
+class QuantConv2d(nn.Module):
+    """A convolution that computes on grid points of its input and its weight; the bias stays float."""
+
+    def __init__(self, layer: nn.Conv2d, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.input_quantizer = input_quantizer
+        self.weight_quantizer = quantizer
+
+    @property
+    def weight(self) -> Tensor:
+        """The float weight."""
+        return self.layer.weight
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros added on each side, per axis."""
+        return conv_padding(self.layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C_in x H x W`` to ``N x C_out x H' x W'``."""
+        layer = self.layer
+        vertical, horizontal = self.padding
+        points = self.input_quantizer(F.pad(x, (horizontal, horizontal, vertical, vertical)))
+        weight = quantized_weight(self)
+        return F.conv2d(points, weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
+
+
+class QuantLinear(nn.Module):
+    """A linear layer that computes on grid points of its input and its weight; the bias stays float."""
+
+    def __init__(self, layer: nn.Linear, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.input_quantizer = input_quantizer
+        self.weight_quantizer = quantizer
+
+    @property
+    def weight(self) -> Tensor:
+        """The float weight."""
+        return self.layer.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``... x in`` to ``... x out``."""
+        return F.linear(self.input_quantizer(x), quantized_weight(self), self.layer.bias)
+
+
+class QuantAdd(nn.Module):
+    """``a + scale * b`` put on a grid: the skip stream of policies with ``skip_bits``."""
+
+    def __init__(self, add: Add, quantizer: ActivationQuantizer) -> None:
+        super().__init__()
+        self.add = add
+        self.quantizer = quantizer
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors of one shape to their sum on the grid."""
+        total: Tensor = self.quantizer(self.add(a, b))
+        return total
+
+
+QuantLayer = QuantConv2d | QuantLinear
+
+
+def channel_steps(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor | None:
+    """Relative steps of a layer's input channels, broadcastable to its weight; None where they share one grid.
+
+    On integer hardware the steps are part of the weight: ``weight * channel_steps`` lies on the weight's grid.
+
+    Args:
+        weight: ``C_out x C_in/groups x ...``.
+        quantizer: of the layer's input.
+    """
+    steps = quantizer.relative_step()
+    return None if steps is None else expand_to_weight(steps, weight)
+
+
+def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
+    """One value per input channel, repeated for the output channels of each group: ``C_out x C_in/groups x 1 ...``."""
+    per_group = weight.shape[1]
+    groups = per_channel.numel() // per_group
+    rows = per_channel.reshape(groups, per_group).repeat_interleave(weight.shape[0] // groups, 0)
+    return rows.reshape(*rows.shape, *[1] * (weight.dim() - 2))
+
+
+def quantized_weight(layer: QuantLayer) -> Tensor:
+    """The weight on its grid, to be used with the values of the input's grid."""
+    steps = channel_steps(layer.weight, layer.input_quantizer)
+    if steps is None:
+        return layer.weight_quantizer(layer.weight)
+    return layer.weight_quantizer(layer.weight * steps) / steps
+
+
+def conv_padding(layer: nn.Conv2d) -> tuple[int, int]:
+    """Zeros added on each side, per axis; ``same`` is resolved."""
+    if isinstance(layer.padding, str):
+        if layer.padding == "valid":
+            return 0, 0
+        (kernel_h, kernel_w), (dilation_h, dilation_w) = layer.kernel_size, layer.dilation
+        return dilation_h * (kernel_h - 1) // 2, dilation_w * (kernel_w - 1) // 2
+    return layer.padding[0], layer.padding[1]

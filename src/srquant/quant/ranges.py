@@ -1,0 +1,127 @@
+"""How bounds are found: rules that look at one tensor, and their combination over batches.
+
+A rule maps ``rows x values`` and a number of levels to the lower and upper bound of each row (float32, ``rows``).
+Sources: Jacob et al. 2018 (min-max), FQN 2019 (percentile), Choukroun et al. 2019 (MSE, there called OMSE).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srquant.quant.grid import codes, step_size
+
+Bounds = tuple[Tensor, Tensor]
+Rule = Callable[[Tensor, int], Bounds]
+
+SEARCH_VALUES = 2**18
+"""Searches judge a candidate on at most this many evenly spaced values of each row; the widest bounds see them all."""
+
+SMALLEST_WIDTH = 1e-6
+"""Bounds of a constant tensor are moved apart by at least this much, relative to its size."""
+
+SMALLEST_SHARE = 1e-3
+"""The narrowest row is at least this wide, relative to the widest."""
+
+
+def minmax(rows: Tensor, levels: int) -> Bounds:
+    """Smallest and largest value."""
+    return rows.amin(1), rows.amax(1)
+
+
+def symmetric_max(rows: Tensor, levels: int) -> Bounds:
+    """The largest magnitude to both sides."""
+    largest = rows.abs().amax(1)
+    return -largest, largest
+
+
+def percentile(share: float) -> Rule:
+    """The rule that cuts ``share`` (0..0.5) of the values on each side."""
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        return quantile(rows, share), quantile(rows, 1 - share)
+
+    return rule
+
+
+def mse(rows: Tensor, levels: int) -> Bounds:
+    """Min-max shrunk by the factor 1.00, 0.99 .. 0.01 that has the smallest squared error on this grid."""
+    return _shrink_to_smallest_error(rows, levels, minmax(rows, levels))
+
+
+def symmetric_mse(rows: Tensor, levels: int) -> Bounds:
+    """Largest magnitude shrunk by the factor that has the smallest squared error on this grid."""
+    return _shrink_to_smallest_error(rows, levels, symmetric_max(rows, levels))
+
+
+def quantile(rows: Tensor, share: float) -> Tensor:
+    """Linearly interpolated quantile of each row, of any size (``torch.quantile`` stops at 16 million values)."""
+    position = share * (rows.shape[1] - 1)
+    below = int(position)
+    first = rows.kthvalue(below + 1, dim=1).values
+    if below + 1 == rows.shape[1]:
+        return first
+    second = rows.kthvalue(below + 2, dim=1).values
+    return first + (position - below) * (second - first)
+
+
+def _shrink_to_smallest_error(rows: Tensor, levels: int, widest: Bounds) -> Bounds:
+    lower, upper = spread(*widest)
+    rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
+    best = torch.full_like(lower, torch.inf)
+    factor = torch.ones_like(lower)
+    for percent in range(100, 0, -1):
+        candidate = percent / 100
+        error = squared_error(rows, candidate * lower, candidate * upper, levels)
+        better = error < best
+        best, factor = torch.where(better, error, best), torch.where(better, candidate, factor)
+    return factor * lower, factor * upper
+
+
+def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
+    """Mean squared rounding and clipping error of each row on its grid, ``rows``."""
+    low, high = lower.unsqueeze(1), upper.unsqueeze(1)
+    points = codes(rows, low, high, levels) * step_size(low, high, levels) + low
+    return (points - rows).square().mean(1)
+
+
+def spread(lower: Tensor, upper: Tensor) -> Bounds:
+    """Move bounds apart where they (nearly) meet, so that a grid between them has a positive step."""
+    width = SMALLEST_WIDTH * torch.maximum(lower.abs(), upper.abs()).clamp(min=1.0)
+    width = width.clamp(min=SMALLEST_SHARE * float((upper - lower).max()))
+    return lower, torch.maximum(upper, lower + width)
+
+
+@dataclass
+class RunningBounds:
+    """Bounds of a stream of batches.
+
+    Args:
+        rule: bounds of one batch.
+        levels: points of the grid that the bounds are for.
+        momentum: weight of what was seen before in the exponential moving average; None takes the outermost bounds.
+    """
+
+    rule: Rule
+    levels: int
+    momentum: float | None
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+
+    def update(self, rows: Tensor) -> None:
+        """Take in one batch, ``rows x values``."""
+        lower, upper = self.rule(rows, self.levels)
+        if self.lower is None or self.upper is None:
+            self.lower, self.upper = lower, upper
+        elif self.momentum is None:
+            self.lower, self.upper = torch.minimum(self.lower, lower), torch.maximum(self.upper, upper)
+        else:
+            self.lower = self.momentum * self.lower + (1 - self.momentum) * lower
+            self.upper = self.momentum * self.upper + (1 - self.momentum) * upper
+
+    def bounds(self) -> Bounds:
+        """Lower and upper bound of each row, apart from each other."""
+        if self.lower is None or self.upper is None:
+            raise RuntimeError("no batch was seen")
+        return spread(self.lower, self.upper)
