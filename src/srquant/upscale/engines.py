@@ -123,13 +123,20 @@ class OnnxRuntimeEngine:
         return result
 
 
+FAST_ENGINES: dict[str, type[OpenVINOEngine | OnnxRuntimeEngine]] = {
+    "openvino": OpenVINOEngine,
+    "onnxruntime": OnnxRuntimeEngine,
+}
+"""Engines that need an export, fastest first."""
+
+
 def open_engine(name: str, network: Network, threads: int | None = None) -> Engine:
     """The engine called ``name``; ``auto`` is the fastest that can run this network.
 
     Args:
         name: ``auto``, ``torch``, ``openvino`` or ``onnxruntime``.
         network: float or frozen.
-        threads: to compute with; all cores by default. PyTorch has one setting for the whole process, and keeps it.
+        threads: to compute with, all cores by default; ``torch`` keeps to the process-wide ``torch.set_num_threads``.
 
     Raises:
         InputError: there is no such engine.
@@ -139,23 +146,17 @@ def open_engine(name: str, network: Network, threads: int | None = None) -> Engi
         return fastest(network, threads)
     if name == "torch":
         return TorchEngine(network)
-    engines: dict[str, type[OpenVINOEngine | OnnxRuntimeEngine]] = {
-        "openvino": OpenVINOEngine,
-        "onnxruntime": OnnxRuntimeEngine,
-    }
-    if name not in engines:
-        raise InputError(f"no engine is called {name!r}; {suggest(name, ['auto', 'torch', *engines])}")
+    if name not in FAST_ENGINES:
+        raise InputError(f"no engine is called {name!r}; {suggest(name, ['auto', 'torch', *FAST_ENGINES])}")
     try:
-        return engines[name](network, threads)
+        return FAST_ENGINES[name](network, threads)
     except ImportError as error:
-        raise EngineError(
-            f"engine {name} isn't installed ({error}); pip install {name}, or use --engine torch"
-        ) from error
+        raise EngineError(f"engine {name} can't be loaded ({error}); install it or use --engine torch") from error
 
 
 def fastest(network: Network, threads: int | None) -> Engine:
     """OpenVINO if it can run the network, else ONNX Runtime, else PyTorch."""
-    for name in ("openvino", "onnxruntime"):
+    for name in FAST_ENGINES:
         try:
             return open_engine(name, network, threads)
         except EngineError:
