@@ -116,7 +116,7 @@ def plan(source: Path, target: Path, recursive: bool, suffix: str | None) -> lis
         raise OutputError(f"{target} is the folder to read: write to another folder")
     taken: dict[Path, Path] = {}
     for path in list_images(source, recursive):
-        if path.is_relative_to(target):
+        if path.resolve().is_relative_to(target.resolve()):
             continue
         kept = path.suffix if path.suffix.lower() in SAVERS else ".png"
         name = (target / path.relative_to(source)).with_suffix(suffix or kept)
