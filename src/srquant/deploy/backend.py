@@ -55,8 +55,14 @@ class Backend(Protocol[V]):
     def integer_linear(self, integers: V, layer: IntegerLinear, name: str) -> V:
         """Integers to values."""
 
+    def pad(self, x: V, padding: tuple[int, int]) -> V:
+        """Zeros around, (rows, columns)."""
+
     def pixel_shuffle(self, x: V, factor: int) -> V:
         """``C*f*f x H x W`` to ``C x f*H x f*W``, channel ``c*f*f + i*f + j`` to pixel ``(i, j)``."""
+
+    def block_shuffle(self, x: V, factor: int) -> V:
+        """The same from channel ``(i*f + j)*C + c``."""
 
     def max_pool(self, x: V, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> V:
         """Maximum over a window."""

@@ -80,6 +80,11 @@ class IntegerConv2d(nn.Module):
         bias = self.bias * factor + shift
         return IntegerConv2d(self.weight, self.scale * factor, bias, self.window, self.accumulator)
 
+    def with_channels(self, order: Tensor) -> "IntegerConv2d":
+        """The convolution whose output channel ``i`` is this one's ``order[i]``; no groups."""
+        weight, scale, bias = self.weight[order], self.scale[order], self.bias[order]
+        return IntegerConv2d(weight, scale, bias, self.window, self.accumulator)
+
 
 class IntegerLinear(nn.Module):
     """``scale * integers @ weight.T + bias`` over the last dimension; arguments as ``IntegerConv2d``."""
@@ -93,6 +98,20 @@ class IntegerLinear(nn.Module):
         """``... x in`` integers to ``... x out`` values."""
         sums = F.linear(integers.to(self.accumulator), self.weight.to(self.accumulator)).float()
         return sums * self.scale + self.bias
+
+
+class BlockShuffle(nn.Module):
+    """Pixel shuffle of channels ordered ``(i*f + j)*C + c``, so that a pixel's channels move as one block."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x f*f*C x H x W`` to ``N x C x f*H x f*W``."""
+        f, (n, channels, height, width) = self.factor, x.shape
+        blocks = x.view(n, f, f, channels // f**2, height, width).permute(0, 3, 4, 1, 5, 2)
+        return blocks.reshape(n, channels // f**2, height * f, width * f)
 
 
 def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | IntegerLinear:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from srquant.deploy.backend import Backend, V, floats, per_channel
-from srquant.deploy.lowered import Dequantize, IntegerConv2d, IntegerLinear, Quantize, Window
+from srquant.deploy.frozen import ChannelScaling
+from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, IntegerLinear, Quantize, Window
 from srquant.errors import EngineError
 from srquant.models.layers import Add, MeanShift
 
@@ -35,6 +36,13 @@ def _integer_linear(backend: Backend[V], layer: IntegerLinear, name: str, x: V) 
 
 def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
     return backend.quantize(x, quantize.grid)
+
+
+def _channel_scaling(backend: Backend[V], scaling: ChannelScaling, name: str, x: V) -> V:
+    shape = (1, *scaling.lower.shape)
+    padded = backend.pad(x, scaling.padding) if any(scaling.padding) else x
+    shifted = backend.arithmetic("subtract", padded, backend.constant(floats(scaling.lower.reshape(shape))))
+    return backend.arithmetic("divide", shifted, backend.constant(floats(scaling.step.reshape(shape))))
 
 
 def _dequantize(backend: Backend[V], dequantize: Dequantize, name: str, x: V) -> V:
@@ -102,6 +110,7 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.Linear: _linear,
     IntegerConv2d: _integer_conv,
     IntegerLinear: _integer_linear,
+    ChannelScaling: _channel_scaling,
     Quantize: _quantize,
     Dequantize: _dequantize,
     Add: _add,
@@ -114,6 +123,7 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.LeakyReLU: _leaky_relu,
     nn.PReLU: _prelu,
     nn.PixelShuffle: lambda backend, module, name, x: backend.pixel_shuffle(x, module.upscale_factor),
+    BlockShuffle: lambda backend, module, name, x: backend.block_shuffle(x, module.factor),
     nn.MaxPool2d: _max_pool,
     nn.AdaptiveAvgPool2d: _mean,
     nn.Upsample: _upsample,

@@ -75,11 +75,14 @@ class OnnxBackend:
         product = self._node("MatMul", self.dequantize(integers, 1.0, 0.0), weight, name=name)
         return self._node("Add", product, self.constant(layer.bias.numpy()))
 
+    def pad(self, x: str, padding: tuple[int, int]) -> str:
+        return self._node("Pad", x, self.constant(np.array([0, 0, *padding] * 2)))
+
     def pixel_shuffle(self, x: str, factor: int) -> str:
-        shuffled = self._node("DepthToSpace", x, blocksize=factor, mode="CRD")
-        if x in self.zero_points:
-            self.zero_points[shuffled] = self.zero_points[x]
-        return shuffled
+        return self._shuffle(x, factor, "CRD")
+
+    def block_shuffle(self, x: str, factor: int) -> str:
+        return self._shuffle(x, factor, "DCR")
 
     def max_pool(self, x: str, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> str:
         return self._node("MaxPool", x, kernel_shape=kernel, strides=stride, pads=padding * 2)
@@ -103,6 +106,12 @@ class OnnxBackend:
     def channels(self, x: str, start: int, stop: int) -> str:
         begin, end, axis = (self.constant(np.array([n])) for n in (start, stop, 1))
         return self._node("Slice", x, begin, end, axis)
+
+    def _shuffle(self, x: str, factor: int, mode: str) -> str:
+        shuffled = self._node("DepthToSpace", x, blocksize=factor, mode=mode)
+        if x in self.zero_points:
+            self.zero_points[shuffled] = self.zero_points[x]
+        return shuffled
 
     def _weight(self, integers: NDArray[np.int8], scale: Floats, axis: int) -> str:
         zeros = self.constant(np.zeros(len(scale), np.int8))

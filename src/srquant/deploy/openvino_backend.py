@@ -5,10 +5,12 @@ Integers ``k - z`` are FakeQuantize results; the CPU plug-in's low-precision pas
 # ruff: noqa: D102 - ``Backend`` documents the operations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import openvino.opset13 as ops
 from openvino import Node
+from openvino.opset1 import max_pool  # the later ones have a second output
 
 from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
 from srquant.deploy.frozen import FrozenGrid
@@ -32,6 +34,13 @@ _ARITHMETIC: dict[Arithmetic, Callable[[Node, Node], Node]] = {
 _ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {"relu": ops.relu, "sigmoid": ops.sigmoid, "tanh": ops.tanh}
 
 
+@dataclass(frozen=True)
+class _Dequantized:
+    integers: Node
+    step: float
+    offset: float
+
+
 class OpenVINOBackend:
     """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product.
 
@@ -42,6 +51,7 @@ class OpenVINOBackend:
 
     def __init__(self, pair_saturation: bool) -> None:
         self.byte_levels = BYTE_LEVELS[1:] if pair_saturation else BYTE_LEVELS
+        self.dequantized: dict[str, _Dequantized] = {}
 
     def constant(self, values: Floats) -> Node:
         return ops.constant(values)
@@ -62,16 +72,17 @@ class OpenVINOBackend:
         return _named_sum(ops.matmul(x, ops.constant(weight), False, True), bias, name)
 
     def quantize(self, x: Node, grid: FrozenGrid) -> Node:
+        if (dequantized := self.dequantized.get(x.get_friendly_name())) is not None:
+            return _requantize(dequantized, grid)
         lower, zero_point, last = float(grid.lower), grid.zero_point, grid.levels - 1
         codes = _fake_quantize(x, grid.levels, (lower, lower + last * grid.step, -zero_point, last - zero_point))
-        if grid.levels in self.byte_levels:
-            return codes
-        byte = (-zero_point, max(BYTE_LEVELS) - 1 - zero_point)
-        return _fake_quantize(codes, max(BYTE_LEVELS), byte * 2)
+        return codes if grid.levels in self.byte_levels else _bytes(codes, -zero_point, zero_point)
 
     def dequantize(self, integers: Node, step: float, offset: float) -> Node:
-        scaled = ops.multiply(integers, ops.constant(np.float32(step)))
-        return ops.add(scaled, ops.constant(np.float32(offset))) if offset else scaled
+        scaled = ops.multiply(integers, _number(step))
+        values = ops.add(scaled, _number(offset)) if offset else scaled
+        self.dequantized[values.get_friendly_name()] = _Dequantized(integers, step, offset)
+        return values
 
     def integer_conv(self, integers: Node, layer: IntegerConv2d, name: str) -> Node:
         weight = _grouped(layer.weight.numpy(), layer.window.groups)
@@ -82,12 +93,18 @@ class OpenVINOBackend:
         weight = _dequantized(layer.weight.numpy(), layer.scale.numpy().reshape(-1, 1))
         return _named_sum(ops.matmul(integers, weight, False, True), layer.bias.numpy(), name)
 
+    def pad(self, x: Node, padding: tuple[int, int]) -> Node:
+        sides = ops.constant(np.array([0, 0, *padding]))
+        return ops.pad(x, sides, sides, "constant", ops.constant(np.float32(0)))
+
     def pixel_shuffle(self, x: Node, factor: int) -> Node:
         return ops.depth_to_space(x, "depth_first", factor)
 
+    def block_shuffle(self, x: Node, factor: int) -> Node:
+        return ops.depth_to_space(x, "blocks_first", factor)
+
     def max_pool(self, x: Node, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Node:
-        pooled = ops.max_pool(x, list(stride), [1, 1], list(padding), list(padding), list(kernel))
-        return pooled.output(0)
+        return max_pool(x, list(stride), list(padding), list(padding), list(kernel))
 
     def mean(self, x: Node) -> Node:
         return ops.reduce_mean(x, ops.constant(np.array(SPATIAL)), True)
@@ -118,9 +135,28 @@ def _grouped(values: Floats, groups: int) -> Floats:
     return values if groups == 1 else values.reshape(groups, -1, *values.shape[1:])
 
 
+def _requantize(source: _Dequantized, grid: FrozenGrid) -> Node:
+    """Integers on one grid to integers on another; with the rounding apart it runs as one operation on bytes."""
+    factor = source.step / grid.step
+    shift = (source.offset - float(grid.lower)) / grid.step
+    position = ops.add(ops.multiply(source.integers, _number(factor)), _number(shift))
+    codes = ops.round(ops.clamp(position, 0.0, grid.levels - 1.0), "half_to_even")
+    return _bytes(codes, 0, grid.zero_point)
+
+
 def _fake_quantize(x: Node, levels: int, bounds: tuple[float, ...]) -> Node:
     """``bounds``: first and last input, first and last output."""
-    return ops.fake_quantize(x, *(ops.constant(np.float32(bound)) for bound in bounds), levels)
+    return ops.fake_quantize(x, *(_number(bound) for bound in bounds), levels)
+
+
+def _bytes(integers: Node, first: int, zero_point: int) -> Node:
+    """Make bytes of at most 256 integers from ``first`` on, and integers from ``-zero_point`` on of those."""
+    last = BYTE_LEVELS[-1] - 1
+    return _fake_quantize(integers, BYTE_LEVELS[-1], (first, first + last, -zero_point, last - zero_point))
+
+
+def _number(value: float) -> Node:
+    return ops.constant(np.float32(value))
 
 
 def _dequantized(weight: Floats, scale: Floats) -> Node:

@@ -10,13 +10,13 @@ from srquant.deploy.lowered import IntegerConv2d
 M = TypeVar("M", bound=nn.Module)
 
 
-def insert(graph: fx.GraphModule, module: nn.Module, argument: Any) -> fx.Node:
+def insert(graph: fx.GraphModule, module: nn.Module, *arguments: Any) -> fx.Node:
     """A new node that calls a new module, at the graph's insertion point."""
     number = sum(1 for _ in graph.children())
     while hasattr(graph, f"lowered_{number}"):
         number += 1
     graph.add_submodule(f"lowered_{number}", module)
-    return graph.graph.call_module(f"lowered_{number}", (argument,))
+    return graph.graph.call_module(f"lowered_{number}", arguments)
 
 
 def replace(graph: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:

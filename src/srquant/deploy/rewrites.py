@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from srquant.deploy.frozen import FrozenGrid
-from srquant.deploy.lowered import Dequantize, IntegerConv2d, Quantize
+from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, Quantize
 from srquant.deploy.patterns import calls, exclusive_conv, insert, module_of, replace
 from srquant.deploy.shuffle import before_shuffle, keeps_size
 from srquant.models.layers import Add, MeanShift
@@ -26,12 +26,14 @@ def apply_all(graph: fx.GraphModule) -> None:
     """All rewrites, each once, in the order in which they enable each other."""
     for rewrite in (
         drop_requantization,
+        activate_before_shuffle,
         quantize_before_shuffle,
         share_quantizers,
         convolve_before_shuffle,
         fold_add_scale,
         fold_offset,
         fold_affine,
+        shuffle_blocks,
     ):
         rewrite(graph)
         graph.graph.eliminate_dead_code()
@@ -44,6 +46,20 @@ def drop_requantization(graph: fx.GraphModule) -> None:
         dequantize = module_of(graph, source)
         if isinstance(dequantize, Dequantize) and _same(quantize.grid, dequantize.grid):
             node.replace_all_uses_with(source.all_input_nodes[0])
+
+
+def activate_before_shuffle(graph: fx.GraphModule) -> None:
+    """``activation(PixelShuffle(x))`` is ``PixelShuffle(activation(x))``, and may become part of a convolution."""
+    for node in list(graph.graph.nodes):
+        if not _same_for_all_channels(graph, node):
+            continue
+        shuffled = node.all_input_nodes[0]
+        if isinstance(module_of(graph, shuffled), nn.PixelShuffle) and len(shuffled.users) == 1:
+            with graph.graph.inserting_after(node):
+                result = graph.graph.call_module(str(shuffled.target))
+            node.replace_all_uses_with(result)
+            node.replace_input_with(shuffled, shuffled.all_input_nodes[0])
+            result.args = (node,)
 
 
 def quantize_before_shuffle(graph: fx.GraphModule) -> None:
@@ -91,7 +107,9 @@ def fold_add_scale(graph: fx.GraphModule) -> None:
         conv = exclusive_conv(graph, addend)
         if add.scale != 1.0 and conv is not None:
             replace(graph, addend, conv.rescaled(add.scale, torch.zeros(())))
-            replace(graph, node, Add())
+            with graph.graph.inserting_before(node):
+                node.replace_all_uses_with(insert(graph, Add(), *node.args))
+            graph.graph.erase_node(node)
 
 
 def fold_offset(graph: fx.GraphModule) -> None:
@@ -123,6 +141,37 @@ def fold_affine(graph: fx.GraphModule) -> None:
             replace(graph, target, conv.rescaled(factor, shift))
             node.replace_all_uses_with(source)
             graph.graph.erase_node(node)
+
+
+def shuffle_blocks(graph: fx.GraphModule) -> None:
+    """Order the channels of a convolution so that the shuffle after it moves whole blocks of channels."""
+    for node, shuffle in calls(graph, nn.PixelShuffle):
+        source = node.all_input_nodes[0]
+        while len(source.users) == 1 and (
+            isinstance(module_of(graph, source), Quantize) or _same_for_all_channels(graph, source)
+        ):
+            source = source.all_input_nodes[0]
+        conv = exclusive_conv(graph, source)
+        if conv is None or conv.window.groups != 1:
+            continue
+        area = shuffle.upscale_factor**2
+        order = torch.arange(len(conv.weight)).view(-1, area).T.flatten()
+        replace(graph, source, conv.with_channels(order))
+        with graph.graph.inserting_after(node):
+            blocks = insert(graph, BlockShuffle(shuffle.upscale_factor), node.args[0])
+        node.replace_all_uses_with(blocks)
+
+
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh)
+_ACTIVATION_NAMES = ("relu", "leaky_relu")
+
+
+def _same_for_all_channels(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node applies one activation function to every element."""
+    module = module_of(graph, node)
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters == 1
+    return isinstance(module, _ACTIVATIONS) or getattr(node.target, "__name__", node.target) in _ACTIVATION_NAMES
 
 
 def _same(a: FrozenGrid, b: FrozenGrid) -> bool:
