@@ -1,6 +1,7 @@
 """Scores of an upscaler on a benchmark set."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,12 @@ class Report:
 
 
 def evaluate(
-    upscaler: Upscaler, benchmark: BenchmarkSet, engine: str, fab: float | None = None, patch: int | None = None
+    upscaler: Upscaler,
+    benchmark: BenchmarkSet,
+    engine: str,
+    fab: float | None = None,
+    patch: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Upscale every picture of a set and compare it with the true one, without a border of ``scale`` pixels.
 
@@ -83,14 +89,18 @@ def evaluate(
         engine: name for the report.
         fab: for the report.
         patch: side of the patches that are upscaled one by one; None for whole pictures.
+        progress: told the pictures done so far and all pictures.
 
     Raises:
         ImageError: a picture can't be read, or what comes back doesn't fit the true one or is too small to compare.
     """
     if patch is not None:
         upscaler = in_patches(upscaler, benchmark.scale, patch)
-    scores = tuple(_score(sample, upscaler, benchmark.scale) for sample in benchmark)
-    return Report(benchmark.name, benchmark.scale, engine, fab, scores)
+    scores: list[ImageScore] = []
+    for sample in benchmark:
+        scores.append(_score(sample, upscaler, benchmark.scale))
+        progress(len(scores), len(benchmark))
+    return Report(benchmark.name, benchmark.scale, engine, fab, tuple(scores))
 
 
 def _score(sample: Sample, upscaler: Upscaler, border: int) -> ImageScore:

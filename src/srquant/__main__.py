@@ -1,0 +1,5 @@
+"""``python -m srquant``."""
+
+from srquant.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""The command ``srquant`` and what its verbs share: exit codes and one-line errors.
+
+Exit codes: 0 done, 1 something failed on the way, 2 what the user gave is wrong, 130 interrupted.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from srquant.cli.bench import bench
+from srquant.cli.demo import demo
+from srquant.cli.evaluate import evaluate
+from srquant.cli.export import export
+from srquant.cli.info import info
+from srquant.cli.output import fail
+from srquant.cli.quantize import quantize
+from srquant.cli.upscale import upscale
+from srquant.errors import InputError, SRQuantError
+
+
+class Verbs(TyperGroup):
+    """Ends with one line on stderr where an error was raised on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            fail(str(error), 2)
+        except SRQuantError as error:
+            fail(str(error), 1)
+
+
+app = typer.Typer(
+    cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_show_locals=False
+)
+
+EXAMPLES = {
+    info: "srquant info edsr_w4a4.safetensors",
+    quantize: "srquant quantize edsr.pt --finetune -w 4 -a 4 --calibration DIR -o edsr_w4a4.safetensors",
+    evaluate: "srquant evaluate edsr_w4a4.safetensors --data Set5 --engine openvino --json out.json",
+    export: "srquant export edsr_w4a4.safetensors -o edsr_w4a4.xml",
+    upscale: "srquant upscale edsr_w4a4.safetensors in.png -o out.png",
+    bench: "srquant bench edsr_w4a4.safetensors --input 180x320 --rounds 7",
+    demo: "srquant demo -o demo",
+}
+for verb, example in EXAMPLES.items():
+    app.command(epilog=f"Example: [bold]{example}[/bold]")(verb)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and stop, if wanted."""
+    if wanted:
+        from srquant import __version__
+
+        typer.echo(f"srquant {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def srquant(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Quantize super-resolution networks to 2-8 bits, measure what that did, run them with integer arithmetic."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="srquant")

@@ -1,0 +1,61 @@
+"""``srquant bench``: how fast engines run a model, and how much memory they take."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, Threads, input_size, usable_cores
+from srquant.cli.output import check_json, note, progress, show, table, write_json
+
+if TYPE_CHECKING:
+    from srquant.evaluate.contenders import Measured
+
+Rounds = Annotated[int, typer.Option(min=1, help="How often each engine runs, in turns.")]
+
+
+def bench(
+    model: Model,
+    size: InputSize = DEFAULT_INPUT,
+    rounds: Rounds = 7,
+    threads: Threads = None,
+    scale: Scale = None,
+    json: Json = None,
+) -> None:
+    """Time a model in float engines, in ONNX Runtime's own int8, and in its integer form, each in its own process."""
+    height, width = input_size(size)
+    check_json(json)
+
+    from srquant.deploy.contenders import contenders
+    from srquant.deploy.opening import open_model
+    from srquant.evaluate.contenders import measure
+
+    threads = threads or usable_cores()
+    opened = open_model(model, scale)
+    with tempfile.TemporaryDirectory() as folder:
+        note("exporting")
+        rivals = contenders(opened, Path(folder))
+        with progress() as step:
+            measured = measure(rivals, height, width, threads, rounds, partial(step, "rounds"))
+    rows = table("engine", "precision", "median ms", "min ms", "max ms", "peak MB", title=f"{model.name}, {size}")
+    for row in to_rows(measured):
+        rows.add_row(*(f"{value:.1f}" if isinstance(value, float) else value for value in row.values()))
+    show(rows, json_to=json)
+    write_json({"rows": to_rows(measured), "input": [height, width], "threads": threads}, json)
+
+
+def to_rows(measured: "list[Measured]") -> list[dict[str, str | float]]:
+    """The rows scripts rely on."""
+    return [
+        {
+            "engine": m.contender.engine,
+            "precision": m.contender.precision,
+            "median_ms": round(m.timing.median_ms, 3),
+            "min_ms": round(m.timing.min_ms, 3),
+            "max_ms": round(m.timing.max_ms, 3),
+            "peak_rss_mb": round(m.peak_memory / 1e6, 1),
+        }
+        for m in measured
+    ]

@@ -1,0 +1,49 @@
+"""``srquant demo``: the whole path once, with the packaged network and pictures that come with scikit-image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srquant.cli.options import Overwrite, Threads, usable_cores
+from srquant.cli.output import check_folder, note, progress, show, table
+from srquant.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from srquant.cli.demo_steps import Row
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for quantized files and pictures.")]
+
+
+def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Overwrite = False) -> None:
+    """Quantize the packaged network on pictures of scikit-image; show quality, size and speed."""
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists: use --overwrite to write into it, or choose another folder")
+    check_folder(output)
+
+    from srquant.cli.demo_pictures import LEARNED_FROM, MEASURED_ON, write_pictures
+    from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines
+    from srquant.models.load import load_model
+    from srquant.models.packaged import DEFAULT, packaged_models
+
+    network = load_model(packaged_models()[DEFAULT])
+    pictures = write_pictures(output, network.facts.scale)
+    note(f"learning ranges from {', '.join(LEARNED_FROM)}\nmeasuring on {', '.join(MEASURED_ON)}")
+    with progress() as step:
+        models = candidates(network, pictures.calibration, output, step)
+        times = time_engines(network, models, threads or usable_cores(), step)
+        measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, output, step)]
+    compare(pictures.benchmark, models, measured, output / "comparison.png")
+    show(result_table(measured), f"files and pictures: {output}, side by side: {output / 'comparison.png'}")
+
+
+def result_table(rows: "list[Row]") -> "Table":
+    """One row per way to upscale."""
+    shown = table("", "PSNR-Y dB", "SSIM", "file KB", "PyTorch f32 ms", "OpenVINO f32 ms", "OpenVINO integer ms")
+    for row in rows:
+        size = "-" if row.size_bytes is None else f"{row.size_bytes / 1000:.0f}"
+        times = ["-" if ms is None else f"{ms:.1f}" for ms in row.milliseconds]
+        shown.add_row(row.label, f"{row.report.psnr_y:.2f}", f"{row.report.ssim_a:.4f}", size, *times)
+    return shown

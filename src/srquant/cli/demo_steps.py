@@ -1,0 +1,150 @@
+"""The steps of the demo."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from srquant.cli.demo_pictures import write_png
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
+from srquant.data.resize import upscale
+from srquant.deploy.contenders import float_contenders, integer_contender
+from srquant.deploy.file import save
+from srquant.deploy.freeze import freeze
+from srquant.evaluate.contenders import measure
+from srquant.evaluate.evaluate import Report, evaluate
+from srquant.methods import METHODS
+from srquant.models.network import Network
+from srquant.models.packaged import DEFAULT, packaged_models
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import LayerBits, Policy
+from srquant.report.crops import Box, Column, side_by_side
+from srquant.training.finetune import Finetune
+from srquant.upscale.engines import OpenVINOEngine
+from srquant.upscale.folder import upscale_folder
+from srquant.upscale.tiles import upscale_tile
+
+Step = Callable[[str, int, int], None]
+Milliseconds = tuple[float | None, float | None, float | None]
+"""PyTorch float32, OpenVINO float32, OpenVINO integer."""
+
+NOT_TIMED: Milliseconds = (None, None, None)
+HEIGHT, WIDTH, ROUNDS = 180, 320, 9
+"""Size of the picture that is timed, and how often."""
+
+BOXES = {"astronaut": Box(150, 370, 64), "chelsea": Box(84, 140, 64), "rocket": Box(320, 20, 64)}
+"""What the comparison shows of each picture."""
+
+ZOOM = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to quantize the network: the body at ``bits``, its ends at 8."""
+
+    label: str
+    name: str
+    bits: int
+    method: str
+    finetune: bool
+
+
+RECIPES = (
+    Recipe("8-bit", "w8a8", 8, "mse", finetune=False),
+    Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", finetune=False),
+    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "mse", finetune=True),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that is measured; its file, and its label, and the name of its folder."""
+
+    label: str
+    name: str
+    network: Network
+    path: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """Quality, size and speed."""
+
+    label: str
+    report: Report
+    size_bytes: int | None
+    milliseconds: Milliseconds
+
+
+def candidates(network: Network, calibration: CalibrationSet, folder: Path, step: Step) -> list[Candidate]:
+    """The float network, and what each recipe makes of it, saved."""
+    made = [Candidate("float", "float", network, packaged_models()[DEFAULT])]
+    for recipe in RECIPES:
+        frozen = quantize(recipe, network, calibration, step)
+        path = folder / f"{DEFAULT}_{recipe.name}.safetensors"
+        save(frozen, path, overwrite=True)
+        made.append(Candidate(recipe.label, recipe.name, frozen.network, path))
+    return made
+
+
+def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step: Step) -> QuantizedModel:
+    """Follow a recipe."""
+
+    def labelled(stage: str, done: int, total: int) -> None:
+        step(f"{recipe.label}: {stage}", done, total)
+
+    policy = Policy(LayerBits(recipe.bits, recipe.bits))
+    finetune = Finetune() if recipe.finetune else None
+    return freeze(METHODS[recipe.method].quantize(network, calibration, policy, finetune, progress=labelled))
+
+
+def time_engines(network: Network, models: list[Candidate], threads: int, step: Step) -> dict[str, Milliseconds]:
+    """Median times by label, all engines in turns."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rivals = float_contenders(network, folder)[:2]
+        rivals += [integer_contender(model.name, model.network, folder) for model in models[1:]]
+        measured = measure(rivals, HEIGHT, WIDTH, threads, ROUNDS, partial(step, "timing"))
+    torch, openvino, *integer = [m.timing.median_ms for m in measured]
+    quantized = {model.label: (None, None, ms) for model, ms in zip(models[1:], integer, strict=True)}
+    return {models[0].label: (torch, openvino, None), **quantized}
+
+
+def rows(
+    models: list[Candidate], benchmark: BenchmarkSet, times: dict[str, Milliseconds], folder: Path, step: Step
+) -> list[Row]:
+    """Measure every network and write its pictures."""
+    measured = []
+    for model in models:
+        engine = OpenVINOEngine(model.network)
+        report = evaluate(partial(upscale_tile, engine), benchmark, engine.name, progress=partial(step, model.label))
+        upscale_folder(engine, low_folder(benchmark), folder / model.name, overwrite=True)
+        measured.append(Row(model.label, report, model.path.stat().st_size, times[model.label]))
+    return measured
+
+
+def bicubic_row(benchmark: BenchmarkSet) -> Row:
+    """What plain interpolation gives."""
+    return Row("bicubic", evaluate(partial(upscale, scale=benchmark.scale), benchmark, "bicubic"), None, NOT_TIMED)
+
+
+def low_folder(benchmark: BenchmarkSet) -> Path:
+    """Where the set keeps its low-resolution pictures."""
+    return benchmark.folder / "LR_bicubic" / f"X{benchmark.scale}"
+
+
+def compare(benchmark: BenchmarkSet, models: list[Candidate], measured: list[Row], path: Path) -> None:
+    """Write a piece of every picture in every form, side by side."""
+    folder, scale = path.parent, benchmark.scale
+    shown = [sample for sample in benchmark if sample.name in BOXES]
+    forms = [[upscale(sample.low, scale) for sample in shown]]
+    forms += [[read_rgb(folder / model.name / f"{sample.name}x{scale}.png") for sample in shown] for model in models]
+    columns = [
+        Column(f"{row.label}\n{row.report.psnr_y:.2f} dB", pictures)
+        for row, pictures in zip(measured, forms, strict=True)
+    ]
+    columns.append(Column("original", [sample.high for sample in shown]))
+    write_png(side_by_side(columns, [BOXES[sample.name] for sample in shown], ZOOM), path)

@@ -1,0 +1,94 @@
+"""``srquant info``: what a model file holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, input_size
+from srquant.cli.output import check_json, show, table, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from srquant.deploy.summary import LayerSummary
+    from srquant.evaluate.costs import LayerCost
+    from srquant.models.network import Network
+    from srquant.quant.model import QuantizedModel
+
+
+def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, json: Json = None) -> None:
+    """Show what a model is: layers, bits, size, operations."""
+    height, width = input_size(size)
+    check_json(json)
+
+    from srquant.deploy.accounting import layer_costs
+    from srquant.deploy.opening import open_model
+    from srquant.deploy.summary import layer_summaries
+    from srquant.models.load import describe
+    from srquant.models.packaged import find_model
+    from srquant.quant.model import QuantizedModel
+
+    model = find_model(model)
+    opened = open_model(model, scale)
+    network = opened.network if isinstance(opened, QuantizedModel) else opened
+    layers, costs = layer_summaries(network), layer_costs(network, height, width)
+    show(
+        layer_table(layers, costs),
+        describe(network),
+        made_by(opened) if isinstance(opened, QuantizedModel) else "float, not quantized",
+        f"{model.stat().st_size:,} bytes",
+        operations(costs, size),
+        json_to=json,
+    )
+    write_json(to_json(network, model, layers), json)
+
+
+def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]") -> "Table":
+    """One row per layer."""
+    macs = {cost.name: f"{cost.macs / 1e6:,.1f}" for cost in costs}
+    rows = table("layer", "kind", "weight bits", "activation bits", "levels used", "MMAC")
+    for layer in layers:
+        used = "-" if layer.levels_used is None else str(layer.levels_used)
+        bits = [text_of(b) for b in (layer.weight_bits, layer.activation_bits)]
+        rows.add_row(layer.name, layer.kind, *bits, used, macs.get(layer.name, "-"))
+    return rows
+
+
+def text_of(bits: int | None) -> str:
+    """Bits as a reader wants them."""
+    return "-" if bits is None else "float" if bits == 32 else str(bits)
+
+
+def made_by(model: "QuantizedModel") -> str:
+    """One line: how the network was quantized."""
+    origin = model.origin
+    options = ", ".join(f"{name} {value}" for name, value in origin.options.items())
+    return f"quantized by {origin.method}{f' ({options})' if options else ''}, calibration {origin.calibration[:12]}"
+
+
+def operations(costs: "list[LayerCost]", size: str) -> str:
+    """One line: multiply-accumulates and bit operations for a picture."""
+    from srquant.evaluate.costs import bit_ops
+
+    macs = sum(cost.macs for cost in costs)
+    return f"{macs / 1e9:.2f} GMAC and {bit_ops(costs) / 1e12:.3f} T bit operations for a picture of {size}"
+
+
+def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
+    """The keys scripts rely on; ``size_bytes`` is the file's."""
+    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used")
+    return {
+        "architecture": network.facts.architecture,
+        "scale": network.facts.scale,
+        "parameters": parameter_count(network),
+        "size_bytes": path.stat().st_size,
+        "layers": [{key: getattr(layer, key) for key in keys} for layer in layers],
+    }
+
+
+def parameter_count(network: "Network") -> int:
+    """Weights and biases of the architecture, whatever form the network has now."""
+    from srquant.models.load import build
+
+    if network.facts.architecture == "custom":
+        return sum(parameter.numel() for parameter in network.parameters())
+    return sum(p.numel() for p in build(network.facts.architecture, network.facts.arguments).parameters())

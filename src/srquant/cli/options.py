@@ -1,0 +1,59 @@
+"""Arguments and options that several verbs take, and how their values are read."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from srquant.errors import InputError
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="Checkpoint (.pt, .pth, .safetensors), file made by quantize, or edsr_small_x2 (packaged).",
+    ),
+]
+Scale = Annotated[int | None, typer.Option(help="Scale, where a checkpoint holds several.")]
+Engine = Annotated[str, typer.Option(help="auto, torch, openvino or onnxruntime.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads to compute with; all cores by default.")]
+InputSize = Annotated[str, typer.Option("--input", metavar="HxW", help="Size of the low-resolution picture.")]
+
+DEFAULT_INPUT = "180x320"
+
+
+def input_size(text: str) -> tuple[int, int]:
+    """Height and width of ``180x320``.
+
+    Raises:
+        InputError: it doesn't look like that.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise InputError(f"--input {text}: give height x width in pixels, such as {DEFAULT_INPUT}")
+    return int(match[1]), int(match[2])
+
+
+def tile_size(text: str) -> int | Literal["auto"]:
+    """Side of a tile in pixels.
+
+    Raises:
+        InputError: neither ``auto`` nor a positive number.
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--tile {text}: give auto or a number of pixels such as 256")
+    return int(text)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,110 @@
+"""``srquant upscale``: pictures."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from srquant.cli.options import Engine, Model, Overwrite, Scale, Threads, tile_size
+from srquant.cli.output import fail, note, show
+from srquant.errors import ImageError
+
+if TYPE_CHECKING:
+    from srquant.upscale.engines import Engine as OpenEngine
+    from srquant.upscale.folder import FolderReport
+    from srquant.upscale.folder import Progress as FolderProgress
+    from srquant.upscale.spans import TileSize
+
+Source = Annotated[Path, typer.Argument(metavar="INPUT", show_default=False, help="A picture, or a folder of them.")]
+Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The picture or folder to write.")]
+Tile = Annotated[str, typer.Option(metavar="auto|N", help="Side of a tile in input pixels; auto fits the free memory.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="SUFFIX", help="For folders: .png, .jpg, ...; by default as each input."),
+]
+
+
+def upscale(
+    model: Model,
+    source: Source,
+    output: Output,
+    engine: Engine = "auto",
+    tile: Tile = "auto",
+    suffix: Format = None,
+    scale: Scale = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Upscale a picture, or a folder with its subfolders; an interrupted folder goes on where it stopped."""
+    side = tile_size(tile)
+    if not source.exists():
+        raise ImageError(f"{source} doesn't exist: check the name")
+
+    from srquant.deploy.opening import open_network
+    from srquant.upscale.engines import open_engine
+
+    running = open_engine(engine, open_network(model, scale), threads)
+    note(f"engine {running.name}")
+    if source.is_dir():
+        finish(upscale_all(running, source, output, side, suffix, overwrite))
+    else:
+        upscale_one(running, source, output, side, overwrite)
+        show(f"{output}")
+
+
+def bars() -> Progress:
+    """Share done, rate and time left, on stderr."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    rate = TextColumn("{task.fields[rate]:.2f} Mpixel/s")
+    return Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool) -> None:
+    """One picture, with a bar that counts its rows."""
+    from srquant.data.images import image_size
+    from srquant.upscale.picture import upscale_file
+
+    width = image_size(source)[1]
+    start = time.monotonic()
+    with bars() as shown:
+        bar = shown.add_task(source.name, rate=0.0)
+
+        def rows_done(done: int, total: int) -> None:
+            rate = done * width / 1e6 / (time.monotonic() - start)
+            shown.update(bar, completed=done, total=total, rate=rate)
+
+        upscale_file(engine, source, output, overwrite, tile, rows_done)
+    note(f"{time.monotonic() - start:.1f} s")
+
+
+def upscale_all(
+    engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", suffix: str | None, overwrite: bool
+) -> "FolderReport":
+    """A folder, with a bar for all of it."""
+    from srquant.upscale.folder import upscale_folder
+
+    start = time.monotonic()
+    with bars() as shown:
+        bar = shown.add_task("", rate=0.0)
+
+        def tell(state: "FolderProgress") -> None:
+            rate = state.pixels / 1e6 / (time.monotonic() - start)
+            done = state.position + state.fraction
+            shown.update(bar, description=state.source.name, completed=done, total=state.count, rate=rate)
+
+        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, tell)
+        shown.update(bar, description=output.name, completed=1, total=1)
+    return report
+
+
+def finish(report: "FolderReport") -> None:
+    """Say what became of a folder; exit code 1 if a picture failed."""
+    counts = f"{len(report.written)} written, {len(report.skipped)} done before, {len(report.failures)} failed"
+    show(counts)
+    for failure in report.failures:
+        note(str(failure.error))
+    if report.failures:
+        fail(f"{len(report.failures)} pictures failed", 1)
