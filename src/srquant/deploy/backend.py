@@ -46,6 +46,12 @@ class Backend(Protocol[V]):
     def quantize(self, x: V, grid: FrozenGrid) -> V:
         """Values to integers ``k - z``."""
 
+    def quantize_channels(self, x: V, grid: FrozenGrid, lower: Floats, step: Floats) -> V:
+        """Quantize ``(x - lower) / step``; one lower and one step per channel, ``1 x C x 1 x 1``."""
+
+    def pad(self, x: V, padding: tuple[int, int]) -> V:
+        """Zeros around: rows above and below, columns left and right."""
+
     def dequantize(self, integers: V, step: float, offset: float) -> V:
         """Integers to values ``step * integer + offset``."""
 
@@ -54,9 +60,6 @@ class Backend(Protocol[V]):
 
     def integer_linear(self, integers: V, layer: IntegerLinear, name: str) -> V:
         """Integers to values."""
-
-    def pad(self, x: V, padding: tuple[int, int]) -> V:
-        """Zeros around, (rows, columns)."""
 
     def pixel_shuffle(self, x: V, factor: int) -> V:
         """``C*f*f x H x W`` to ``C x f*H x f*W``, channel ``c*f*f + i*f + j`` to pixel ``(i, j)``."""

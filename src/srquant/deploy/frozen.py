@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.quant.grid import codes, step_size, zero_point
+from srquant.quant.grid import codes, on_lattice, step_size, zero_point
 
 EXACT_IN_FLOAT32 = 2.0**24
 
@@ -56,6 +56,31 @@ class FrozenGrid(nn.Module):
         return integers * self.step + self.offset
 
 
+class ChannelScaling(nn.Module):
+    """Brings channels with grids of their own to one grid: ``(pad(x) - lower) / step``.
+
+    Args:
+        lower: first grid point of each channel, ``C x 1 x 1`` or ``C``.
+        step: of each channel, same shape.
+        padding: zeros put around first, (rows, columns), where the channels' codes of zero differ; the convolution
+            then pads nothing.
+    """
+
+    def __init__(self, lower: Tensor, step: Tensor, padding: tuple[int, int]) -> None:
+        super().__init__()
+        self.lower: Tensor
+        self.step: Tensor
+        self.register_buffer("lower", lower)
+        self.register_buffer("step", step)
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C x H x W`` (or ``... x C``) values to positions on the channels' grids."""
+        vertical, horizontal = self.padding
+        padded = F.pad(x, (horizontal, horizontal, vertical, vertical)) if any(self.padding) else x
+        return (padded - self.lower) / self.step
+
+
 class FrozenConv2d(nn.Module):
     """``Conv2d`` with integer weights on integer activations.
 
@@ -69,6 +94,8 @@ class FrozenConv2d(nn.Module):
         dilation: per axis.
         groups: number of groups.
         weight_bits: bits that a weight takes in the file.
+        scaling: applied to the input first, where each channel has its own grid.
+        lattice: spacing of output scale and bias, a power of two; None leaves them as they are.
     """
 
     def __init__(
@@ -82,9 +109,13 @@ class FrozenConv2d(nn.Module):
         dilation: tuple[int, int],
         groups: int,
         weight_bits: int,
+        scaling: ChannelScaling | None = None,
+        lattice: float | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
+        self.scaling = scaling
+        self.lattice = lattice
         self.weight: Tensor
         self.weight_scale: Tensor
         self.bias: Tensor | None
@@ -97,15 +128,15 @@ class FrozenConv2d(nn.Module):
 
     def output_scale(self) -> Tensor:
         """Factor from integer sums to values, ``C_out``."""
-        return self.weight_scale * self.grid.step
+        return on_lattice(self.weight_scale.double() * self.grid.step, self.lattice).float()
 
     def corrected_bias(self) -> Tensor:
         """Bias plus what the grid's offset adds, ``C_out``."""
-        return offset_bias(self.grid, self.weight, self.weight_scale, self.bias)
+        return on_lattice(offset_bias(self.grid, self.weight, self.weight_scale, self.bias), self.lattice).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` values to ``N x C_out x H' x W'`` values."""
-        integers = self.grid(x).to(self.accumulator)
+        integers = self.grid(x if self.scaling is None else self.scaling(x)).to(self.accumulator)
         weight = self.weight.to(self.accumulator)
         sums = F.conv2d(integers, weight, None, self.stride, self.padding, self.dilation, self.groups).float()
         shape = (1, -1, 1, 1)
@@ -116,10 +147,19 @@ class FrozenLinear(nn.Module):
     """``Linear`` with integer weights on integer activations; arguments as ``FrozenConv2d``, weight ``out x in``."""
 
     def __init__(
-        self, grid: FrozenGrid, weight: Tensor, weight_scale: Tensor, bias: Tensor | None, weight_bits: int
+        self,
+        grid: FrozenGrid,
+        weight: Tensor,
+        weight_scale: Tensor,
+        bias: Tensor | None,
+        weight_bits: int,
+        scaling: ChannelScaling | None = None,
+        lattice: float | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
+        self.scaling = scaling
+        self.lattice = lattice
         self.weight: Tensor
         self.weight_scale: Tensor
         self.bias: Tensor | None
@@ -131,15 +171,16 @@ class FrozenLinear(nn.Module):
 
     def output_scale(self) -> Tensor:
         """Factor from integer sums to values, ``out``."""
-        return self.weight_scale * self.grid.step
+        return on_lattice(self.weight_scale.double() * self.grid.step, self.lattice).float()
 
     def corrected_bias(self) -> Tensor:
         """Bias plus what the grid's offset adds, ``out``."""
-        return offset_bias(self.grid, self.weight, self.weight_scale, self.bias)
+        return on_lattice(offset_bias(self.grid, self.weight, self.weight_scale, self.bias), self.lattice).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """``... x in`` values to ``... x out`` values."""
-        sums = F.linear(self.grid(x).to(self.accumulator), self.weight.to(self.accumulator)).float()
+        integers = self.grid(x if self.scaling is None else self.scaling(x)).to(self.accumulator)
+        sums = F.linear(integers, self.weight.to(self.accumulator)).float()
         return sums * self.output_scale() + self.corrected_bias()
 
 
@@ -158,8 +199,8 @@ class FrozenAdd(nn.Module):
 
 
 def offset_bias(grid: FrozenGrid, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Tensor:
-    """``offset * weight_scale * sum(W) + bias``, one value per output channel."""
-    correction = weight.flatten(1).sum(1, dtype=torch.float32) * weight_scale * grid.offset
+    """``offset * weight_scale * sum(W) + bias``, one float64 per output channel."""
+    correction = weight.flatten(1).sum(1, dtype=torch.float64) * weight_scale * grid.offset
     return correction if bias is None else correction + bias
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from srquant.deploy.backend import Backend, V, floats, per_channel
-from srquant.deploy.frozen import ChannelScaling
 from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, IntegerLinear, Quantize, Window
 from srquant.errors import EngineError
 from srquant.models.layers import Add, MeanShift
@@ -35,14 +34,12 @@ def _integer_linear(backend: Backend[V], layer: IntegerLinear, name: str, x: V) 
 
 
 def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
-    return backend.quantize(x, quantize.grid)
-
-
-def _channel_scaling(backend: Backend[V], scaling: ChannelScaling, name: str, x: V) -> V:
-    shape = (1, *scaling.lower.shape)
+    scaling = quantize.scaling
+    if scaling is None:
+        return backend.quantize(x, quantize.grid)
     padded = backend.pad(x, scaling.padding) if any(scaling.padding) else x
-    shifted = backend.arithmetic("subtract", padded, backend.constant(floats(scaling.lower.reshape(shape))))
-    return backend.arithmetic("divide", shifted, backend.constant(floats(scaling.step.reshape(shape))))
+    lower, step = (per_channel(values) for values in (scaling.lower, scaling.step))
+    return backend.quantize_channels(padded, quantize.grid, lower, step)
 
 
 def _dequantize(backend: Backend[V], dequantize: Dequantize, name: str, x: V) -> V:
@@ -110,7 +107,6 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.Linear: _linear,
     IntegerConv2d: _integer_conv,
     IntegerLinear: _integer_linear,
-    ChannelScaling: _channel_scaling,
     Quantize: _quantize,
     Dequantize: _dequantize,
     Add: _add,

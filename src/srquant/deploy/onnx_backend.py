@@ -60,6 +60,10 @@ class OnnxBackend:
         self.zero_points[codes] = zero_point
         return codes
 
+    def quantize_channels(self, x: str, grid: FrozenGrid, lower: Floats, step: Floats) -> str:
+        shifted = self._node("Sub", x, self.constant(lower))
+        return self.quantize(self._node("Div", shifted, self.constant(step)) if (step != 1).any() else shifted, grid)
+
     def dequantize(self, integers: str, step: float, offset: float) -> str:
         scaled = self._node("DequantizeLinear", integers, self._number(step), self.zero_points[integers])
         return self._node("Add", scaled, self._number(offset)) if offset else scaled
@@ -74,9 +78,6 @@ class OnnxBackend:
         weight = self._weight(np.ascontiguousarray(layer.weight.numpy().T), layer.scale.numpy(), axis=1)
         product = self._node("MatMul", self.dequantize(integers, 1.0, 0.0), weight, name=name)
         return self._node("Add", product, self.constant(layer.bias.numpy()))
-
-    def pad(self, x: str, padding: tuple[int, int]) -> str:
-        return self._node("Pad", x, self.constant(np.array([0, 0, *padding] * 2)))
 
     def pixel_shuffle(self, x: str, factor: int) -> str:
         return self._shuffle(x, factor, "CRD")

@@ -20,7 +20,8 @@ BYTE_LEVELS = (16, 256)
 """FakeQuantize gives bytes with these levels. Others are computed in float and put into bytes by a second one.
 
 A clamp before 256 levels would be cheaper than the second one, but the plug-in (2026.4) computes a sum with one
-number per channel, clamp and FakeQuantize in a row with the first channel's number for all.
+number per channel, clamp and FakeQuantize in a row with the first channel's number for all. For the same reason such
+sums become part of FakeQuantize's bounds.
 """
 
 SPATIAL = (2, 3)
@@ -74,9 +75,14 @@ class OpenVINOBackend:
     def quantize(self, x: Node, grid: FrozenGrid) -> Node:
         if (dequantized := self.dequantized.get(x.get_friendly_name())) is not None:
             return _requantize(dequantized, grid)
-        lower, zero_point, last = float(grid.lower), grid.zero_point, grid.levels - 1
-        codes = _fake_quantize(x, grid.levels, (lower, lower + last * grid.step, -zero_point, last - zero_point))
-        return codes if grid.levels in self.byte_levels else _bytes(codes, -zero_point, zero_point)
+        return self._quantize(x, grid, np.zeros(1, np.float32), np.ones(1, np.float32))
+
+    def quantize_channels(self, x: Node, grid: FrozenGrid, lower: Floats, step: Floats) -> Node:
+        return self._quantize(x, grid, lower, step)
+
+    def pad(self, x: Node, padding: tuple[int, int]) -> Node:
+        amounts = ops.constant(np.array([0, 0, *padding]))
+        return ops.pad(x, amounts, amounts, "constant", _number(0.0))
 
     def dequantize(self, integers: Node, step: float, offset: float) -> Node:
         scaled = ops.multiply(integers, _number(step))
@@ -92,10 +98,6 @@ class OpenVINOBackend:
     def integer_linear(self, integers: Node, layer: IntegerLinear, name: str) -> Node:
         weight = _dequantized(layer.weight.numpy(), layer.scale.numpy().reshape(-1, 1))
         return _named_sum(ops.matmul(integers, weight, False, True), layer.bias.numpy(), name)
-
-    def pad(self, x: Node, padding: tuple[int, int]) -> Node:
-        sides = ops.constant(np.array([0, 0, *padding]))
-        return ops.pad(x, sides, sides, "constant", ops.constant(np.float32(0)))
 
     def pixel_shuffle(self, x: Node, factor: int) -> Node:
         return ops.depth_to_space(x, "depth_first", factor)
@@ -124,6 +126,13 @@ class OpenVINOBackend:
         begin, end, step, axis = (ops.constant(np.array([n])) for n in (start, stop, 1, 1))
         return ops.slice(x, begin, end, step, axis)
 
+    def _quantize(self, x: Node, grid: FrozenGrid, lower: Floats, step: Floats) -> Node:
+        """The channels' lower bounds and steps are part of FakeQuantize's bounds."""
+        first, zero_point, last = float(grid.lower), grid.zero_point, grid.levels - 1
+        low, high = lower + step * first, lower + step * (first + last * grid.step)
+        codes = _fake_quantize(x, grid.levels, (low, high, -zero_point, last - zero_point))
+        return codes if grid.levels in self.byte_levels else _bytes(codes, -zero_point, zero_point)
+
     def _conv(self, x: Node, weight: Node, bias: Floats, window: Window, name: str) -> Node:
         convolve = ops.convolution if window.groups == 1 else ops.group_convolution
         padding = list(window.padding)
@@ -144,7 +153,7 @@ def _requantize(source: _Dequantized, grid: FrozenGrid) -> Node:
     return _bytes(codes, 0, grid.zero_point)
 
 
-def _fake_quantize(x: Node, levels: int, bounds: tuple[float, ...]) -> Node:
+def _fake_quantize(x: Node, levels: int, bounds: tuple[float | Floats, ...]) -> Node:
     """``bounds``: first and last input, first and last output."""
     return ops.fake_quantize(x, *(_number(bound) for bound in bounds), levels)
 
@@ -155,8 +164,8 @@ def _bytes(integers: Node, first: int, zero_point: int) -> Node:
     return _fake_quantize(integers, BYTE_LEVELS[-1], (first, first + last, -zero_point, last - zero_point))
 
 
-def _number(value: float) -> Node:
-    return ops.constant(np.float32(value))
+def _number(value: float | Floats) -> Node:
+    return ops.constant(np.asarray(value, np.float32))
 
 
 def _dequantized(weight: Floats, scale: Floats) -> Node:

@@ -31,6 +31,11 @@ def relative_step(lower: Tensor, upper: Tensor) -> Tensor | None:
     return None if width.dim() == 0 else width / width.mean()
 
 
+def on_lattice(values: Tensor, lattice: float | None) -> Tensor:
+    """The nearest multiples of ``lattice``, a power of two, as float32; unchanged without one."""
+    return values if lattice is None else ((values / lattice).round() * lattice).float()
+
+
 def codes(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
     """Nearest grid point of each value.
 

@@ -7,17 +7,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.models.layers import Add
+from srquant.quant.grid import on_lattice
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
 
 class QuantConv2d(nn.Module):
-    """A convolution that computes on grid points of its input and its weight; the bias stays float."""
+    """A convolution that computes on grid points of its input and its weight; the bias stays float.
+
+    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    """
 
     def __init__(self, layer: nn.Conv2d, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
         super().__init__()
         self.layer = layer
         self.input_quantizer = input_quantizer
         self.weight_quantizer = quantizer
+        self.lattice: float | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -35,17 +40,23 @@ class QuantConv2d(nn.Module):
         vertical, horizontal = self.padding
         points = self.input_quantizer(F.pad(x, (horizontal, horizontal, vertical, vertical)))
         weight = quantized_weight(self)
-        return F.conv2d(points, weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
+        points, weight, bias = precise(points, weight, layer.bias, self.lattice)
+        values = F.conv2d(points, weight, bias, layer.stride, 0, layer.dilation, layer.groups)
+        return on_lattice(values, self.lattice)
 
 
 class QuantLinear(nn.Module):
-    """A linear layer that computes on grid points of its input and its weight; the bias stays float."""
+    """A linear layer that computes on grid points of its input and its weight; the bias stays float.
+
+    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    """
 
     def __init__(self, layer: nn.Linear, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
         super().__init__()
         self.layer = layer
         self.input_quantizer = input_quantizer
         self.weight_quantizer = quantizer
+        self.lattice: float | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -54,7 +65,8 @@ class QuantLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``... x in`` to ``... x out``."""
-        return F.linear(self.input_quantizer(x), quantized_weight(self), self.layer.bias)
+        points, weight, bias = precise(self.input_quantizer(x), quantized_weight(self), self.layer.bias, self.lattice)
+        return on_lattice(F.linear(points, weight, bias), self.lattice)
 
 
 class QuantAdd(nn.Module):
@@ -72,6 +84,15 @@ class QuantAdd(nn.Module):
 
 
 QuantLayer = QuantConv2d | QuantLinear
+
+
+def precise(
+    points: Tensor, weight: Tensor, bias: Tensor | None, lattice: float | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Operands in float64 where results belong on a lattice, else as they are."""
+    if lattice is None:
+        return points, weight, bias
+    return points.double(), weight.double(), None if bias is None else bias.double()
 
 
 def channel_steps(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor | None:

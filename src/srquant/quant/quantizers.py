@@ -44,6 +44,10 @@ class ActivationQuantizer(nn.Module):
         """Values to grid points, any shape."""
         return fake_quantize(x, self.lower, self.upper, self.levels)
 
+    def step(self) -> Tensor:
+        """Distance between grid points, shape of the bounds."""
+        return step_size(self.lower, self.upper, self.levels)
+
     def relative_step(self) -> Tensor | None:
         """Step of each channel over their mean, shape of the bounds; None where all channels share one grid."""
         return relative_step(self.lower.detach(), self.upper.detach())

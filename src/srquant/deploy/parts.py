@@ -1,0 +1,135 @@
+"""What a frozen layer is made of: exactly what the file holds, and how a layer is put together from it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
+from srquant.deploy.lowered import Window
+from srquant.quant.grid import on_lattice, relative_step, step_size, zero_point
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, expand_to_weight
+from srquant.quant.quantizers import IntegerWeight
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An activation grid.
+
+    Attributes:
+        lower: float32, 0-d or one value per input channel.
+        upper: same shape, above ``lower``.
+        bits: 2..8.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    bits: int
+
+
+@dataclass(frozen=True)
+class LayerParts:
+    """A frozen convolution (with a window) or linear layer (without).
+
+    Attributes:
+        bounds: the input's grid.
+        weight: codes and the integers they stand for.
+        weight_bits: 2..8.
+        bias: float32 ``C_out``, or None.
+        window: of a convolution.
+        lattice: spacing of output scale and bias, or None.
+    """
+
+    bounds: Bounds
+    weight: IntegerWeight
+    weight_bits: int
+    bias: Tensor | None
+    window: Window | None
+    lattice: float | None
+
+
+@dataclass(frozen=True)
+class SumParts:
+    """``a + scale * b`` on a grid."""
+
+    bounds: Bounds
+    scale: float
+
+
+Parts = LayerParts | SumParts
+
+
+@torch.no_grad()
+def take_apart(module: QuantConv2d | QuantLinear | QuantAdd) -> Parts:
+    """The parts of a quantized layer."""
+    quantizer = module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
+    shape = () if quantizer.lower.dim() == 0 else (-1,)
+    bounds = Bounds(
+        quantizer.lower.detach().reshape(shape).clone(), quantizer.upper.detach().reshape(shape).clone(), quantizer.bits
+    )
+    if isinstance(module, QuantAdd):
+        return SumParts(bounds, module.add.scale)
+    layer, steps = module.layer, quantizer.relative_step()
+    weight = module.weight if steps is None else module.weight * expand_to_weight(steps, module.weight)
+    window = None
+    if isinstance(module, QuantConv2d):
+        conv = module.layer
+        window = Window(_pair(conv.stride), module.padding, _pair(conv.dilation), conv.groups)
+    return LayerParts(
+        bounds,
+        module.weight_quantizer.integer_weight(weight),
+        module.weight_quantizer.bits,
+        None if layer.bias is None else layer.bias.detach().clone(),
+        window,
+        module.lattice,
+    )
+
+
+def put_together(parts: Parts) -> nn.Module:
+    """The frozen layer made of these parts."""
+    if isinstance(parts, SumParts):
+        return FrozenAdd(_grid(parts.bounds), parts.scale)
+    if parts.bounds.lower.dim() == 0:
+        return _layer(parts, _grid(parts.bounds), parts.weight.scale, parts.bias, None)
+    return _layer_on_channel_grids(parts)
+
+
+def _layer(
+    parts: LayerParts, grid: FrozenGrid, scale: Tensor, bias: Tensor | None, scaling: ChannelScaling | None
+) -> FrozenConv2d | FrozenLinear:
+    weight = parts.weight.integers()
+    if parts.window is None:
+        return FrozenLinear(grid, weight, scale, bias, parts.weight_bits, scaling, parts.lattice)
+    w = parts.window
+    padding = w.padding if scaling is None or scaling.padding == (0, 0) else (0, 0)
+    return FrozenConv2d(
+        grid, weight, scale, bias, w.stride, padding, w.dilation, w.groups, parts.weight_bits, scaling, parts.lattice
+    )
+
+
+def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
+    """Channels are brought to the codes 0..levels-1; their steps are in the weight, their lower bounds in the bias."""
+    lower, upper, levels = parts.bounds.lower, parts.bounds.upper, 1 << parts.bounds.bits
+    steps = step_size(lower, upper, levels)
+    relative = relative_step(lower, upper)
+    assert relative is not None
+    integers = parts.weight.integers().double()
+    shift = expand_to_weight(lower.double() / relative, integers)
+    added = (integers * shift).flatten(1).sum(1) * parts.weight.scale
+    bias = on_lattice(added if parts.bias is None else added + parts.bias, parts.lattice).float()
+    padding = (0, 0) if parts.window is None else parts.window.padding
+    zero_codes = zero_point(lower, upper, levels)
+    shape = (-1,) if parts.window is None else (-1, 1, 1)
+    starts_at_zero = bool((zero_codes == 0).all())
+    scaling = ChannelScaling(lower.reshape(shape), steps.reshape(shape), (0, 0) if starts_at_zero else padding)
+    grid = FrozenGrid(torch.zeros(()), torch.tensor(float(levels - 1)), levels)
+    return _layer(parts, grid, parts.weight.scale * steps.mean(), bias, scaling)
+
+
+def _grid(bounds: Bounds) -> FrozenGrid:
+    return FrozenGrid(bounds.lower, bounds.upper, 1 << bounds.bits)
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    height, width = values
+    return height, width
