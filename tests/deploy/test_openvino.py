@@ -1,12 +1,16 @@
 import numpy as np
+import onnxruntime
 import openvino
 import pytest
 import torch
 from torch import nn
 
+from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid
+from srquant.deploy.onnx import to_onnx
 from srquant.deploy.openvino import CPU_OPTIONS, save_openvino, to_openvino
 from srquant.deploy.precision import layer_precisions
 from srquant.errors import EngineError, OutputError
+from srquant.models.layers import mean_shift
 from srquant.models.load import build
 from srquant.models.network import Facts, Network
 
@@ -105,3 +109,37 @@ def test_network_that_depends_on_the_picture_is_refused():
 class _Branching(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images if images.mean() > 0 else -images
+
+
+@pytest.mark.parametrize("pair_saturation", [False, True], ids=["vnni", "no vnni"])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_colour_shift_before_the_first_convolution_keeps_its_channels(freeze_directly, bits, pair_saturation):
+    module = nn.Sequential(mean_shift(1.0, -1), nn.Conv2d(3, 8, 3, padding=1))
+    network = freeze_directly(Network(module, CUSTOM), bits, bits)
+    images = torch.rand(1, 3, 15, 17)
+    difference = (run(network, images, pair_saturation) - network(images)).abs()
+    assert (difference > 1e-5).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
+@pytest.mark.parametrize("engine", [run, lambda n, i: run_onnx(to_onnx(n), i)], ids=["openvino", "onnxruntime"])
+def test_channels_with_grids_of_their_own(padding, engine):
+    conv = random_conv(3)
+    conv.scaling = ChannelScaling(
+        torch.tensor([-0.5, 0.1, 0.3]).view(3, 1, 1), torch.tensor([0.02, 0.01, 0.03]).view(3, 1, 1), padding
+    )
+    images = torch.rand(1, 3, 15, 17)
+    network = Network(nn.Sequential(conv), CUSTOM)
+    difference = (engine(network, images) - network(images)).abs()
+    assert (difference > 1e-4).float().mean() < 0.01
+
+
+def random_conv(channels: int) -> FrozenConv2d:
+    weight = torch.randint(-127, 128, (8, channels, 3, 3), dtype=torch.int8)
+    grid = FrozenGrid(torch.tensor(0.0), torch.tensor(63.0), 64)
+    return FrozenConv2d(grid, weight, torch.rand(8) * 1e-3, torch.randn(8), (1, 1), (0, 0), (1, 1), 1, 8)
+
+
+def run_onnx(model, images):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["upscaled"], {"image": images.numpy()})[0])

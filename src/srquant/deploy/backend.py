@@ -47,7 +47,7 @@ class Backend(Protocol[V]):
         """Values to integers ``k - z``."""
 
     def quantize_channels(self, x: V, grid: FrozenGrid, lower: Floats, step: Floats) -> V:
-        """Quantize ``(x - lower) / step``; one lower and one step per channel, ``1 x C x 1 x 1``."""
+        """Quantize ``(x - lower) / step``; lower and step are per channel, shaped to broadcast."""
 
     def pad(self, x: V, padding: tuple[int, int]) -> V:
         """Zeros around: rows above and below, columns left and right."""

@@ -85,8 +85,7 @@ def _split_layer(
     integer = integer_layer(layer)
     fits = not pair_saturation or (safe_on_pair_saturation(layer.weight, layer.grid.levels) and _unsigned(layer.grid))
     with graph.graph.inserting_before(node):
-        operand = node.args[0] if layer.scaling is None else insert(graph, layer.scaling, node.args[0])
-        operand = insert(graph, Quantize(layer.grid), operand)
+        operand = insert(graph, Quantize(layer.grid, layer.scaling), node.args[0])
         operand = operand if fits else insert(graph, Dequantize(layer.grid, 0.0), operand)
     node.args = (operand,)
     replace(graph, node, integer if fits else float_layer(integer, layer.grid.step))

@@ -10,20 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear
+from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid, FrozenLinear
 
 
 class Quantize(nn.Module):
-    """Values to integers ``k - z`` (as floats)."""
+    """Values to integers ``k - z`` (as floats), each channel scaled first where it has a grid of its own."""
 
-    def __init__(self, grid: FrozenGrid) -> None:
+    def __init__(self, grid: FrozenGrid, scaling: ChannelScaling | None = None) -> None:
         super().__init__()
         self.grid = grid
+        self.scaling = scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
-        result: Tensor = self.grid(x)
+        """Any shape to the same, or to the padded one where the scaling pads."""
+        result: Tensor = self.grid(x if self.scaling is None else self.scaling(x))
         return result
+
+    def same(self, grid: FrozenGrid) -> bool:
+        """Whether this is plain quantization to ``grid``."""
+        equal = torch.equal(self.grid.lower, grid.lower) and torch.equal(self.grid.upper, grid.upper)
+        return self.scaling is None and self.grid.levels == grid.levels and equal
 
 
 class Dequantize(nn.Module):

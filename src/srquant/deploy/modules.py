@@ -38,8 +38,7 @@ def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
     if scaling is None:
         return backend.quantize(x, quantize.grid)
     padded = backend.pad(x, scaling.padding) if any(scaling.padding) else x
-    lower, step = (per_channel(values) for values in (scaling.lower, scaling.step))
-    return backend.quantize_channels(padded, quantize.grid, lower, step)
+    return backend.quantize_channels(padded, quantize.grid, floats(scaling.lower)[None], floats(scaling.step)[None])
 
 
 def _dequantize(backend: Backend[V], dequantize: Dequantize, name: str, x: V) -> V:

@@ -64,6 +64,9 @@ class OnnxBackend:
         shifted = self._node("Sub", x, self.constant(lower))
         return self.quantize(self._node("Div", shifted, self.constant(step)) if (step != 1).any() else shifted, grid)
 
+    def pad(self, x: str, padding: tuple[int, int]) -> str:
+        return self._node("Pad", x, self.constant(np.array([0, 0, *padding] * 2)))
+
     def dequantize(self, integers: str, step: float, offset: float) -> str:
         scaled = self._node("DequantizeLinear", integers, self._number(step), self.zero_points[integers])
         return self._node("Add", scaled, self._number(offset)) if offset else scaled

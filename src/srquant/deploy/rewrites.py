@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen import ChannelScaling, FrozenGrid
 from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, Quantize
 from srquant.deploy.patterns import calls, exclusive_conv, insert, module_of, replace
 from srquant.deploy.shuffle import before_shuffle, keeps_size
@@ -26,6 +26,7 @@ def apply_all(graph: fx.GraphModule) -> None:
     """All rewrites, each once, in the order in which they enable each other."""
     for rewrite in (
         drop_requantization,
+        fold_shift,
         activate_before_shuffle,
         quantize_before_shuffle,
         share_quantizers,
@@ -44,8 +45,19 @@ def drop_requantization(graph: fx.GraphModule) -> None:
     for node, quantize in calls(graph, Quantize):
         source = node.all_input_nodes[0]
         dequantize = module_of(graph, source)
-        if isinstance(dequantize, Dequantize) and _same(quantize.grid, dequantize.grid):
+        if isinstance(dequantize, Dequantize) and quantize.same(dequantize.grid):
             node.replace_all_uses_with(source.all_input_nodes[0])
+
+
+def fold_shift(graph: fx.GraphModule) -> None:
+    """A colour shift before a quantizer becomes part of it."""
+    for node, quantize in calls(graph, Quantize):
+        source = node.all_input_nodes[0]
+        shift = module_of(graph, source)
+        if isinstance(shift, MeanShift) and quantize.scaling is None:
+            scaling = ChannelScaling(-shift.bias.view(-1, 1, 1), torch.ones_like(shift.bias).view(-1, 1, 1), (0, 0))
+            with graph.graph.inserting_before(node):
+                node.replace_all_uses_with(insert(graph, Quantize(quantize.grid, scaling), *source.args))
 
 
 def activate_before_shuffle(graph: fx.GraphModule) -> None:
@@ -66,7 +78,7 @@ def quantize_before_shuffle(graph: fx.GraphModule) -> None:
     """``Quantize(PixelShuffle(x))`` is ``PixelShuffle(Quantize(x))``."""
     for node, quantize in calls(graph, Quantize):
         source = node.all_input_nodes[0]
-        if isinstance(module_of(graph, source), nn.PixelShuffle):
+        if isinstance(module_of(graph, source), nn.PixelShuffle) and quantize.scaling is None:
             with graph.graph.inserting_before(node):
                 integers = insert(graph, quantize, source.args[0])
                 shuffled = graph.graph.call_module(str(source.target), (integers,))
@@ -78,11 +90,11 @@ def share_quantizers(graph: fx.GraphModule) -> None:
     seen: list[tuple[fx.Node, FrozenGrid, fx.Node]] = []
     for node, quantize in calls(graph, Quantize):
         source = node.all_input_nodes[0]
-        first = next((q for s, grid, q in seen if s is source and _same(grid, quantize.grid)), None)
-        if first is None:
-            seen.append((source, quantize.grid, node))
-        else:
+        first = next((q for s, grid, q in seen if s is source and quantize.same(grid)), None)
+        if first is not None:
             node.replace_all_uses_with(first)
+        elif quantize.scaling is None:
+            seen.append((source, quantize.grid, node))
 
 
 def convolve_before_shuffle(graph: fx.GraphModule) -> None:
@@ -172,10 +184,6 @@ def _same_for_all_channels(graph: fx.GraphModule, node: fx.Node) -> bool:
     if isinstance(module, nn.PReLU):
         return module.num_parameters == 1
     return isinstance(module, _ACTIVATIONS) or getattr(node.target, "__name__", node.target) in _ACTIVATION_NAMES
-
-
-def _same(a: FrozenGrid, b: FrozenGrid) -> bool:
-    return a.levels == b.levels and torch.equal(a.lower, b.lower) and torch.equal(a.upper, b.upper)
 
 
 _SCALINGS: dict[Any, Callable[[float], float]] = {
