@@ -15,6 +15,7 @@ def test_public_names():
         "CalibrationSet",
         "EngineError",
         "Finetune",
+        "FrozenModel",
         "InputError",
         "LayerBits",
         "Method",

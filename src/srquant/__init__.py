@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from srquant.data.benchmark import BenchmarkSet
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file import load, save
-    from srquant.deploy.freeze import freeze
+    from srquant.deploy.freeze import FrozenModel, freeze
     from srquant.deploy.onnx import save_onnx, to_onnx
     from srquant.deploy.opening import open_model, open_network
     from srquant.deploy.openvino import save_openvino, to_openvino
@@ -35,6 +35,7 @@ __all__ = [
     "CalibrationSet",
     "EngineError",
     "Finetune",
+    "FrozenModel",
     "InputError",
     "LayerBits",
     "Method",
@@ -64,7 +65,7 @@ _HOMES = {
     "data.benchmark": ("BenchmarkSet",),
     "data.calibration": ("CalibrationSet",),
     "deploy.file": ("load", "save"),
-    "deploy.freeze": ("freeze",),
+    "deploy.freeze": ("FrozenModel", "freeze"),
     "deploy.onnx": ("save_onnx", "to_onnx"),
     "deploy.opening": ("open_model", "open_network"),
     "deploy.openvino": ("save_openvino", "to_openvino"),

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 something failed on the way, 2 what the user gave is wrong, 130 interrupted.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -36,7 +37,7 @@ app = typer.Typer(
     cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_show_locals=False
 )
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     info: "srquant info edsr_w4a4.safetensors",
     quantize: "srquant quantize edsr.pt --finetune -w 4 -a 4 --calibration DIR -o edsr_w4a4.safetensors",
     evaluate: "srquant evaluate edsr_w4a4.safetensors --data Set5 --engine openvino --json out.json",

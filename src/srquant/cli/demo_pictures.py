@@ -63,7 +63,7 @@ def shipped(name: str) -> Path:
         raise EngineError("the demo's pictures come with scikit-image: pip install 'srquant[demo]'") from error
     path = Path(skimage.__file__).parent / "data" / name
     if not path.exists():
-        raise EngineError(f"scikit-image {skimage.__version__} comes without {name}: install 0.26.0")
+        raise EngineError(f"this scikit-image comes without {name}: install 0.26.0")
     return path
 
 

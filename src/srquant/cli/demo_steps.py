@@ -13,13 +13,12 @@ from srquant.data.images import read_rgb
 from srquant.data.resize import upscale
 from srquant.deploy.contenders import float_contenders, integer_contender
 from srquant.deploy.file import save
-from srquant.deploy.freeze import freeze
+from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.evaluate.contenders import measure
 from srquant.evaluate.evaluate import Report, evaluate
 from srquant.methods import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
-from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
 from srquant.report.crops import Box, Column, side_by_side
 from srquant.training.finetune import Finetune
@@ -90,7 +89,7 @@ def candidates(network: Network, calibration: CalibrationSet, folder: Path, step
     return made
 
 
-def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step: Step) -> QuantizedModel:
+def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step: Step) -> FrozenModel:
     """Follow a recipe."""
 
     def labelled(stage: str, done: int, total: int) -> None:

@@ -9,10 +9,10 @@ from srquant.cli.output import check_json, show, table, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from srquant.deploy.freeze import FrozenModel
     from srquant.deploy.summary import LayerSummary
     from srquant.evaluate.costs import LayerCost
     from srquant.models.network import Network
-    from srquant.quant.model import QuantizedModel
 
 
 def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, json: Json = None) -> None:
@@ -21,20 +21,20 @@ def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, jso
     check_json(json)
 
     from srquant.deploy.accounting import layer_costs
+    from srquant.deploy.freeze import FrozenModel
     from srquant.deploy.opening import open_model
     from srquant.deploy.summary import layer_summaries
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
-    from srquant.quant.model import QuantizedModel
 
     model = find_model(model)
     opened = open_model(model, scale)
-    network = opened.network if isinstance(opened, QuantizedModel) else opened
+    network = opened.network if isinstance(opened, FrozenModel) else opened
     layers, costs = layer_summaries(network), layer_costs(network, height, width)
     show(
         layer_table(layers, costs),
         describe(network),
-        made_by(opened) if isinstance(opened, QuantizedModel) else "float, not quantized",
+        made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
         json_to=json,
@@ -58,7 +58,7 @@ def text_of(bits: int | None) -> str:
     return "-" if bits is None else "float" if bits == 32 else str(bits)
 
 
-def made_by(model: "QuantizedModel") -> str:
+def made_by(model: "FrozenModel") -> str:
     """One line: how the network was quantized."""
     origin = model.origin
     options = ", ".join(f"{name} {value}" for name, value in origin.options.items())

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.freeze import freeze
+from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.onnx import save_onnx, to_onnx
 from srquant.deploy.openvino import save_openvino, to_openvino
 from srquant.evaluate.contenders import Contender
 from srquant.methods import METHODS
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
 
 NOISE_PICTURES, NOISE_SIDE = 4, 64
 
 
-def contenders(model: Network | QuantizedModel, folder: Path) -> list[Contender]:
+def contenders(model: Network | FrozenModel, folder: Path) -> list[Contender]:
     """Everything that can run a model: float engines, ONNX Runtime's own int8, and our integer form.
 
     A float model gets its integer form from plain 8-bit min-max ranges on noise, with a float and an 8-bit skip
@@ -38,18 +37,15 @@ def contenders(model: Network | QuantizedModel, folder: Path) -> list[Contender]
     Raises:
         EngineError: a part of the network has no form in an engine.
     """
-    quantized = isinstance(model, QuantizedModel)
-    network = float_form(model.network) if quantized else model
+    network = float_form(model.network) if isinstance(model, FrozenModel) else model
     rows = float_contenders(network, folder)
     rows.append(Contender("onnxruntime-static", "int8", "onnxruntime", static_int8(rows[-1].path, folder)))
-    if quantized:
+    if isinstance(model, FrozenModel):
         return [*rows, integer_contender("openvino", model.network, folder)]
     pictures = write_noise(folder / "noise")
-    return [
-        *rows,
-        integer_contender("openvino", quantize_plainly(network, pictures, None), folder),
-        integer_contender("openvino-skip8", quantize_plainly(network, pictures, 8), folder),
-    ]
+    skips: dict[str, Literal[8] | None] = {"openvino": None, "openvino-skip8": 8}
+    integer = {name: quantize_plainly(network, pictures, skip) for name, skip in skips.items()}
+    return rows + [integer_contender(name, quantized, folder) for name, quantized in integer.items()]
 
 
 def float_form(network: Network) -> Network:
@@ -112,7 +108,7 @@ class Noise(CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next one, or None after the last."""
         image = next(self.pictures, None)
-        return None if image is None else {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / 255}
+        return None if image is None else {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
 
 
 def noise() -> Iterator[NDArray[np.uint8]]:

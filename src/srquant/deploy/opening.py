@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from srquant.deploy.file import is_quantized_file, load
+from srquant.deploy.freeze import FrozenModel
 from srquant.errors import QuantizedFileError
 from srquant.models.load import load_model
 from srquant.models.network import Network
 from srquant.models.packaged import find_model
-from srquant.quant.model import QuantizedModel
 
 
-def open_model(path: Path, scale: int | None = None) -> Network | QuantizedModel:
+def open_model(path: Path, scale: int | None = None) -> Network | FrozenModel:
     """Open a checkpoint or a quantized file, told by its content.
 
     Args:
@@ -36,4 +36,4 @@ def open_model(path: Path, scale: int | None = None) -> Network | QuantizedModel
 def open_network(path: Path, scale: int | None = None) -> Network:
     """The network of ``open_model``, float or frozen; same arguments and errors."""
     model = open_model(path, scale)
-    return model.network if isinstance(model, QuantizedModel) else model
+    return model.network if isinstance(model, FrozenModel) else model
