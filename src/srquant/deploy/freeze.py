@@ -16,19 +16,13 @@ from srquant.quant.policy import Policy
 
 
 @dataclass(frozen=True)
-class FrozenModel:
-    """A deployable network.
+class FrozenModel(QuantizedModel):
+    """A deployable network: ``FrozenConv2d``, ``FrozenLinear`` and ``FrozenAdd`` layers, on the CPU, for evaluation.
 
     Attributes:
-        network: with ``FrozenConv2d``, ``FrozenLinear`` and ``FrozenAdd`` layers; on the CPU, in evaluation mode.
-        policy: which layers were quantized, and their bits.
-        origin: how.
         parts: what each frozen layer is made of, by name.
     """
 
-    network: Network
-    policy: Policy
-    origin: Origin
     parts: Mapping[str, Parts]
 
 
@@ -48,15 +42,15 @@ def freeze(model: QuantizedModel) -> FrozenModel:
     }
     for name, part in parts.items():
         check_grids(name, part)
-    return assemble(model.network, model.policy, model.origin, parts)
+    return assemble(copy.deepcopy(model.network).cpu(), model.policy, model.origin, parts)
 
 
 def assemble(network: Network, policy: Policy, origin: Origin, parts: Mapping[str, Parts]) -> FrozenModel:
-    """A copy of ``network`` whose named layers are made of ``parts``."""
-    frozen = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    """Replace the named layers of ``network`` by what ``parts`` make, in place."""
+    network.eval().requires_grad_(False)
     for name, part in parts.items():
-        frozen.module.set_submodule(name, put_together(part))
-    return FrozenModel(frozen, policy, origin, parts)
+        network.module.set_submodule(name, put_together(part))
+    return FrozenModel(network, policy, origin, parts)
 
 
 def check_grids(name: str, part: Parts) -> None:

@@ -42,7 +42,7 @@ FINE = 16
 def settle(network: Network) -> float:
     """Move all bounds of a quantized network onto its lattice, in place.
 
-    The grids of the first layers, which see pictures, stay: pixels are far from ties by themselves.
+    The grids of the first layers, which see pictures, have a lattice of their own.
 
     Returns:
         ``delta``.
@@ -52,10 +52,12 @@ def settle(network: Network) -> float:
         for name, module in network.module.named_modules()
         if isinstance(module, QuantConv2d | QuantLinear | QuantAdd)
     }
-    inner = {quantizer_of(module) for name, module in layers.items() if name not in network.facts.head}
-    delta = spacing(max((float((q.upper - q.lower).max()) for q in inner), default=1.0))
-    for quantizer in inner:
-        settle_grid(quantizer, delta)
+    heads = {quantizer_of(module) for name, module in layers.items() if name in network.facts.head}
+    inner = {quantizer_of(module) for module in layers.values()} - heads
+    for quantizers in (heads, inner):
+        delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
+        for quantizer in quantizers:
+            settle_grid(quantizer, delta)
     for module in layers.values():
         if not isinstance(module, QuantAdd):
             settle_weight(module, delta)
