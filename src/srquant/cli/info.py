@@ -24,22 +24,23 @@ def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, jso
     from srquant.deploy.freeze import FrozenModel
     from srquant.deploy.opening import open_model
     from srquant.deploy.summary import layer_summaries
-    from srquant.models.load import describe
+    from srquant.models.load import describe, float_form
     from srquant.models.packaged import find_model
 
     model = find_model(model)
     opened = open_model(model, scale)
     network = opened.network if isinstance(opened, FrozenModel) else opened
+    original = float_form(network) if isinstance(opened, FrozenModel) else network
     layers, costs = layer_summaries(network), layer_costs(network, height, width)
     show(
         layer_table(layers, costs),
-        describe(network),
+        describe(original),
         made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
         json_to=json,
     )
-    write_json(to_json(network, model, layers), json)
+    write_json(to_json(original, model, layers), json)
 
 
 def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]") -> "Table":
@@ -74,21 +75,12 @@ def operations(costs: "list[LayerCost]", size: str) -> str:
 
 
 def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
-    """The keys scripts rely on; ``size_bytes`` is the file's."""
+    """The keys scripts rely on: the float network's parameters, the file's bytes."""
     keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used")
     return {
         "architecture": network.facts.architecture,
         "scale": network.facts.scale,
-        "parameters": parameter_count(network),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "size_bytes": path.stat().st_size,
         "layers": [{key: getattr(layer, key) for key in keys} for layer in layers],
     }
-
-
-def parameter_count(network: "Network") -> int:
-    """Weights and biases of the architecture, whatever form the network has now."""
-    from srquant.models.load import build
-
-    if network.facts.architecture == "custom":
-        return sum(parameter.numel() for parameter in network.parameters())
-    return sum(p.numel() for p in build(network.facts.architecture, network.facts.arguments).parameters())

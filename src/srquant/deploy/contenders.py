@@ -17,7 +17,7 @@ from srquant.deploy.onnx import save_onnx, to_onnx
 from srquant.deploy.openvino import save_openvino, to_openvino
 from srquant.evaluate.contenders import Contender
 from srquant.methods import METHODS
-from srquant.models.load import build
+from srquant.models.load import float_form
 from srquant.models.network import Network
 from srquant.quant.policy import LayerBits, Policy
 
@@ -46,11 +46,6 @@ def contenders(model: Network | FrozenModel, folder: Path) -> list[Contender]:
     skips: dict[str, Literal[8] | None] = {"openvino": None, "openvino-skip8": 8}
     integer = {name: quantize_plainly(network, pictures, skip) for name, skip in skips.items()}
     return rows + [integer_contender(name, quantized, folder) for name, quantized in integer.items()]
-
-
-def float_form(network: Network) -> Network:
-    """The float network that a frozen one was, with random weights."""
-    return build(network.facts.architecture, network.facts.arguments)
 
 
 def float_contenders(network: Network, folder: Path) -> list[Contender]:

@@ -78,6 +78,11 @@ def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
         raise CheckpointError(f"{architecture} can't be built with {dict(arguments)}: {error}") from error
 
 
+def float_form(network: Network) -> Network:
+    """The float network that a frozen one was, with random weights."""
+    return build(network.facts.architecture, network.facts.arguments)
+
+
 def describe(network: Network) -> str:
     """One line: architecture, sizes, scale, value range, mean shift, parameters."""
     facts = network.facts

@@ -1,0 +1,64 @@
+"""What all verbs share."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from srquant.cli.app import EXAMPLES, app
+from srquant.deploy import opening
+from srquant.errors import EngineError
+
+VERBS = ("info", "quantize", "evaluate", "export", "upscale", "bench", "demo")
+
+
+def test_verbs_are_those_of_the_readme():
+    assert tuple(verb.__name__ for verb in EXAMPLES) == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(run, verb):
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert f"Example: srquant {verb}" in result.stdout
+
+
+def test_module_and_script_are_the_same_program():
+    script = subprocess.run([sys.executable, "-m", "srquant", "--version"], capture_output=True, text=True, check=True)
+    assert script.stdout == "srquant 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("dance",), ("info",), ("info", "a.pt", "--colour", "red"), ("bench", "a", "--rounds", "0")]
+)
+def test_wrong_usage_ends_with_2(run, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (EngineError("no such processor"), 1, "srquant: no such processor\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=["engine", "interrupt"],
+)
+def test_failures_end_without_traceback(monkeypatch, files, error, code, says):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(opening, "open_model", fail)
+    result = CliRunner().invoke(app, ["info", str(files / "edsr.pt")])
+    assert (result.exit_code, result.stderr.strip()) == (code, says.strip())
+
+
+def test_missing_file_is_one_line_in_a_real_process(tmp_path):
+    command = [sys.executable, "-m", "srquant", "info", str(tmp_path / "no.pt")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("srquant: ")
+    assert "no such file" in result.stderr
+    assert result.stderr.count("\n") == 1
