@@ -30,10 +30,12 @@ class Flow:
 
     Attributes:
         rectified: adds whose sum goes through a ReLU and nowhere else.
+        last: adds that make the picture itself.
         reads: for each layer that reads a sum (or its ReLU) directly, the name of the add.
     """
 
     rectified: set[str] = field(default_factory=set)
+    last: set[str] = field(default_factory=set)
     reads: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,8 +53,16 @@ def trace_flow(network: Network) -> Flow:
     return flow
 
 
+def inner_sums(network: Network, flow: Flow) -> list[str]:
+    """Names of the adds whose sums stay inside the network."""
+    adds = [name for name, module in network.module.named_modules() if isinstance(module, Add)]
+    return [name for name in adds if name not in flow.last]
+
+
 def _follow(add: fx.Node, modules: dict[str, nn.Module], flow: Flow) -> None:
     readers = list(add.users)
+    if any(reader.op == "output" or isinstance(_module(reader, modules), MeanShift) for reader in readers):
+        flow.last.add(str(add.target))
     if all(isinstance(_module(reader, modules), nn.ReLU) for reader in readers):
         flow.rectified.add(str(add.target))
         readers = [after for reader in readers for after in reader.users]

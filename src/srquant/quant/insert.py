@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from srquant.errors import PolicyError
 from srquant.models.layers import Add
 from srquant.models.network import Network
-from srquant.quant.flow import trace_flow
+from srquant.quant.flow import inner_sums, trace_flow
 from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, channel_steps
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer, weight_levels
@@ -31,13 +31,13 @@ def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds
         weight_rule: bounds of a weight tensor.
     """
     bits = policy.resolve(network)
-    reads = trace_flow(network).reads
+    flow = trace_flow(network)
     quantized = copy.deepcopy(network)
-    sums = _quantize_sums(quantized, bounds) if policy.skip_bits is not None else {}
+    sums = _quantize_sums(quantized, inner_sums(network, flow), bounds) if policy.skip_bits is not None else {}
     for name, layer_bits in bits.items():
         layer = quantized.module.get_submodule(name)
-        if layer_bits.activation == SKIP_BITS and reads.get(name) in sums:
-            activation = sums[reads[name]]
+        if layer_bits.activation == SKIP_BITS and flow.reads.get(name) in sums:
+            activation = sums[flow.reads[name]]
         else:
             activation = ActivationQuantizer(*bounds[name], layer_bits.activation)
         weight = _weight_quantizer(layer.get_parameter("weight"), activation, layer_bits, policy, weight_rule)
@@ -45,13 +45,14 @@ def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds
     return quantized
 
 
-def _quantize_sums(network: Network, bounds: ActivationBounds) -> dict[str, ActivationQuantizer]:
-    adds = {name: module for name, module in network.module.named_modules() if isinstance(module, Add)}
-    if not adds:
-        raise PolicyError("skip_bits=8, but the network has no Add modules; use a float skip stream")
-    quantizers = {name: ActivationQuantizer(*bounds[name], SKIP_BITS) for name in adds}
-    for name, add in adds.items():
-        network.module.set_submodule(name, QuantAdd(add, quantizers[name]))
+def _quantize_sums(network: Network, sums: list[str], bounds: ActivationBounds) -> dict[str, ActivationQuantizer]:
+    if not sums:
+        raise PolicyError("skip_bits=8, but the network has no residual Add modules; use a float skip stream")
+    quantizers = {name: ActivationQuantizer(*bounds[name], SKIP_BITS) for name in sums}
+    for name, quantizer in quantizers.items():
+        add = network.module.get_submodule(name)
+        assert isinstance(add, Add)
+        network.module.set_submodule(name, QuantAdd(add, quantizer))
     return quantizers
 
 

@@ -61,8 +61,8 @@ def settle(network: Network) -> float:
     for module in layers.values():
         if not isinstance(module, QuantAdd):
             settle_weight(module, delta)
-            settle_bias(module, delta)
             module.lattice = delta
+            settle_bias(module, delta)
     return delta
 
 

@@ -117,11 +117,14 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 
 
 def quantized_weight(layer: QuantLayer) -> Tensor:
-    """The weight on its grid, to be used with the values of the input's grid."""
+    """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
     steps = channel_steps(layer.weight, layer.input_quantizer)
-    if steps is None:
-        return layer.weight_quantizer(layer.weight)
-    return layer.weight_quantizer(layer.weight * steps) / steps
+    scaled = layer.weight if steps is None else layer.weight * steps
+    if layer.lattice is None:
+        points = layer.weight_quantizer(scaled)
+    else:
+        points = layer.weight_quantizer.integer_weight(scaled).values()
+    return points if steps is None else points / steps
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int]:

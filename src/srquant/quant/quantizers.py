@@ -71,8 +71,14 @@ class IntegerWeight:
 
     def integers(self) -> Tensor:
         """int8 weights of the integer engines, shape of the weight."""
-        shape = (-1, *[1] * (self.codes.dim() - 1))
-        return (self.multiplier.view(shape) * self.codes + self.shift.view(shape)).to(torch.int8)
+        return (self._per_row(self.multiplier) * self.codes + self._per_row(self.shift)).to(torch.int8)
+
+    def values(self) -> Tensor:
+        """The weights they stand for, float64."""
+        return self.integers() * self._per_row(self.scale).double()
+
+    def _per_row(self, values: Tensor) -> Tensor:
+        return values.view(-1, *[1] * (self.codes.dim() - 1))
 
 
 class WeightQuantizer(nn.Module):

@@ -1,6 +1,7 @@
 """Collect the bounds of all activations in one pass over the calibration batches."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from srquant.errors import DatasetError
 from srquant.models.layers import Add
 from srquant.models.network import Network
-from srquant.quant.flow import trace_flow
+from srquant.quant.flow import inner_sums, trace_flow
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import Bounds, Rule, RunningBounds
 
@@ -16,9 +17,35 @@ ActivationBounds = dict[str, Bounds]
 """Bounds by name: of a layer's input, or of an add's sum; shaped as ``ActivationQuantizer`` wants them."""
 
 
+BLACK_AND_WHITE = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
+"""Two pictures that hold the darkest and brightest pixels there are."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """How bounds are collected.
+
+    Attributes:
+        rule: bounds of one batch.
+        momentum: of the moving average over batches; None takes the outermost bounds.
+        picture_rule: for the inputs of the first layers, outermost over batches and black and white; None treats
+            them like all others.
+    """
+
+    rule: Rule
+    momentum: float | None
+    picture_rule: Rule | None = None
+
+    def start(self, levels: int, sees_pictures: bool) -> RunningBounds:
+        """Bounds of one activation that has seen no batch yet."""
+        if sees_pictures and self.picture_rule is not None:
+            return RunningBounds(self.picture_rule, levels, None)
+        return RunningBounds(self.rule, levels, self.momentum)
+
+
 @torch.no_grad()
 def activation_bounds(
-    network: Network, policy: Policy, batches: Iterable[Tensor], rule: Rule, momentum: float | None
+    network: Network, policy: Policy, batches: Iterable[Tensor], collect: Collection
 ) -> ActivationBounds:
     """Bounds of every activation that ``policy`` quantizes, seen in the float network.
 
@@ -26,25 +53,31 @@ def activation_bounds(
         network: the float network.
         policy: which layers, and their bits.
         batches: ``N x 3 x H x W`` in [0, 1]; one is held at a time.
-        rule: bounds of one batch.
-        momentum: of the moving average over batches; None takes the outermost bounds.
+        collect: how.
 
     Raises:
         DatasetError: a batch is not finite, or there is none.
     """
     running = {
-        name: RunningBounds(rule, 2**bits.activation, momentum) for name, bits in policy.resolve(network).items()
+        name: collect.start(2**bits.activation, name in network.facts.head)
+        for name, bits in policy.resolve(network).items()
     }
-    rectified = trace_flow(network).rectified
+    flow = trace_flow(network)
     if policy.skip_bits is not None:
-        sums = [name for name, module in network.module.named_modules() if isinstance(module, Add)]
-        running |= {name: RunningBounds(rule, 2**policy.skip_bits, momentum) for name in sums}
+        running |= {name: collect.start(2**policy.skip_bits, False) for name in inner_sums(network, flow)}
     by_channel = policy.activation_granularity == "channel"
-    handles = [
-        _watch(network.module.get_submodule(name), bounds, by_channel, name in rectified)
-        for name, bounds in running.items()
-    ]
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def watch(names: Iterable[str]) -> None:
+        for name in names:
+            module = network.module.get_submodule(name)
+            handles.append(_watch(module, running[name], by_channel, name in flow.rectified))
+
+    heads = [name for name in running if name in network.facts.head and collect.picture_rule is not None]
     try:
+        watch(heads)
+        network.eval()(BLACK_AND_WHITE)
+        watch(name for name in running if name not in heads)
         _run(network, batches)
     finally:
         for handle in handles:
@@ -76,7 +109,6 @@ def _shaped(module: nn.Module, lower: Tensor, upper: Tensor) -> Bounds:
 
 
 def _run(network: Network, batches: Iterable[Tensor]) -> None:
-    network.eval()
     count = 0
     for batch in batches:
         if not bool(torch.isfinite(batch).all()):

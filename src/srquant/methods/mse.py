@@ -1,0 +1,29 @@
+"""MSE, also called OMSE (Choukroun et al. 2019, the single scale search that super-resolution papers use).
+
+1. Float network on batches of 16 crops: min-max of each activation times the factor 1.00, 0.99 .. 0.01 with the
+   smallest squared error at the layer's own bits; moving average 0.9.
+2. Weights: the largest magnitude times the factor found the same way.
+3. Optionally finetune the bounds.
+"""
+
+from srquant.data.calibration import CalibrationSet
+from srquant.methods.pipeline import origin_of, quantize_by_ranges
+from srquant.models.network import Network
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import Policy
+from srquant.quant.ranges import mse, symmetric_mse
+from srquant.training.finetune import Finetune, Progress
+
+MOMENTUM = 0.9
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    finetune: Finetune | None = None,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize with ranges of smallest squared error; arguments as ``srquant.methods.Quantize``."""
+    origin = origin_of("mse", calibration, finetune, {"momentum": MOMENTUM})
+    return quantize_by_ranges(network, calibration, policy, mse, symmetric_mse, MOMENTUM, finetune, origin, progress)

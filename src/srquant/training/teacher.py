@@ -1,0 +1,53 @@
+"""What the float network says about the calibration crops, computed once and kept on disk."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from srquant.models.network import Network
+from srquant.training.features import Features
+from srquant.training.losses import normalised
+
+LOUDNESS = 2.0**7
+"""Normalised features are kept in half precision, multiplied by this so that they stay clear of its smallest values."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One batch for the student.
+
+    Attributes:
+        images: ``N x 3 x H x W`` in [0, 1].
+        output: the teacher's picture, ``N x 3 x sH x sW``.
+        features: the teacher's normalised features.
+    """
+
+    images: Tensor
+    output: Tensor
+    features: list[Tensor]
+
+
+@torch.no_grad()
+def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
+    """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
+    count = 0
+    with Features(teacher) as features:
+        for images in batches:
+            lesson = {"images": images.contiguous(), "output": teacher(images).contiguous()}
+            for i, feature in enumerate(features.take()):
+                lesson[f"feature{i:04d}"] = (normalised(feature) * LOUDNESS).half().contiguous()
+            save_file(lesson, folder / f"{count}.safetensors")
+            count += 1
+    return count
+
+
+def lessons(folder: Path, count: int) -> Iterator[Lesson]:
+    """The recorded lessons in their order; one is in memory at a time."""
+    for i in range(count):
+        tensors = load_file(folder / f"{i}.safetensors")
+        names = sorted(name for name in tensors if name.startswith("feature"))
+        yield Lesson(tensors["images"], tensors["output"], [tensors[name].float() / LOUDNESS for name in names])
