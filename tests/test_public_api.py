@@ -11,6 +11,7 @@ import srquant
 def test_public_names():
     assert set(srquant.__all__) == {
         "METHODS",
+        "RECIPES",
         "BenchmarkSet",
         "CalibrationSet",
         "EngineError",

@@ -39,7 +39,7 @@ def test_last_override_decides_and_may_be_float(layers):
     assert bits["body.1"] == (32, 32)
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "tails"])
 def test_methods(quantize, method):
     assert quantize("--method", method, "--skip-bits", "8", "--granularity", "channel").exit_code == 0
 
@@ -63,6 +63,7 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
     ("arguments", "says"),
     [
         (("--method", "minimax"), "did you mean 'minmax'?"),
+        (("--finetune", "--recipe", "publish"), "did you mean 'published'?"),
         (("-w", "9"), "from 2 to 8"),
         (("-a", "1"), "from 2 to 8"),
         (("--head-bits", "many"), "--head-bits many"),
@@ -107,4 +108,4 @@ def test_diverged_network(quantize, complaint, tmp_path):
 
 
 def test_quantized_file_cant_be_quantized_again(quantize, quantized, complaint):
-    assert "already quantized" in complaint(quantize(model=quantized))
+    assert "quantized already" in complaint(quantize(model=quantized))

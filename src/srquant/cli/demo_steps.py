@@ -19,9 +19,9 @@ from srquant.evaluate.evaluate import Report, evaluate
 from srquant.methods import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
-from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.policy import Granularity, LayerBits, Policy
 from srquant.report.crops import Box, Column, side_by_side
-from srquant.training.finetune import Finetune
+from srquant.training.finetune import together
 from srquant.upscale.engines import OpenVINOEngine
 from srquant.upscale.folder import upscale_folder
 from srquant.upscale.tiles import upscale_tile
@@ -34,7 +34,7 @@ NOT_TIMED: Milliseconds = (None, None, None)
 HEIGHT, WIDTH, ROUNDS = 180, 320, 9
 """Size of the picture that is timed, and how often."""
 
-BOXES = {"astronaut": Box(150, 370, 64), "chelsea": Box(84, 140, 64), "rocket": Box(320, 20, 64)}
+BOXES = {"astronaut": Box(350, 136, 64), "chelsea": Box(84, 140, 64), "rocket": Box(200, 10, 64)}
 """What the comparison shows of each picture."""
 
 ZOOM = 3
@@ -42,19 +42,20 @@ ZOOM = 3
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to quantize the network: the body at ``bits``, its ends at 8."""
+    """One way to quantize the network: the body at ``bits``, its ends at 8; grids are of activations."""
 
     label: str
     name: str
     bits: int
     method: str
+    grids: Granularity
     finetune: bool
 
 
 RECIPES = (
-    Recipe("8-bit", "w8a8", 8, "mse", finetune=False),
-    Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", finetune=False),
-    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "mse", finetune=True),
+    Recipe("8-bit", "w8a8", 8, "tails", "channel", finetune=False),
+    Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", "tensor", finetune=False),
+    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "tails", "channel", finetune=True),
 )
 
 
@@ -95,8 +96,8 @@ def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step
     def labelled(stage: str, done: int, total: int) -> None:
         step(f"{recipe.label}: {stage}", done, total)
 
-    policy = Policy(LayerBits(recipe.bits, recipe.bits))
-    finetune = Finetune() if recipe.finetune else None
+    policy = Policy(LayerBits(recipe.bits, recipe.bits), activation_granularity=recipe.grids)
+    finetune = together() if recipe.finetune else None
     return freeze(METHODS[recipe.method].quantize(network, calibration, policy, finetune, progress=labelled))
 
 

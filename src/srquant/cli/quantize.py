@@ -1,17 +1,19 @@
 """``srquant quantize``: checkpoint -> quantized file."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import typer
 
 from srquant.cli.options import Overwrite, Scale
 from srquant.cli.output import check_output, progress, show
-from srquant.errors import PolicyError, suggest
+from srquant.errors import CheckpointError, PolicyError, suggest
 
 if TYPE_CHECKING:
-    from srquant.methods import Method
     from srquant.quant.policy import Granularity, LayerBits, Override
+
+Thing = TypeVar("Thing")
 
 FLOAT = ("0", "float")
 """How a user says that something stays float."""
@@ -23,8 +25,9 @@ Calibration = Annotated[
     Path, typer.Option(metavar="DIR", show_default=False, help="Low-resolution pictures; no ground truth needed.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .safetensors file to write.")]
-MethodName = Annotated[str, typer.Option("--method", help="How ranges are found: minmax, percentile or mse.")]
+MethodName = Annotated[str, typer.Option("--method", help="How ranges are found: minmax, percentile, mse or tails.")]
 FinetuneFlag = Annotated[bool, typer.Option("--finetune", help="Learn the bounds from the float network's outputs.")]
+Recipe = Annotated[str, typer.Option(help="How to finetune: together, or published as for the papers' baselines.")]
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the body's weights, 2 to 8.")]
 ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of its activations, 2 to 8.")]
 EndBits = Annotated[str, typer.Option(metavar="BITS", help="BITS or W/A of these layers; float (or 0) keeps them so.")]
@@ -50,6 +53,7 @@ def quantize(
     output: Output,
     method: MethodName = "minmax",
     finetune: FinetuneFlag = False,
+    recipe: Recipe = "together",
     weight_bits: WeightBits = 4,
     activation_bits: ActivationBits = 4,
     head_bits: EndBits = "8",
@@ -68,12 +72,13 @@ def quantize(
     check_output(output, overwrite)
 
     from srquant.data.calibration import CalibrationSet
-    from srquant.deploy.file import save
+    from srquant.deploy.file import is_quantized_file, save
     from srquant.deploy.freeze import freeze
+    from srquant.methods import METHODS
     from srquant.models.load import describe, load_model
     from srquant.models.packaged import find_model
     from srquant.quant.policy import LayerBits, Policy
-    from srquant.training.finetune import Finetune
+    from srquant.training.finetune import RECIPES
 
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
@@ -84,28 +89,29 @@ def quantize(
         cast("Granularity", granularity),
         cast("Granularity", activation_granularity),
     )
-    chosen = find_method(method)
+    chosen = find(method, METHODS, "method")
+    passes = find(recipe, RECIPES, "recipe")() if finetune else None
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
+    if model.is_file() and is_quantized_file(model):
+        raise CheckpointError(f"{model} is quantized already; give the float checkpoint")
     network = load_model(model, scale)
     with progress() as step:
-        quantized = chosen.quantize(network, pictures, policy, Finetune() if finetune else None, progress=step)
+        quantized = chosen.quantize(network, pictures, policy, passes, progress=step)
     save(freeze(quantized), output, overwrite)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")
 
 
-def find_method(name: str) -> "Method":
-    """The method called ``name``.
+def find(name: str, known: Mapping[str, Thing], what: str) -> Thing:
+    """The method or recipe called ``name``.
 
     Raises:
         PolicyError: there is none.
     """
-    from srquant.methods import METHODS
-
-    if name not in METHODS:
-        raise PolicyError(f"no method is called {name!r}; {suggest(name, METHODS)}")
-    return METHODS[name]
+    if name not in known:
+        raise PolicyError(f"no {what} is called {name!r}; {suggest(name, known)}")
+    return known[name]
 
 
 def layer_bits(what: str, text: str) -> "LayerBits | None":
