@@ -1,1 +1,1 @@
-""""""
+"""Frozen networks: their layers, their file, their export to engines."""

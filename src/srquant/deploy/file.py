@@ -5,27 +5,25 @@ each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`
 parameters of the network keep their names behind ``float.``.
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from srquant.deploy.freeze import FrozenModel, assemble, check_grids
+from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.header import Header, LayerRecord, from_json, to_json
-from srquant.deploy.packing import pack, packed_size, unpack
-from srquant.deploy.parts import Bounds, LayerParts, Parts, SumParts
+from srquant.deploy.packing import pack
+from srquant.deploy.parts import LayerParts, Parts, SumParts
+from srquant.deploy.restore import FLOAT, Tensors, restore
 from srquant.errors import InputError, OutputError, QuantizedFileError
-from srquant.models.layers import Add
-from srquant.models.load import build
-from srquant.quant.quantizers import LARGEST_INTEGER, IntegerWeight, weight_levels
+from srquant.quant.quantizers import IntegerWeight
 
-HEADER, CHECKSUM, FLOAT = "srquant", "sha256", "float."
-Tensors = dict[str, Tensor]
+HEADER, CHECKSUM = "srquant", "sha256"
 
 
 def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
@@ -47,8 +45,10 @@ def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
         save_file(tensors, temporary, metadata)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> FrozenModel:
@@ -58,16 +58,10 @@ def load(path: Path) -> FrozenModel:
         QuantizedFileError: it is damaged, from another version, or contradicts itself.
     """
     header, tensors = _read(path)
-    records = {record.name: record for record in header.layers}
-    parts = {name: _parts(record, tensors) for name, record in records.items()}
-    with torch.device("meta"):
-        network = build(header.architecture, header.arguments)
-    for name, part in parts.items():
-        _check_place(name, part, dict(network.module.named_modules()))
-        check_grids(name, part)
-    frozen = assemble(network, header.policy, header.origin, parts)
-    _load_floats(frozen, {k.removeprefix(FLOAT): v for k, v in tensors.items() if k.startswith(FLOAT)})
-    return frozen
+    try:
+        return restore(header, tensors)
+    except InputError as error:
+        raise QuantizedFileError(f"{path} contradicts itself: {error}; quantize the network again") from error
 
 
 def is_quantized_file(path: Path) -> bool:
@@ -83,9 +77,9 @@ def checksum(header: str, tensors: Tensors) -> str:
     """SHA-256 over the header and every tensor's name, type, shape and bytes, in the order of the names."""
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
+        tensor = tensors[name]
         digest.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -135,73 +129,3 @@ def _read(path: Path) -> tuple[Header, Tensors]:
     if checksum(metadata[HEADER], tensors) != metadata[CHECKSUM]:
         raise QuantizedFileError(f"{path} is damaged: its checksum doesn't fit; quantize the network again")
     return header, tensors
-
-
-def _parts(record: LayerRecord, tensors: Tensors) -> Parts:
-    lower, upper = _tensor(tensors, f"{record.name}.bounds", torch.float32).unbind()
-    bounds = Bounds(lower, upper, record.activation_bits)
-    if record.weight_bits is None:
-        return SumParts(bounds, record.scale)
-    if lower.dim() and lower.numel() != _inputs(record):
-        raise QuantizedFileError(
-            f"layer {record.name!r}: {lower.numel()} pairs of bounds for {_inputs(record)} channels"
-        )
-    weight = _integer_weight(record, record.weight_bits, tensors)
-    bias = None
-    if f"{record.name}.bias" in tensors:
-        bias = _tensor(tensors, f"{record.name}.bias", torch.float32, (record.shape[0],))
-    return LayerParts(bounds, weight, record.weight_bits, bias, record.window, record.lattice)
-
-
-def _inputs(record: LayerRecord) -> int:
-    return record.shape[1] * (1 if record.window is None else record.window.groups)
-
-
-def _integer_weight(record: LayerRecord, bits: int, tensors: Tensors) -> IntegerWeight:
-    count, rows = int(np.prod(record.shape, dtype=object)), record.shape[0]
-    packed = _tensor(tensors, f"{record.name}.codes", torch.uint8, (packed_size(count, bits),))
-    grid = _tensor(tensors, f"{record.name}.weight_grid", torch.float32)
-    if grid.dim() != 2 or grid.shape[0] != 3 or grid.shape[1] not in (1, rows):
-        raise QuantizedFileError(
-            f"layer {record.name!r}: weight_grid of shape {tuple(grid.shape)}, need 3 x 1 or {rows}"
-        )
-    scale, multiplier, shift = grid.expand(3, rows).contiguous()
-    last = multiplier * (weight_levels(bits) - 1) + shift
-    if not bool(((multiplier >= 1) & (shift >= -LARGEST_INTEGER) & (last <= LARGEST_INTEGER)).all()):
-        raise QuantizedFileError(f"layer {record.name!r}: weights outside -{LARGEST_INTEGER}..{LARGEST_INTEGER}")
-    codes = unpack(packed, bits, record.shape)
-    return IntegerWeight(codes, scale, multiplier.to(torch.int16), shift.to(torch.int16))
-
-
-def _tensor(tensors: Tensors, name: str, dtype: torch.dtype, shape: tuple[int, ...] | None = None) -> Tensor:
-    if name not in tensors:
-        raise QuantizedFileError(f"tensor {name!r} is missing; quantize the network again")
-    tensor = tensors[name]
-    if tensor.dtype != dtype or (shape is not None and tuple(tensor.shape) != shape):
-        found = f"{tensor.dtype} {tuple(tensor.shape)}"
-        raise QuantizedFileError(f"tensor {name!r} is {found}, need {dtype} {shape or ''}; quantize the network again")
-    return tensor
-
-
-def _check_place(name: str, part: Parts, modules: dict[str, nn.Module]) -> None:
-    module = modules.get(name)
-    if isinstance(part, SumParts):
-        fits = isinstance(module, Add)
-    else:
-        kind = nn.Linear if part.window is None else nn.Conv2d
-        fits = isinstance(module, kind) and tuple(module.weight.shape) == tuple(part.weight.codes.shape)
-    if not fits:
-        raise QuantizedFileError(f"layer {name!r} doesn't fit the network ({module}); quantize the network again")
-
-
-def _load_floats(model: FrozenModel, tensors: Tensors) -> None:
-    module = model.network.module
-    frozen = tuple(f"{name}." for name in model.parts)
-    expected = {key for key in module.state_dict() if not key.startswith(frozen)}
-    if expected != set(tensors):
-        raise QuantizedFileError(f"float tensors don't fit the network: {sorted(expected ^ set(tensors))[:4]}")
-    try:
-        module.load_state_dict(tensors, strict=False, assign=True)
-    except RuntimeError as error:
-        raise QuantizedFileError(f"float tensors don't fit the network: {error}") from error
-    module.requires_grad_(False)

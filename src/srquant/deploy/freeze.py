@@ -10,6 +10,7 @@ from torch import Tensor
 from srquant.deploy.parts import LayerParts, Parts, put_together, take_apart
 from srquant.errors import PolicyError
 from srquant.models.network import Network
+from srquant.quant.grid import relative_step, step_size
 from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import Policy
@@ -55,8 +56,11 @@ def assemble(network: Network, policy: Policy, origin: Origin, parts: Mapping[st
 
 def check_grids(name: str, part: Parts) -> None:
     """Raise a ``PolicyError`` unless all bounds and scales of a layer are finite and all steps positive."""
-    width = part.bounds.upper - part.bounds.lower
-    positive = [("distance of the bounds", width)]
+    lower, upper = part.bounds.lower, part.bounds.upper
+    positive = [("step of the input's grid", step_size(lower, upper, 1 << part.bounds.bits))]
+    relative = relative_step(lower, upper)
+    if relative is not None:
+        positive.append(("step of a channel over their mean", relative))
     if isinstance(part, LayerParts):
         positive.append(("weight scale", part.weight.scale))
     for what, values in positive:

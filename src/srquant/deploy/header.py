@@ -1,8 +1,9 @@
 """The JSON header of a quantized file: written from dataclasses, read back with every field checked."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from srquant.deploy.lowered import Window
 from srquant.errors import PolicyError, QuantizedFileError
@@ -11,6 +12,8 @@ from srquant.quant.model import Origin
 from srquant.quant.policy import LayerBits, Override, Policy
 
 VERSION = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,25 +63,36 @@ def from_json(text: str) -> Header:
     """
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise QuantizedFileError(f"header is no JSON ({error}); quantize the network again") from error
-    if not isinstance(fields, dict) or fields.get("version") != VERSION:
-        version = fields.get("version") if isinstance(fields, dict) else None
+    version = fields.pop("version", None) if isinstance(fields, dict) else None
+    if type(version) is not int or version != VERSION:
         raise QuantizedFileError(f"file version {version!r}; this srquant reads version {VERSION}: update it")
-    del fields["version"]
     try:
-        policy = _policy(fields.pop("policy"))
-        layers = tuple(_layer(record) for record in fields.pop("layers"))
-        return Header(policy=policy, origin=Origin(**fields.pop("origin")), layers=layers, **fields)
-    except (KeyError, TypeError, ValueError) as error:
+        return _header(**fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise QuantizedFileError(f"header field is missing, unknown or impossible: {error}") from error
 
 
+def _header(architecture: Any, arguments: Any, policy: Any, origin: Any, layers: Any) -> Header:
+    records = tuple(_layer(record) for record in _of(list, layers))
+    if len({record.name for record in records}) < len(records):
+        raise ValueError("two layers have one name")
+    return Header(_of(str, architecture), _of(dict, arguments), _policy(policy), _origin(**origin), records)
+
+
+def _origin(method: Any, options: Any, calibration: Any) -> Origin:
+    return Origin(_of(str, method), _of(dict, options), _of(str, calibration))
+
+
 def _policy(fields: dict[str, Any]) -> Policy:
-    overrides = tuple(Override(o["pattern"], _bits(o["bits"])) for o in fields.pop("overrides"))
+    overrides = tuple(Override(_of(str, o["pattern"]), _bits(o["bits"])) for o in fields.pop("overrides"))
     base = _bits(fields.pop("base"))
     if base is None:
         raise PolicyError("policy has no base bits")
+    _of(bool, fields["symmetric_weights"])
+    if fields["skip_bits"] is not None:
+        _of(int, fields["skip_bits"])
     return Policy(base, _bits(fields.pop("head")), _bits(fields.pop("tail")), overrides=overrides, **fields)
 
 
@@ -88,29 +102,41 @@ def _bits(fields: dict[str, int] | None) -> LayerBits | None:
 
 def _layer(fields: dict[str, Any]) -> LayerRecord:
     window = fields.pop("window")
-    shape = tuple(_size(n, "shape") for n in fields.pop("shape"))
-    record = LayerRecord(window=None if window is None else _window(window), shape=shape, **fields)
+    shape = tuple(_size(n, 1) for n in fields.pop("shape"))
+    record = LayerRecord(window=None if window is None else _window(**window), shape=shape, **fields)
+    _of(str, record.name)
     LayerBits(8 if record.weight_bits is None else record.weight_bits, record.activation_bits)
-    if record.lattice is not None and not 0 < record.lattice < 1:
-        raise ValueError(f"lattice {record.lattice}")
-    if record.weight_bits is not None and len(shape) != (2 if window is None else 4):
-        raise ValueError(f"weight shape {shape}")
+    if record.lattice is not None and not _is_lattice(record.lattice):
+        raise ValueError(f"lattice {record.lattice!r}")
+    if isinstance(record.scale, bool) or (
+        record.weight_bits is not None and len(shape) != (2 if window is None else 4)
+    ):
+        raise ValueError(f"scale {record.scale!r}, weight shape {shape}")
     return record
 
 
-def _window(fields: dict[str, Any]) -> Window:
-    stride, padding, dilation = (_pair(fields[key], key) for key in ("stride", "padding", "dilation"))
-    if min(*stride, *dilation, fields["groups"]) < 1:
-        raise ValueError(f"window {fields}")
-    return Window(stride, padding, dilation, fields["groups"])
+def _is_lattice(spacing: float) -> bool:
+    """Whether it is a power of two that float32 holds well."""
+    return isinstance(spacing, float) and math.frexp(spacing)[0] == 0.5 and 2.0**-100 <= spacing <= 2.0**100
 
 
-def _pair(values: list[Any], what: str) -> tuple[int, int]:
-    height, width = (_size(value, what) for value in values)
+def _window(stride: Any, padding: Any, dilation: Any, groups: Any) -> Window:
+    return Window(_pair(stride, 1), _pair(padding, 0), _pair(dilation, 1), _size(groups, 1))
+
+
+def _pair(values: list[Any], smallest: int) -> tuple[int, int]:
+    height, width = (_size(value, smallest) for value in values)
     return height, width
 
 
-def _size(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{what} {value!r}")
+def _size(value: Any, smallest: int) -> int:
+    if _of(int, value) < smallest:
+        raise ValueError(f"{value} is below {smallest}")
+    return int(value)
+
+
+def _of(kind: type[T], value: Any) -> T:
+    """``value``, which is a ``kind`` and nothing derived from it (such as a bool where an int is due)."""
+    if type(value) is not kind:
+        raise ValueError(f"{value!r:.80} is no {kind.__name__}")
     return value

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
 from srquant.deploy.lowered import Window
 from srquant.quant.grid import on_lattice, relative_step, step_size, zero_point
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, expand_to_weight
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, conv_padding, expand_to_weight
 from srquant.quant.quantizers import IntegerWeight
 
 
@@ -71,10 +71,7 @@ def take_apart(module: QuantConv2d | QuantLinear | QuantAdd) -> Parts:
         return SumParts(bounds, module.add.scale)
     layer, steps = module.layer, quantizer.relative_step()
     weight = module.weight if steps is None else module.weight * expand_to_weight(steps, module.weight)
-    window = None
-    if isinstance(module, QuantConv2d):
-        conv = module.layer
-        window = Window(_pair(conv.stride), module.padding, _pair(conv.dilation), conv.groups)
+    window = window_of(module.layer) if isinstance(module, QuantConv2d) else None
     return LayerParts(
         bounds,
         module.weight_quantizer.integer_weight(weight),
@@ -83,6 +80,11 @@ def take_apart(module: QuantConv2d | QuantLinear | QuantAdd) -> Parts:
         window,
         module.lattice,
     )
+
+
+def window_of(conv: nn.Conv2d) -> Window:
+    """How a convolution's kernel moves."""
+    return Window(_pair(conv.stride), conv_padding(conv), _pair(conv.dilation), conv.groups)
 
 
 def put_together(parts: Parts) -> nn.Module:

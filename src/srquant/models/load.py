@@ -1,5 +1,6 @@
 """Checkpoint file -> network: recognise the layout by its names, infer the sizes from shapes, load strictly."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,13 +70,26 @@ def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
     if architecture not in ARCHITECTURES:
         raise CheckpointError(f"no architecture {architecture!r}; {suggest(architecture, ARCHITECTURES)}")
     known = ARCHITECTURES[architecture]
-    for name, value in arguments.items():
-        if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= LARGEST:
-            raise CheckpointError(f"{architecture} can't have {name}={value}; it must be in 1..{LARGEST}")
+    for name, parameter in inspect.signature(known.module).parameters.items():
+        _check_argument(architecture, name, arguments.get(name, parameter.default), parameter.default)
     try:
         return Network(known.module(**arguments), known.facts(**arguments)).eval()
     except (TypeError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
         raise CheckpointError(f"{architecture} can't be built with {dict(arguments)}: {error}") from error
+
+
+def _check_argument(architecture: str, name: str, value: Argument, default: Argument) -> None:
+    """Raise a ``CheckpointError`` unless ``value`` is of the default's kind, and sizes and counts are sensible."""
+    sizes = value if isinstance(default, list | tuple) and isinstance(value, list | tuple) else [value]
+    if isinstance(default, bool | str):
+        fits, need = type(value) is type(default), type(default).__name__
+    elif isinstance(default, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+        need = f"a number in -{LARGEST}..{LARGEST}"
+    else:
+        fits, need = all(type(size) is int and 1 <= size <= LARGEST for size in sizes), f"in 1..{LARGEST}"
+    if not fits:
+        raise CheckpointError(f"{architecture} can't have {name}={value!r:.80}; it must be {need}")
 
 
 def float_form(network: Network) -> Network:
