@@ -21,7 +21,7 @@ from srquant.quant.policy import Policy
 from srquant.quant.ranges import Bounds, minmax, mse, percentile, symmetric_max, symmetric_mse
 from srquant.training.finetune import Finetune, Progress
 
-SHARE = 1e-5
+SHARE = 3e-5
 MOMENTUM = 0.9
 MANY_LEVELS = 127
 """Grids with more points are judged by their tails."""

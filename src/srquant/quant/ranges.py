@@ -15,7 +15,7 @@ from srquant.quant.grid import codes, step_size
 Bounds = tuple[Tensor, Tensor]
 Rule = Callable[[Tensor, int], Bounds]
 
-SEARCH_VALUES = 2**18
+SEARCH_VALUES = 2**16
 """Searches judge a candidate on at most this many evenly spaced values of each row; the widest bounds see them all."""
 
 SMALLEST_WIDTH = 1e-6

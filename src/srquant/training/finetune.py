@@ -61,7 +61,7 @@ class Finetune:
             raise PolicyError(f"finetuning with {len(self.stages)} stages, batch {self.batch}: needs one of each")
 
 
-def together(passes: int = 6, learning_rate: float = 0.01, decay: float = 0.7) -> Finetune:
+def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
     """All bounds at once: 6 passes over 100 crops are 300 steps of 2."""
     return Finetune(tuple(Stage(("activations", "weights"), learning_rate * decay**i) for i in range(passes)))
 
