@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from srquant.methods import METHODS
 from srquant.models.edsr import EDSR
 
 
@@ -39,8 +40,9 @@ def test_last_override_decides_and_may_be_float(layers):
     assert bits["body.1"] == (32, 32)
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "tails"])
-def test_methods(quantize, method):
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(quantize, run, method):
+    assert method in run("quantize", "--help").stdout
     assert quantize("--method", method, "--skip-bits", "8", "--granularity", "channel").exit_code == 0
 
 
