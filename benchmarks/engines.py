@@ -1,0 +1,140 @@
+"""Latency of one EDSR 16x64 x4 (random weights) on a 320x180 picture: our integer form against every peer.
+
+    python benchmarks/engines.py -o docs/results/engines
+
+Engines run in processes of their own and take turns, one inference per round; medians of all rounds. NNCF's int8 is a
+row where ``pip install srquant[bench]`` put it.
+"""
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import report
+import torch
+from numpy.typing import NDArray
+
+from srquant.data.calibration import CalibrationSet
+from srquant.deploy.contenders import contenders, integer_contender, noise, write_noise
+from srquant.deploy.freeze import freeze
+from srquant.evaluate.contenders import Contender, Measured, measure
+from srquant.methods import METHODS
+from srquant.models.edsr import EDSR, facts
+from srquant.models.network import Network
+from srquant.quant.policy import LayerBits, Policy
+
+HEIGHT, WIDTH = 180, 320
+BARS = {  # engine -> least speed-up over OpenVINO float32, PyTorch float32, ONNX Runtime static int8
+    "openvino": (3.2, 4.3, 2.0),
+    "openvino-skip8": (3.9, 5.3, 2.5),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine: milliseconds, megabytes, and how many times faster it is than three peers of the same run."""
+
+    engine: str
+    precision: str
+    median_ms: float
+    min_ms: float
+    max_ms: float
+    peak_rss_mb: float
+    vs_openvino_float: float
+    vs_torch_float: float
+    vs_onnxruntime_int8: float
+    bars: str
+
+
+def low_bit(network: Network, folder: Path) -> Iterator[Contender]:
+    """W4A4 with both skip streams; random weights, so ranges come from noise."""
+    calibration = CalibrationSet(write_noise(folder / "low_bit"), count=4, patch=64)
+    for name, policy in {
+        "openvino-w4a4": Policy(LayerBits(4, 4)),
+        "openvino-w4a4-skip8": Policy(LayerBits(4, 4), skip_bits=8),
+    }.items():
+        frozen = freeze(METHODS["minmax"].quantize(network, calibration, policy)).network
+        yield integer_contender(name, frozen, folder)
+
+
+def nncf_int8(float_model: Path, folder: Path) -> Contender:
+    """NNCF's own int8, calibrated on the same noise."""
+    import nncf
+    import openvino
+
+    def to_input(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+
+    model = openvino.Core().read_model(float_model)
+    quantized = nncf.quantize(model, nncf.Dataset(list(noise()), to_input), subset_size=4)
+    path = folder / "nncf.xml"
+    openvino.save_model(quantized, path, compress_to_fp16=False)
+    return Contender("openvino-nncf", "int8", "openvino", path)
+
+
+def to_rows(measured: list[Measured]) -> list[Row]:
+    """Times, and ratios against the peers."""
+    times = {(m.contender.engine, m.contender.precision): m.timing.median_ms for m in measured}
+    peers = [times[peer] for peer in (("openvino", "float32"), ("torch", "float32"), ("onnxruntime-static", "int8"))]
+    rows = []
+    for m in measured:
+        c, t = m.contender, m.timing
+        ratios = [peer / t.median_ms for peer in peers]
+        bars = BARS.get(c.engine) if c.precision == "int8" else None
+        text = (
+            ""
+            if bars is None
+            else f"{' / '.join(map(str, bars))}: {all(r >= b for r, b in zip(ratios, bars, strict=True))}"
+        )
+        rows.append(Row(c.engine, c.precision, t.median_ms, t.min_ms, t.max_ms, m.peak_memory / 1e6, *ratios, text))
+    return rows
+
+
+def main() -> None:
+    """Measure all and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    network = Network(EDSR(16, 64, 4), facts(16, 64, 4)).eval()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        entries = contenders(network, folder)
+        entries += low_bit(network, folder)
+        if importlib.util.find_spec("nncf"):
+            float_model = next(c.path for c in entries if (c.engine, c.precision) == ("openvino", "float32"))
+            entries.append(nncf_int8(float_model, folder))
+        measured = measure(entries, HEIGHT, WIDTH, arguments.threads, arguments.rounds)
+    rows = to_rows(measured)
+    for row in rows:
+        print(row)
+    about = (
+        f"EDSR 16x64 x4 on {WIDTH}x{HEIGHT}, {arguments.threads} threads, {arguments.rounds} rounds in turns, "
+        "medians in ms. 'openvino int8' is our W8A8 form with a float skip stream; ratios are peer / row."
+    )
+    columns = {
+        "engine": "engine",
+        "precision": "precision",
+        "median_ms": "median ms",
+        "min_ms": "min",
+        "max_ms": "max",
+        "peak_rss_mb": "peak MB",
+        "vs_openvino_float": "vs OpenVINO f32",
+        "vs_torch_float": "vs PyTorch f32",
+        "vs_onnxruntime_int8": "vs ORT int8",
+        "bars": "bars: reached",
+    }
+    report.write(arguments.output, "Latency of engines", about, rows, columns)
+    sys.exit(any(row.bars.endswith("False") for row in rows))
+
+
+if __name__ == "__main__":
+    main()
