@@ -1,6 +1,5 @@
 """What the order of computation tells a policy: where sums go, and which layers read a sum directly."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,17 +39,20 @@ class Flow:
 
 
 def trace_flow(network: Network) -> Flow:
-    """Follow each sum to its readers; empty where the network can't be traced."""
+    """Follow each sum to its readers; empty where the network can't be traced.
+
+    Tracing runs the network's own code on symbols, which can fail in any way.
+    """
     try:
         graph = LayerTracer().trace(network.module)
-    except (fx.proxy.TraceError, TypeError):
+    except Exception:
         return Flow()
-    flow = Flow()
     modules = dict(network.module.named_modules())
-    for node in graph.nodes:
-        if isinstance(_module(node, modules), Add):
-            _follow(node, modules, flow)
-    return flow
+    sums = [node for node in graph.nodes if isinstance(_module(node, modules), Add)]
+    names = {str(node.target) for node in sums}
+    rectified = names - {str(node.target) for node in sums if not _only_rectified(node, modules)}
+    last = {str(node.target) for node in sums if _makes_picture(node, modules)}
+    return Flow(rectified, last, _reads(graph, modules, rectified))
 
 
 def inner_sums(network: Network, flow: Flow) -> list[str]:
@@ -59,20 +61,29 @@ def inner_sums(network: Network, flow: Flow) -> list[str]:
     return [name for name in adds if name not in flow.last]
 
 
-def _follow(add: fx.Node, modules: dict[str, nn.Module], flow: Flow) -> None:
-    readers = list(add.users)
-    if any(reader.op == "output" or isinstance(_module(reader, modules), MeanShift) for reader in readers):
-        flow.last.add(str(add.target))
-    if all(isinstance(_module(reader, modules), nn.ReLU) for reader in readers):
-        flow.rectified.add(str(add.target))
-        readers = [after for reader in readers for after in reader.users]
-    flow.reads.update((name, str(add.target)) for name in _layers(readers, modules))
+def _only_rectified(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return all(isinstance(_module(reader, modules), nn.ReLU) for reader in node.users)
 
 
-def _layers(nodes: list[fx.Node], modules: dict[str, nn.Module]) -> Iterator[str]:
-    for node in nodes:
+def _makes_picture(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return any(reader.op == "output" or isinstance(_module(reader, modules), MeanShift) for reader in node.users)
+
+
+def _reads(graph: fx.Graph, modules: dict[str, nn.Module], rectified: set[str]) -> dict[str, str]:
+    """Layers that read one and the same sum whenever they are called."""
+    read: dict[str, set[str | None]] = {}
+    for node in graph.nodes:
         if isinstance(_module(node, modules), nn.Conv2d | nn.Linear):
-            yield str(node.target)
+            source = _sum_behind(node.all_input_nodes[0], modules, rectified)
+            read.setdefault(str(node.target), set()).add(source)
+    return {layer: name for layer, names in read.items() for name in names if name is not None and len(names) == 1}
+
+
+def _sum_behind(node: fx.Node, modules: dict[str, nn.Module], rectified: set[str]) -> str | None:
+    if isinstance(_module(node, modules), nn.ReLU):
+        node = node.all_input_nodes[0]
+        return str(node.target) if str(node.target) in rectified else None
+    return str(node.target) if isinstance(_module(node, modules), Add) else None
 
 
 def _module(node: fx.Node, modules: dict[str, nn.Module]) -> Any:

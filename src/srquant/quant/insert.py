@@ -61,9 +61,14 @@ def _quantized_layer(
 ) -> QuantConv2d | QuantLinear:
     if isinstance(layer, nn.Linear):
         return QuantLinear(layer, activation, weight)
-    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and _pads_evenly(layer):
         return QuantConv2d(layer, activation, weight)
     raise PolicyError(f"layer {name!r} ({layer}) can't be quantized; keep it float with an override")
+
+
+def _pads_evenly(layer: nn.Conv2d) -> bool:
+    spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    return layer.padding != "same" or all(span % 2 == 0 for span in spans)
 
 
 def _weight_quantizer(
@@ -73,6 +78,7 @@ def _weight_quantizer(
     scaled = weight.detach() if steps is None else weight.detach() * steps
     rows = scaled.flatten(1) if policy.granularity == "channel" else scaled.reshape(1, -1)
     lower, upper = spread(*rule(rows, weight_levels(bits.weight)))
+    lower, upper = lower.clamp(max=0), upper.clamp(min=0)
     if policy.symmetric_weights:
         upper = torch.maximum(-lower, upper)
     shape = (-1, *[1] * (weight.dim() - 1)) if policy.granularity == "channel" else ()

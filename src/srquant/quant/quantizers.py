@@ -117,9 +117,8 @@ class WeightQuantizer(nn.Module):
             wider = torch.maximum(-self.lower, self.upper)
             return -wider, wider
         with torch.no_grad():
-            step = step_size(self.lower, self.upper, self.levels)
-            multiplier, shift = self._integer_form(self.lower, step)
-            moved = step / multiplier * shift - self.lower
+            multiplier, shift = self._integer_form()
+            moved = step_size(self.lower, self.upper, self.levels) / multiplier * shift - self.lower
         return self.lower + moved, self.upper + moved
 
     def __call__(self, weight: Tensor) -> Tensor:
@@ -136,7 +135,7 @@ class WeightQuantizer(nn.Module):
         """The same grid points as integers."""
         lower, upper = self.grid()
         step = step_size(lower, upper, self.levels)
-        multiplier, shift = self._integer_form(lower, step)
+        multiplier, shift = self._integer_form()
         rows = weight.shape[0]
         return IntegerWeight(
             codes(weight, lower, upper, self.levels).to(torch.uint8),
@@ -145,15 +144,16 @@ class WeightQuantizer(nn.Module):
             shift.flatten().expand(rows).to(torch.int16),
         )
 
-    def _integer_form(self, lower: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """``m`` and ``c`` of ``step/m * (m*k + c)``, shape of ``lower``."""
+    def _integer_form(self) -> tuple[Tensor, Tensor]:
+        """``m`` and ``c`` of ``step/m * (m*k + c)``, shape of the bounds."""
         last = self.levels - 1
-        if self.symmetric or self.levels > 2 * LARGEST_INTEGER:
-            multiplier = torch.full_like(lower, 1 if last % 2 == 0 else 2)
+        if self.lower is None or self.levels > 2 * LARGEST_INTEGER:
+            multiplier = torch.full_like(self.upper, 1 if last % 2 == 0 else 2)
             return multiplier, -multiplier * last / 2
-        candidates = torch.arange(1, LARGEST_INTEGER + 1, device=lower.device)
-        shifts = (candidates * (lower / step).unsqueeze(-1)).round()
+        position = self.lower / step_size(self.lower, self.upper, self.levels)
+        candidates = torch.arange(1, LARGEST_INTEGER + 1, device=position.device)
+        shifts = (candidates * position.unsqueeze(-1)).round()
         fits = (shifts >= -LARGEST_INTEGER) & (candidates * last + shifts <= LARGEST_INTEGER)
         multiplier = torch.where(fits, candidates, 1).amax(-1)
-        shift = (multiplier * lower / step).round().clamp(-LARGEST_INTEGER, LARGEST_INTEGER - last)
-        return multiplier.to(lower.dtype), shift
+        shift = (multiplier * position).round().clamp(-LARGEST_INTEGER, LARGEST_INTEGER - last)
+        return multiplier.to(position.dtype), shift

@@ -74,9 +74,11 @@ def activation_bounds(
             handles.append(_watch(module, running[name], by_channel, name in flow.rectified))
 
     heads = [name for name in running if name in network.facts.head and collect.picture_rule is not None]
+    network.eval()
     try:
-        watch(heads)
-        network.eval()(BLACK_AND_WHITE)
+        if heads:
+            watch(heads)
+            network(BLACK_AND_WHITE)
         watch(name for name in running if name not in heads)
         _run(network, batches)
     finally:
