@@ -3,6 +3,8 @@
 Zero padding comes before quantization, so a padded zero becomes the grid point nearest to zero, as on integer hardware.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -120,11 +122,15 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
     steps = channel_steps(layer.weight, layer.input_quantizer)
     scaled = layer.weight if steps is None else layer.weight * steps
-    if layer.lattice is None:
-        points = layer.weight_quantizer(scaled)
-    else:
-        points = layer.weight_quantizer.integer_weight(scaled).values()
+    points = layer.weight_quantizer(scaled) if layer.lattice is None else _settled_weight(layer, scaled)
     return points if steps is None else points / steps
+
+
+def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
+    """With a scale that makes the output's exactly a multiple of the lattice, as it is in the frozen layer."""
+    integers = layer.weight_quantizer.integer_weight(scaled)
+    step = layer.input_quantizer.step().mean().double()
+    return replace(integers, scale=on_lattice(integers.scale.double() * step, layer.lattice) / step).values()
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int]:
