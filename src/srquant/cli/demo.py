@@ -41,7 +41,9 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
 
 def result_table(rows: "list[Row]") -> "Table":
     """One row per way to upscale."""
-    shown = table("", "PSNR-Y dB", "SSIM", "file KB", "PyTorch f32 ms", "OpenVINO f32 ms", "OpenVINO integer ms")
+    shown = table(
+        "", "PSNR-Y", "SSIM", "file KB", "PyTorch\nfloat32 ms", "OpenVINO\nfloat32 ms", "OpenVINO\ninteger ms"
+    )
     for row in rows:
         size = "-" if row.size_bytes is None else f"{row.size_bytes / 1000:.0f}"
         times = ["-" if ms is None else f"{ms:.1f}" for ms in row.milliseconds]

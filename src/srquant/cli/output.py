@@ -16,6 +16,9 @@ from rich.table import Table
 from srquant.errors import OutputError
 
 STDOUT = "-"
+WIDE = 200
+"""Columns of a file or pipe."""
+
 Step = Callable[[str, int, int], None]
 """Told a stage's name, the steps done and all its steps."""
 
@@ -36,6 +39,8 @@ def show(*results: Table | str, json_to: str | None = None) -> None:
     if json_to == STDOUT:
         return
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WIDE
     for result in results:
         console.print(result, markup=False)
 
