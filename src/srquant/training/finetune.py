@@ -19,11 +19,12 @@ from srquant.training.losses import feature_loss, output_loss
 from srquant.training.teacher import Lesson, lessons, record
 
 Group = Literal["activations", "weights"]
+EVERY_GROUP: tuple[Group, ...] = ("activations", "weights")
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all."""
 
 NARROWEST = 1e-3
-"""Bounds stay at least this far apart, relative to their first distance."""
+"""Bounds stay at least this far apart, relative to their distance before finetuning."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Finetune:
         stages: in their order; one pass over the calibration crops each.
         batch: crops per step.
         feature_weight: of the feature loss beside the output loss.
-        relative: learning rates are multiplied by each quantizer's first range, so that networks in [0, 1] and
-            [0, 255] and wide and narrow layers learn equally fast.
+        relative: learning rates are multiplied by each quantizer's range at the start of the stage, so that
+            networks in [0, 1] and [0, 255] and wide and narrow layers learn equally fast.
     """
 
     stages: tuple[Stage, ...]
@@ -63,7 +64,7 @@ class Finetune:
 
 def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
     """All bounds at once: 6 passes over 100 crops are 300 steps of 2."""
-    return Finetune(tuple(Stage(("activations", "weights"), learning_rate * decay**i) for i in range(passes)))
+    return Finetune(tuple(Stage(EVERY_GROUP, learning_rate * decay**i) for i in range(passes)))
 
 
 def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9) -> Finetune:
@@ -92,9 +93,10 @@ def finetune(
     """
     student.eval().requires_grad_(False)
     with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
+        guards = [(quantizer, NARROWEST * _width(quantizer)) for quantizer in _quantizers(student, EVERY_GROUP)]
         count = record(teacher.eval(), calibration.batches(recipe.batch), Path(folder))
         for number, stage in enumerate(recipe.stages, 1):
-            optimizer, guards = _prepare(student, stage, recipe.relative)
+            optimizer = _prepare(student, stage, recipe.relative)
             name = f"pass {number}/{len(recipe.stages)}"
             for step, lesson in enumerate(lessons(Path(folder), count), 1):
                 _step(student, lesson, optimizer, recipe.feature_weight)
@@ -119,32 +121,31 @@ def _step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, fe
 Quantizer = ActivationQuantizer | WeightQuantizer
 
 
-def _prepare(
-    student: Network, stage: Stage, relative: bool
-) -> tuple[torch.optim.Optimizer, list[tuple[Quantizer, Tensor]]]:
+def _prepare(student: Network, stage: Stage, relative: bool) -> torch.optim.Optimizer:
     student.requires_grad_(False)
     rates: list[dict[str, object]] = []
-    guards = []
-    for quantizer in _quantizers(student, stage):
+    for quantizer in _quantizers(student, stage.groups):
         quantizer.requires_grad_(True)
-        lower = -quantizer.upper if quantizer.lower is None else quantizer.lower
-        width = (quantizer.upper - lower).detach()
-        rate = stage.learning_rate * float(width.mean()) if relative else stage.learning_rate
+        rate = stage.learning_rate * float(_width(quantizer).mean()) if relative else stage.learning_rate
         rates.append({"params": list(quantizer.parameters()), "lr": rate})
-        guards.append((quantizer, NARROWEST * width))
-    return torch.optim.Adam(rates), guards
+    return torch.optim.Adam(rates)
 
 
-def _quantizers(student: Network, stage: Stage) -> Iterator[Quantizer]:
+def _width(quantizer: Quantizer) -> Tensor:
+    upper = quantizer.upper.detach()
+    return 2 * upper if quantizer.lower is None else upper - quantizer.lower.detach()
+
+
+def _quantizers(student: Network, groups: tuple[Group, ...]) -> Iterator[Quantizer]:
     """Each once; a grid that a sum and a layer share belongs to both."""
     seen: set[nn.Module] = set()
     for module in student.module.modules():
         if not isinstance(module, QuantConv2d | QuantLinear | QuantAdd):
             continue
         chosen: list[Quantizer] = []
-        if "activations" in stage.groups:
+        if "activations" in groups:
             chosen.append(module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer)
-        if "weights" in stage.groups and not isinstance(module, QuantAdd):
+        if "weights" in groups and not isinstance(module, QuantAdd):
             chosen.append(module.weight_quantizer)
         yield from (quantizer for quantizer in chosen if quantizer not in seen)
         seen.update(chosen)

@@ -1,0 +1,48 @@
+"""Distillation losses against hand-made values."""
+
+import math
+
+import pytest
+import torch
+
+from srquant.training.losses import feature_loss, normalised, output_loss
+
+
+def test_normalised_samples_have_length_one():
+    feature = torch.randn(3, 2, 4, 5)
+    assert normalised(feature).flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1, 1], rel=1e-6)
+    torch.testing.assert_close(normalised(7 * feature), normalised(feature))
+    assert not normalised(torch.zeros(1, 2, 2, 2)).any()
+
+
+def test_feature_loss_is_two_minus_twice_the_cosine():
+    student = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    teacher = normalised(torch.tensor([5.0, 12.0]).view(1, 2, 1, 1))
+    cosine = (3 * 5 + 4 * 12) / (5 * 13)
+    assert feature_loss([student], [teacher]).item() == pytest.approx(2 - 2 * cosine, rel=1e-5)
+
+
+def test_feature_loss_is_the_mean_over_modules_and_samples():
+    x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    right, opposite = torch.stack([x, x]), torch.stack([x, -x])
+    across = torch.stack([x, y])
+    assert feature_loss([right, 5 * right], [right, opposite]).item() == pytest.approx((0 + 0 + 0 + 4) / 4)
+    assert feature_loss([right], [across]).item() == pytest.approx((0 + 2) / 2)
+
+
+def test_feature_loss_needs_equally_many_modules():
+    x = torch.ones(1, 2)
+    with pytest.raises(ValueError, match="zip"):
+        feature_loss([x, x], [x])
+
+
+def test_feature_loss_has_a_gradient_across_the_feature_only():
+    student = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    feature_loss([student], [torch.tensor([[0.0, 1.0]])]).backward()
+    along = (student.grad * student.detach()).sum()
+    assert student.grad.norm().item() == pytest.approx(2 * math.sin(math.atan2(3, 4)) / 5, rel=1e-5)
+    assert along.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_output_loss_is_the_mean_absolute_difference():
+    assert output_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0])).item() == 1.25
