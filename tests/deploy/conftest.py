@@ -6,9 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
 from srquant.models.layers import Add
+from srquant.models.load import build
 from srquant.models.network import Network
+from srquant.quant.insert import insert_quantizers
+from srquant.quant.lattice import settle
+from srquant.quant.model import Origin, QuantizedModel
+from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.ranges import minmax
+from srquant.quant.statistics import Collection, activation_bounds
 
 QUANTIZED = (nn.Conv2d, nn.Linear, Add)
 
@@ -111,3 +119,34 @@ WINDOWS = {"3x3": (3, 1, 1, 1), "1x1": (1, 1, 0, 1), "5x5 strided": (5, 2, 2, 1)
 @pytest.fixture(params=WINDOWS.values(), ids=WINDOWS.keys())
 def parallel_convs(request: pytest.FixtureRequest) -> ParallelConvs:
     return ParallelConvs(*request.param, torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def freeze_by_policy() -> Callable[[Network, Policy], FrozenModel]:
+    """Min-max ranges of one random batch."""
+
+    def frozen(network: Network, policy: Policy) -> FrozenModel:
+        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        quantized = insert_quantizers(network, policy, bounds, minmax)
+        settle(quantized)
+        return freeze(QuantizedModel(quantized, policy, Origin("minmax", {"momentum": 0.9, "clip": None}, "00ff")))
+
+    return frozen
+
+
+@pytest.fixture
+def small_model(freeze_by_policy: Callable[[Network, Policy], FrozenModel]) -> FrozenModel:
+    """An EDSR of five convolutions and two sums, with float mean shifts."""
+    network = build("edsr", {"blocks": 1, "features": 8, "scale": 2})
+    return freeze_by_policy(network, Policy(LayerBits(3, 4), skip_bits=8, activation_granularity="channel"))
+
+
+@pytest.fixture
+def upscaled() -> Callable[[FrozenModel], Tensor]:
+    def run(model: FrozenModel) -> Tensor:
+        images = torch.rand(1, 3, 17, 19, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            result: Tensor = model.network(images)
+        return result
+
+    return run

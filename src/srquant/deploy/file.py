@@ -2,7 +2,8 @@
 
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
 each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.bias``. Other
-parameters of the network keep their names behind ``float.``.
+parameters of the network keep their names behind ``float.``. ``sha256`` is the checksum (in the metadata it would
+change its place from file to file).
 """
 
 import contextlib
@@ -35,14 +36,13 @@ def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
     """
     if model.network.facts.architecture == "custom":
         raise InputError("a wrapped module can't be rebuilt from a file; export it to OpenVINO or ONNX instead")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; pass --overwrite to replace it")
-    header = to_json(_header(model))
-    tensors = _tensors(model)
-    metadata = {HEADER: header, CHECKSUM: checksum(header, tensors)}
+    header, tensors = to_json(_header(model)), _tensors(model)
+    tensors[CHECKSUM] = checksum(header, tensors)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata)
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists; pass --overwrite to replace it")
+        save_file(tensors, temporary, {HEADER: header})
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
@@ -73,14 +73,14 @@ def is_quantized_file(path: Path) -> bool:
         return False
 
 
-def checksum(header: str, tensors: Tensors) -> str:
-    """SHA-256 over the header and every tensor's name, type, shape and bytes, in the order of the names."""
+def checksum(header: str, tensors: Tensors) -> Tensor:
+    """SHA-256 over the header and every tensor's name, type, shape and bytes, in the order of the names: 32 uint8."""
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
 def _header(model: FrozenModel) -> Header:
@@ -120,12 +120,13 @@ def _read(path: Path) -> tuple[Header, Tensors]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            if not {HEADER, CHECKSUM} <= set(metadata):
+            if HEADER not in metadata:
                 raise QuantizedFileError(f"{path} has no header of srquant; it was not written by 'srquant quantize'")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise QuantizedFileError(f"can't read {path}: {error}; quantize the network again") from error
     header = from_json(metadata[HEADER])
-    if checksum(metadata[HEADER], tensors) != metadata[CHECKSUM]:
+    found = tensors.pop(CHECKSUM, None)
+    if found is None or not torch.equal(found, checksum(metadata[HEADER], tensors)):
         raise QuantizedFileError(f"{path} is damaged: its checksum doesn't fit; quantize the network again")
     return header, tensors

@@ -1,0 +1,159 @@
+"""Whole networks on real pictures: fake-quantized, frozen, and the three engines give one picture."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
+from srquant.deploy.cpu import has_vnni
+from srquant.deploy.freeze import FrozenModel, freeze
+from srquant.deploy.precision import layer_precisions
+from srquant.evaluate.metrics import psnr_y
+from srquant.methods import METHODS
+from srquant.models.load import build, load_model
+from srquant.models.network import Network
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import LayerBits, Policy
+from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
+
+W2, W3, W4, W6, W8 = (LayerBits(bits, bits) for bits in (2, 3, 4, 6, 8))
+SAME_VALUE = 1e-4
+"""Of the value range."""
+SAME_PSNR = 1e-3
+"""Decibels."""
+
+POLICIES = {
+    "w4a4": Policy(W4),
+    "w8a8 skip8": Policy(W8, skip_bits=8),
+    "w2a3 channels": Policy(LayerBits(2, 3), granularity="channel", activation_granularity="channel"),
+}
+EXACT = {
+    "edsr": "edsr/edsr_r8f64_x2.pt",
+    "carn": "carn/carn_x2_only.pth",
+    "rnet": "edsr_like/rnet_r9f64_x4.pth",
+    "rdn": None,
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(shared: Path) -> Path:
+    return shared / "data" / "Set5" / "LR_bicubic" / "X2"
+
+
+@pytest.fixture(scope="module")
+def networks(shared: Path):
+    @cache
+    def network(name: str) -> Network:
+        if name == "rdn":
+            torch.manual_seed(0)
+            return build("rdn", {"blocks": 2, "layers": 3, "growth": 16, "features": 32, "scale": 2})
+        return load_model(shared / "weights" / name)
+
+    return network
+
+
+@pytest.fixture(scope="module")
+def quantize(networks, pictures: Path):
+    @cache
+    def quantized(name: str, policy: Policy, method: str = "minmax") -> QuantizedModel:
+        return METHODS[method].quantize(networks(name), CalibrationSet(pictures, 5, patch=48), policy)
+
+    return quantized
+
+
+def crop(pictures: Path, side: int) -> torch.Tensor:
+    pixels = np.ascontiguousarray(read_rgb(pictures / "butterflyx2.png")[40 : 40 + side, 40 : 40 + side])
+    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def grey_levels(images: torch.Tensor | NDArray[np.float32]) -> NDArray[np.uint8]:
+    values = np.clip(np.asarray(images)[0].transpose(1, 2, 0), 0, 1)
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def psnr_difference(a: torch.Tensor, b: torch.Tensor, float_network: Network, images: torch.Tensor) -> float:
+    """Difference of their Y-PSNR against what the float network makes."""
+    reference = grey_levels(float_network(images))
+    return abs(psnr_y(grey_levels(a), reference, 4) - psnr_y(grey_levels(b), reference, 4))
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("name", EXACT)
+@torch.no_grad()
+def test_frozen_networks_with_relu_give_the_same_values(networks, quantize, pictures, name, policy):
+    key, images = EXACT[name] or name, crop(pictures, 64)
+    model = quantize(key, policy)
+    expected, actual = model.network(images), freeze(model).network(images)
+    assert float((actual - expected).abs().max()) <= SAME_VALUE
+    assert psnr_difference(actual, expected, networks(key), images) <= SAME_PSNR
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "share"),
+    [
+        ("srresnet/msrresnet_branch1_x4.pth", Policy(W4), 0.0),
+        ("srresnet/msrresnet_branch1_x4.pth", Policy(W8, skip_bits=8), 0.0),
+        ("srresnet/srresnet_bn_r8f64_x4.pth", Policy(W4), 0.15),
+        ("srresnet/srresnet_bn_r8f64_x4.pth", Policy(W8), 0.15),
+    ],
+    ids=["msrresnet w4a4", "msrresnet w8a8 skip8", "srresnet w4a4", "srresnet w8a8"],
+)
+@torch.no_grad()
+def test_networks_with_slopes_agree_up_to_rounding_ties(networks, quantize, pictures, name, policy, share):
+    """A PReLU's slope leaves the lattice: a tie that rounds the other way changes its surroundings by one step."""
+    images = crop(pictures, 32)
+    model = quantize(name, policy)
+    expected, actual = model.network(images), freeze(model).network(images)
+    differing = float(((actual - expected).abs() > SAME_VALUE).float().mean())
+    print(f"{name}: {differing:.4%} of the values differ")
+    assert differing <= share
+    assert psnr_difference(actual, expected, networks(name), images) <= 10 * SAME_PSNR
+
+
+ENGINE_CASES = {
+    "edsr w2a2": ("edsr", Policy(W2), "minmax"),
+    "edsr w4a4": ("edsr", Policy(W4), "minmax"),
+    "edsr w8a8": ("edsr", Policy(W8), "minmax"),
+    "edsr w8a8 skip8": ("edsr", Policy(W8, skip_bits=8), "minmax"),
+    "edsr channels": ("edsr", Policy(W4, granularity="channel", activation_granularity="channel"), "tails"),
+    "carn w4a4": ("carn", Policy(W4), "minmax"),
+}
+
+
+@pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine], ids=["openvino", "onnxruntime"])
+@pytest.mark.parametrize(("name", "policy", "method"), ENGINE_CASES.values(), ids=ENGINE_CASES)
+def test_engines_give_the_same_picture(quantize, pictures, name, policy, method, engine):
+    frozen, images = freeze(quantize(EXACT[name], policy, method)), crop(pictures, 64).numpy()
+    expected = grey_levels(TorchEngine(frozen.network)(images)).astype(int)
+    difference = np.abs(grey_levels(engine(frozen.network, threads=1)(images)) - expected)
+    print(f"{(difference > 0).mean():.4%} of the pixels differ, by at most {difference.max()}")
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 1e-3
+
+
+@pytest.mark.parametrize("bits", [W2, W3, W4, W6, W8], ids=lambda bits: f"w{bits.weight}a{bits.activation}")
+def test_openvino_and_torch_have_one_psnr(quantize, shared, bits):
+    frozen = freeze(quantize(EXACT["edsr"], Policy(bits)))
+    samples = [s for s in BenchmarkSet(shared / "data" / "Set5", 2) if s.name in ("butterfly", "woman")]
+    engines = TorchEngine(frozen.network), OpenVINOEngine(frozen.network)
+    assert len(samples) == 2
+    for sample in samples:
+        images = sample.low.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        torch_psnr, openvino_psnr = (psnr_y(grey_levels(engine(images)), sample.high, 2) for engine in engines)
+        assert f"{torch_psnr:.3f}" == f"{openvino_psnr:.3f}"
+
+
+@pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
+@pytest.mark.parametrize("bits", [W2, W4, W8], ids=lambda bits: f"w{bits.weight}a{bits.activation}")
+def test_every_convolution_runs_as_int8(quantize, bits):
+    frozen: FrozenModel = freeze(quantize(EXACT["edsr"], Policy(bits)))
+    from srquant.deploy.openvino import to_openvino
+
+    precisions = [layer.precision for layer in layer_precisions(to_openvino(frozen.network))]
+    assert precisions.count("int8") == len(frozen.parts) >= 17
