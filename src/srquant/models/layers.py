@@ -38,7 +38,7 @@ class MeanShift(nn.Module):
     def __init__(self, colour: tuple[float, float, float]) -> None:
         super().__init__()
         self.weight: Tensor
-        self.register_buffer("weight", torch.eye(3).view(3, 3, 1, 1))
+        self.register_buffer("weight", torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 1]).view(3, 3, 1, 1))
         self.bias: Tensor
         self.register_buffer("bias", torch.tensor(colour))
 
