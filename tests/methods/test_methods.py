@@ -150,6 +150,13 @@ def test_minmax_bounds_are_those_of_the_pictures(network, calibration):
     assert layer.weight_quantizer.upper.detach().item() == pytest.approx(largest, rel=5e-3)
 
 
+def test_mse_shrinks_the_largest_magnitude_of_weights(network, calibration):
+    network.module.body[2].weight.data.abs_().mul_(network.module.body[2].weight > -0.05)  # one-sided weights
+    layer = layers_of(METHODS["mse"].quantize(network, calibration, Policy(LayerBits(3, 4))).network)["body.2"]
+    _, upper = symmetric_mse(layer.weight.detach().reshape(1, -1), 8)
+    assert layer.weight_quantizer.upper.detach().item() == pytest.approx(upper.item(), rel=5e-3)
+
+
 def test_percentile_of_weights_is_of_the_signed_values():
     rows = torch.linspace(-1, 3, 401).view(1, -1)
     lower, upper = percentile.weight_percentile(rows, 16)
