@@ -86,7 +86,7 @@ SETTINGS = (
         "mse W4A4, per-channel weights + finetuning",
         "mse",
         Policy(W4A4, granularity="channel"),
-        together(),
+        together(learning_rate=0.001),
         (37.3, 32.95),
     ),
     Setting(

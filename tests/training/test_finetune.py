@@ -43,7 +43,7 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def calibration_loss(student, teacher, images, feature_weight=10.0):
+def calibration_loss(student, teacher, images, feature_weight=0.2):
     with torch.no_grad(), Features(student) as ours, Features(teacher) as theirs:
         loss = output_loss(student(images), teacher(images))
         return (loss + feature_weight * feature_loss(ours.take(), [normalised(f) for f in theirs.take()])).item()

@@ -63,8 +63,13 @@ class Finetune:
 
 
 def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
-    """All bounds at once: 6 passes over 100 crops are 300 steps of 2."""
-    return Finetune(tuple(Stage(EVERY_GROUP, learning_rate * decay**i) for i in range(passes)))
+    """All bounds at once: 6 passes over 100 crops are 300 steps of 2.
+
+    The feature loss weighs 0.2, which makes both losses about equal at 4 bits; with the published 10 the picture
+    itself hardly counts and ends 0.02 to 0.12 dB lower (EDSR 8x64 x2, mse ranges).
+    """
+    stages = tuple(Stage(EVERY_GROUP, learning_rate * decay**i) for i in range(passes))
+    return Finetune(stages, feature_weight=0.2)
 
 
 def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9) -> Finetune:
