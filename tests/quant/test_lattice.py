@@ -100,3 +100,14 @@ def test_biases_settle_with_what_the_offset_adds(tiny, quantized, policy):
     for layer in (m for m in frozen(network, policy).modules() if isinstance(m, FrozenConv2d)):
         multiples = offset_bias(layer.grid, layer.weight, layer.weight_scale, layer.bias) / delta
         assert float((multiples - multiples.round()).abs().mean()) < 0.1
+
+
+@policies
+def test_biases_move_by_half_a_multiple_at_most(tiny, quantized, policy):
+    network = tiny("edsr")
+    settled = quantized(network, policy)
+    delta = settle(settled)
+    for name, layer in layers_of(settled).items():
+        if isinstance(layer, QuantConv2d):
+            moved = layer.layer.bias.detach() - network.module.get_submodule(name).bias.detach()
+            assert float(moved.abs().max()) <= 0.6 * delta, name
