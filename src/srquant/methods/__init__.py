@@ -58,6 +58,6 @@ METHODS: dict[str, Method] = {
         Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.quantize),
         Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.quantize),
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.quantize),
-        Method("tails", "clip one value in 100,000 at 8 bits, smallest squared error below; ours", tails.quantize),
+        Method("tails", "clip 3 values in 100,000 at 8 bits, smallest squared error below; ours", tails.quantize),
     )
 }

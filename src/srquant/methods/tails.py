@@ -1,10 +1,10 @@
 """Tails: the range rule for 8 bits, ours.
 
-At 8 bits rounding is so fine that the rare largest values decide: clip one value in a hundred thousand on each side.
+At 8 bits rounding is so fine that the rare largest values decide: clip three values in a hundred thousand on each side.
 Few bits need the search of ``mse`` instead. First layers see pictures, whose range must not be clipped at all: min-max.
 
-1. Float network on batches of 16 crops: quantiles 1e-5 and 1 - 1e-5 of each activation at 7 and 8 bits, smallest
-   squared error below, moving average 0.9; first layers: the smallest and largest value of all batches.
+1. Float network on batches of 16 crops: quantiles 3e-5 and 1 - 3e-5 of each activation at 7 and 8 bits, smallest
+   squared error below, moving average 0.9; first layers: from black to white.
 2. Weights: the largest magnitude at 7 and 8 bits, smallest squared error below.
 3. Optionally finetune the bounds.
 
