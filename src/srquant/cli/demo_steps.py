@@ -55,7 +55,7 @@ class Recipe:
 RECIPES = (
     Recipe("8-bit", "w8a8", 8, "tails", "channel", finetune=False),
     Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", "tensor", finetune=False),
-    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "tails", "channel", finetune=True),
+    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "minmax", "tensor", finetune=True),
 )
 
 
