@@ -6,8 +6,9 @@ CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test check clean
 
+# One thread: more gain little on so small a network and wait for each other on a busy machine. Timing uses all cores.
 demo: $(READY)  ## quantize the packaged network, time it, write pictures into demo/
-	$(BIN)/srquant demo -o demo --overwrite
+	OMP_NUM_THREADS=1 $(BIN)/srquant demo -o demo --overwrite
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
