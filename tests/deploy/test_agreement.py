@@ -13,6 +13,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.data.images import read_rgb
 from srquant.deploy.cpu import has_vnni
 from srquant.deploy.freeze import FrozenModel, freeze
+from srquant.deploy.openvino import to_openvino
 from srquant.deploy.precision import layer_precisions
 from srquant.evaluate.metrics import psnr_y
 from srquant.methods import METHODS
@@ -33,11 +34,13 @@ POLICIES = {
     "w8a8 skip8": Policy(W8, skip_bits=8),
     "w2a3 channels": Policy(LayerBits(2, 3), granularity="channel", activation_granularity="channel"),
 }
-EXACT = {
+WEIGHTS = {
     "edsr": "edsr/edsr_r8f64_x2.pt",
     "carn": "carn/carn_x2_only.pth",
     "rnet": "edsr_like/rnet_r9f64_x4.pth",
     "rdn": None,
+    "msrresnet": "srresnet/msrresnet_branch1_x4.pth",
+    "srresnet": "srresnet/srresnet_bn_r8f64_x4.pth",
 }
 
 
@@ -84,37 +87,18 @@ def psnr_difference(a: torch.Tensor, b: torch.Tensor, float_network: Network, im
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", WEIGHTS)
 @torch.no_grad()
-def test_frozen_networks_with_relu_give_the_same_values(networks, quantize, pictures, name, policy):
-    key, images = EXACT[name] or name, crop(pictures, 64)
+def test_frozen_networks_give_the_same_values(networks, quantize, pictures, name, policy):
+    """No rounding tie goes the other way, not even in networks with slopes that leave the lattice."""
+    key, images = WEIGHTS[name] or name, crop(pictures, 32 if name == "srresnet" else 64)
     model = quantize(key, policy)
     expected, actual = model.network(images), freeze(model).network(images)
     assert float((actual - expected).abs().max()) <= SAME_VALUE
     assert psnr_difference(actual, expected, networks(key), images) <= SAME_PSNR
 
 
-@pytest.mark.parametrize(
-    ("name", "policy", "share"),
-    [
-        ("srresnet/msrresnet_branch1_x4.pth", Policy(W4), 0.0),
-        ("srresnet/msrresnet_branch1_x4.pth", Policy(W8, skip_bits=8), 0.0),
-        ("srresnet/srresnet_bn_r8f64_x4.pth", Policy(W4), 0.15),
-        ("srresnet/srresnet_bn_r8f64_x4.pth", Policy(W8), 0.15),
-    ],
-    ids=["msrresnet w4a4", "msrresnet w8a8 skip8", "srresnet w4a4", "srresnet w8a8"],
-)
-@torch.no_grad()
-def test_networks_with_slopes_agree_up_to_rounding_ties(networks, quantize, pictures, name, policy, share):
-    """A PReLU's slope leaves the lattice: a tie that rounds the other way changes its surroundings by one step."""
-    images = crop(pictures, 32)
-    model = quantize(name, policy)
-    expected, actual = model.network(images), freeze(model).network(images)
-    differing = float(((actual - expected).abs() > SAME_VALUE).float().mean())
-    print(f"{name}: {differing:.4%} of the values differ")
-    assert differing <= share
-    assert psnr_difference(actual, expected, networks(name), images) <= 10 * SAME_PSNR
-
+PSNR_PICTURES = ("bird", "butterfly")
 
 ENGINE_CASES = {
     "edsr w2a2": ("edsr", Policy(W2), "minmax"),
@@ -129,7 +113,7 @@ ENGINE_CASES = {
 @pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine], ids=["openvino", "onnxruntime"])
 @pytest.mark.parametrize(("name", "policy", "method"), ENGINE_CASES.values(), ids=ENGINE_CASES)
 def test_engines_give_the_same_picture(quantize, pictures, name, policy, method, engine):
-    frozen, images = freeze(quantize(EXACT[name], policy, method)), crop(pictures, 64).numpy()
+    frozen, images = freeze(quantize(WEIGHTS[name], policy, method)), crop(pictures, 64).numpy()
     expected = grey_levels(TorchEngine(frozen.network)(images)).astype(int)
     difference = np.abs(grey_levels(engine(frozen.network, threads=1)(images)) - expected)
     print(f"{(difference > 0).mean():.4%} of the pixels differ, by at most {difference.max()}")
@@ -139,21 +123,17 @@ def test_engines_give_the_same_picture(quantize, pictures, name, policy, method,
 
 @pytest.mark.parametrize("bits", [W2, W3, W4, W6, W8], ids=lambda bits: f"w{bits.weight}a{bits.activation}")
 def test_openvino_and_torch_have_one_psnr(quantize, shared, bits):
-    frozen = freeze(quantize(EXACT["edsr"], Policy(bits)))
-    samples = [s for s in BenchmarkSet(shared / "data" / "Set5", 2) if s.name in ("butterfly", "woman")]
+    frozen = freeze(quantize(WEIGHTS["edsr"], Policy(bits)))
     engines = TorchEngine(frozen.network), OpenVINOEngine(frozen.network)
-    assert len(samples) == 2
-    for sample in samples:
+    for sample in (s for s in BenchmarkSet(shared / "data" / "Set5", 2) if s.name in PSNR_PICTURES):
         images = sample.low.transpose(2, 0, 1)[None].astype(np.float32) / 255
         torch_psnr, openvino_psnr = (psnr_y(grey_levels(engine(images)), sample.high, 2) for engine in engines)
-        assert f"{torch_psnr:.3f}" == f"{openvino_psnr:.3f}"
+        assert abs(torch_psnr - openvino_psnr) < 1e-4  # measured on all of Set5: 3e-5, a pixel or two
 
 
 @pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
 @pytest.mark.parametrize("bits", [W2, W4, W8], ids=lambda bits: f"w{bits.weight}a{bits.activation}")
 def test_every_convolution_runs_as_int8(quantize, bits):
-    frozen: FrozenModel = freeze(quantize(EXACT["edsr"], Policy(bits)))
-    from srquant.deploy.openvino import to_openvino
-
+    frozen: FrozenModel = freeze(quantize(WEIGHTS["edsr"], Policy(bits)))
     precisions = [layer.precision for layer in layer_precisions(to_openvino(frozen.network))]
     assert precisions.count("int8") == len(frozen.parts) >= 17

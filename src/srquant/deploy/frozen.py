@@ -132,7 +132,8 @@ class FrozenConv2d(nn.Module):
 
     def corrected_bias(self) -> Tensor:
         """Bias plus what the grid's offset adds, ``C_out``."""
-        return on_lattice(offset_bias(self.grid, self.weight, self.weight_scale, self.bias), self.lattice).float()
+        scale = settled_scale(self.weight_scale, self.grid.step, self.lattice)
+        return on_lattice(offset_bias(self.grid, self.weight, scale, self.bias), self.lattice).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` values to ``N x C_out x H' x W'`` values."""
@@ -175,7 +176,8 @@ class FrozenLinear(nn.Module):
 
     def corrected_bias(self) -> Tensor:
         """Bias plus what the grid's offset adds, ``out``."""
-        return on_lattice(offset_bias(self.grid, self.weight, self.weight_scale, self.bias), self.lattice).float()
+        scale = settled_scale(self.weight_scale, self.grid.step, self.lattice)
+        return on_lattice(offset_bias(self.grid, self.weight, scale, self.bias), self.lattice).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """``... x in`` values to ``... x out`` values."""
@@ -196,6 +198,11 @@ class FrozenAdd(nn.Module):
         """Two tensors of one shape to their sum on the grid."""
         total = a + b if self.scale == 1.0 else a + self.scale * b
         return self.grid.dequantize(self.grid(total))
+
+
+def settled_scale(weight_scale: Tensor, step: float, lattice: float | None) -> Tensor:
+    """Weight scales, float64, that make output scales exactly multiples of the lattice, as in the quantized layer."""
+    return on_lattice(weight_scale.double() * step, lattice).double() / step
 
 
 def offset_bias(grid: FrozenGrid, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Tensor:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
+from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, settled_scale
 from srquant.deploy.lowered import Window
-from srquant.quant.grid import on_lattice, relative_step, step_size, zero_point
+from srquant.quant.grid import on_lattice, step_size, zero_point
 from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, conv_padding, expand_to_weight
 from srquant.quant.quantizers import IntegerWeight
 
@@ -113,11 +113,10 @@ def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
     """Channels are brought to the codes 0..levels-1; their steps are in the weight, their lower bounds in the bias."""
     lower, upper, levels = parts.bounds.lower, parts.bounds.upper, 1 << parts.bounds.bits
     steps = step_size(lower, upper, levels)
-    relative = relative_step(lower, upper)
-    assert relative is not None
     integers = parts.weight.integers().double()
-    shift = expand_to_weight(lower.double() / relative, integers)
-    added = (integers * shift).flatten(1).sum(1) * parts.weight.scale
+    shift = expand_to_weight(lower.double() / steps.double() * steps.mean().double(), integers)
+    scale = settled_scale(parts.weight.scale, float(steps.mean()), parts.lattice)
+    added = (integers * shift).flatten(1).sum(1) * scale
     bias = on_lattice(added if parts.bias is None else added + parts.bias, parts.lattice).float()
     padding = (0, 0) if parts.window is None else parts.window.padding
     zero_codes = zero_point(lower, upper, levels)

@@ -122,15 +122,19 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
     steps = channel_steps(layer.weight, layer.input_quantizer)
     scaled = layer.weight if steps is None else layer.weight * steps
-    points = layer.weight_quantizer(scaled) if layer.lattice is None else _settled_weight(layer, scaled)
+    if layer.lattice is not None:
+        return _settled_weight(layer, scaled)
+    points = layer.weight_quantizer(scaled)
     return points if steps is None else points / steps
 
 
 def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
     """With a scale that makes the output's exactly a multiple of the lattice, as it is in the frozen layer."""
-    integers = layer.weight_quantizer.integer_weight(scaled)
-    step = layer.input_quantizer.step().mean().double()
-    return replace(integers, scale=on_lattice(integers.scale.double() * step, layer.lattice) / step).values()
+    integers, step = layer.weight_quantizer.integer_weight(scaled), layer.input_quantizer.step().double()
+    mean = layer.input_quantizer.step().mean().double()
+    outputs = on_lattice(integers.scale.double() * mean, layer.lattice)
+    points = replace(integers, scale=outputs.double() / mean).values()
+    return points if step.dim() == 0 else points / expand_to_weight(step / mean, points)
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int]:
