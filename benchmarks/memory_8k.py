@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyvips
+import report
 
 SIZES = ((64, 64), (960, 540), (1920, 1080), (3840, 2160))
 LIMIT_MB = 1500
@@ -78,20 +79,6 @@ def measure(engine: str, tile: str, weights: Path, width: int, height: int) -> R
     return Row(engine, tile, width, height, peak, seconds)
 
 
-def to_markdown(rows: list[Row], command: str) -> str:
-    """The table and the command that made it."""
-    lines = [
-        "# Peak memory of upscaling\n",
-        f"EDSR 8x64 x2, whole process. Bar: 7680x4320 under {LIMIT_MB} MB. Made by `{command}`.\n",
-        "| engine | tile | input | output | peak MB | s |",
-        "| --- | --- | --- | --- | --: | --: |",
-    ]
-    for r in rows:
-        sizes = f"{r.width}x{r.height} | {2 * r.width}x{2 * r.height}"
-        lines.append(f"| {r.engine} | {r.tile} | {sizes} | {r.peak_rss_mb} | {r.seconds} |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     """Measure all and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,13 +93,16 @@ def main() -> None:
         for width, height in SIZES:
             rows.append(measure(engine, arguments.tile, arguments.weights, width, height))
             print(rows[-1], flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    command = (
-        f"python benchmarks/memory_8k.py --engines {' '.join(arguments.engines)} --tile {arguments.tile} -o OUTPUT"
-    )
-    text = json.dumps({"command": command, "rows": [asdict(r) for r in rows]}, indent=2) + "\n"
-    arguments.output.with_suffix(".json").write_text(text)
-    arguments.output.with_suffix(".md").write_text(to_markdown(rows, command))
+    about = f"EDSR 8x64 x2, whole process. Bar: 7680x4320 under {LIMIT_MB} MB."
+    columns = {
+        "engine": "engine",
+        "tile": "tile",
+        "width": "input width",
+        "height": "input height",
+        "peak_rss_mb": "peak MB",
+        "seconds": "s",
+    }
+    report.write(arguments.output, "Peak memory of upscaling", about, rows, columns)
     worst = max(r.peak_rss_mb for r in rows)
     sys.exit(f"peak of {worst} MB is over {LIMIT_MB} MB" if worst > LIMIT_MB else 0)
 

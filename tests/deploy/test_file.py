@@ -333,3 +333,10 @@ TENSOR_EDITS = {
 def test_tensors_that_contradict_are_refused(complaint, edit, says):
     message = complaint(edit)
     assert re.search(says, message), message
+
+
+def test_others_may_read_a_file_as_any_other(small_model, tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    save(small_model, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode == plain.stat().st_mode

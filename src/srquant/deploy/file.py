@@ -42,7 +42,10 @@ def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
     try:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; pass --overwrite to replace it")
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, {HEADER: header})
+        temporary.chmod(mode)  # save_file gives the file to its owner alone
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
