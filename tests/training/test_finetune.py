@@ -195,7 +195,8 @@ def test_recipes_need_a_stage_and_a_crop(stages, batch):
 
 
 def test_recipes():
-    assert set(RECIPES) == {"together", "published"}
+    assert set(RECIPES) == {"together", "weights", "published"}
+    assert {s.groups for s in RECIPES["weights"]().stages} == {("weights",)}
     assert [(s.groups, s.learning_rate) for s in together(2, 0.01, 0.7).stages] == [(BOTH, 0.01), (BOTH, 0.01 * 0.7)]
     stages = published(4, 0.01, 0.9).stages
     assert [s.groups for s in stages] == [("weights",), ("activations",)] * 2

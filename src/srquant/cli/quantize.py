@@ -27,7 +27,7 @@ Calibration = Annotated[
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .safetensors file to write.")]
 MethodName = Annotated[str, typer.Option("--method", help="How ranges are found: minmax, percentile, mse or tails.")]
 FinetuneFlag = Annotated[bool, typer.Option("--finetune", help="Learn the bounds from the float network's outputs.")]
-Recipe = Annotated[str, typer.Option(help="How to finetune: together, or published as for the papers' baselines.")]
+Recipe = Annotated[str, typer.Option(help="How to finetune: together, weights (alone), or published as for baselines.")]
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the body's weights, 2 to 8.")]
 ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of its activations, 2 to 8.")]
 EndBits = Annotated[str, typer.Option(metavar="BITS", help="BITS or W/A of these layers; float (or 0) keeps them so.")]

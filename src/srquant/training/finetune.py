@@ -72,6 +72,12 @@ def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) 
     return Finetune(stages, feature_weight=0.2)
 
 
+def weights_alone(passes: int = 6, learning_rate: float = 0.002, decay: float = 0.7) -> Finetune:
+    """Weight bounds only, for weight grids per channel: ranges of activations stay as wide as they were found."""
+    stages = tuple(Stage(("weights",), learning_rate * decay**i) for i in range(passes))
+    return Finetune(stages, feature_weight=0.2)
+
+
 def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9) -> Finetune:
     """AdaBM's schedule for its baselines: weights and activations in turn, absolute rates that decay with use."""
     groups: tuple[Group, ...] = ("weights", "activations")
@@ -79,7 +85,11 @@ def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9)
     return Finetune(stages, relative=False)
 
 
-RECIPES: dict[str, Callable[[], Finetune]] = {"together": together, "published": published}
+RECIPES: dict[str, Callable[[], Finetune]] = {
+    "together": together,
+    "weights": weights_alone,
+    "published": published,
+}
 
 
 def finetune(
