@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srquant.models.load import load_model
 from srquant.quant.grid import fake_quantize
 from srquant.quant.ranges import (
     RunningBounds,
@@ -115,14 +116,28 @@ def test_squared_error_is_that_of_the_grid():
         assert squared_error(rows, lower, upper, 8)[i].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.integers(2, 8), st.integers(2, 8), st.sampled_from([symmetric_max, symmetric_mse]), st.integers(0, 2**16))
-def test_weight_grids_per_channel_are_no_worse(bits, channels, rule, seed):
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(channels, 90, generator=generator) * torch.rand(channels, 1, generator=generator)
-    per_channel = float(squared_error(weight, *rule(weight, 2**bits), 2**bits).mean())
-    whole = weight.reshape(1, -1)
-    assert per_channel <= float(squared_error(whole, *rule(whole, 2**bits), 2**bits)) * (1 + 1e-5)
+def per_channel_and_per_tensor_error(weight, rule, levels):
+    rows, whole = weight.flatten(1), weight.reshape(1, -1)
+    errors = (squared_error(values, *rule(values, levels), levels).mean() for values in (rows, whole))
+    return [float(error) for error in errors]
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("rule", [symmetric_max, symmetric_mse])
+def test_weight_grids_per_channel_are_better(rule, bits):
+    weight = torch.randn(64, 64, 3, 3) * torch.rand(64, 1, 1, 1)
+    per_channel, per_tensor = per_channel_and_per_tensor_error(weight, rule, 2**bits)
+    assert per_channel < per_tensor
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("rule", [symmetric_max, symmetric_mse])
+def test_published_weights_lose_less_per_channel(shared, rule, bits):
+    network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt")
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            per_channel, per_tensor = per_channel_and_per_tensor_error(layer.weight.detach(), rule, 2**bits)
+            assert per_channel <= per_tensor
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
