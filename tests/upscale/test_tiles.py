@@ -11,10 +11,10 @@ from torch import nn
 
 from srquant.data.images import read_rgb
 from srquant.models.edsr import EDSR, facts
-from srquant.models.load import load_model
+from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.upscale.engines import Images, TorchEngine
-from srquant.upscale.tiles import Pixels, upscale_array
+from srquant.upscale.tiles import Pixels, upscale_array, upscale_tile
 
 
 def noise(height: int, width: int, bands: int = 3, dtype: type = np.uint8) -> Pixels:
@@ -139,3 +139,16 @@ def test_other_engine_errors_are_not_retried(double: DoubleEngine, monkeypatch: 
     monkeypatch.setattr(Starved, "error", RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         upscale_array(Starved(double.network), noise(70, 50))
+
+
+@pytest.mark.parametrize("architecture", ["rlfn", "rfdn"])
+def test_pictures_too_small_for_the_network_are_extended(architecture: str) -> None:
+    network = build(architecture, {})
+    smallest, engine = network.facts.smallest, TorchEngine(network)
+    with pytest.raises(RuntimeError, match="too small"):
+        network(torch.zeros(1, 3, smallest - 1, smallest))
+    image = np.full((smallest, smallest, 3), 90, np.uint8)
+    image[:3, :5] = 180
+    extended = np.pad(image[:3, :5], [(0, smallest - 3), (0, smallest - 5), (0, 0)], "edge")
+    expected = upscale_tile(engine, extended)[: 3 * network.facts.scale, : 5 * network.facts.scale]
+    np.testing.assert_array_equal(upscale_array(engine, image[:3, :5]), expected)

@@ -21,6 +21,7 @@ class Facts:
         head: names of the first layers, 8 bit or float in most policies.
         tail: names of the upsampler's layers and the last layer.
         features: names of the modules whose outputs are compared in feature distillation.
+        smallest: fewest rows and columns that the module can take; smaller pictures are extended for it.
         tiles_exactly: whether a tile with enough overlap gives the untiled result.
     """
 
@@ -32,6 +33,7 @@ class Facts:
     features: tuple[str, ...] = ()
     arguments: dict[str, Argument] = field(default_factory=dict)
     tiles_exactly: bool = True
+    smallest: int = 1
 
 
 class Network(nn.Module):

@@ -65,6 +65,10 @@ class RFDN(nn.Module):
         return upscaled
 
 
+SMALLEST = 15
+"""Side of the smallest picture whose attention still has a pixel after stride 2 and pooling over 7."""
+
+
 def facts(blocks: int = 4, features: int = 50, scale: int = 4, attention: int = 12) -> Facts:
     """Facts of ``RFDN`` with the same arguments."""
     return Facts(
@@ -76,6 +80,7 @@ def facts(blocks: int = 4, features: int = 50, scale: int = 4, attention: int = 
         tail=("upsampler.0",),
         features=tuple(f"B{i + 1}" for i in range(blocks)),
         tiles_exactly=False,
+        smallest=SMALLEST,
     )
 
 

@@ -57,6 +57,10 @@ class RLFN(nn.Module):
         return upscaled
 
 
+SMALLEST = 15
+"""Side of the smallest picture whose attention still has a pixel after stride 2 and pooling over 7."""
+
+
 def facts(blocks: int = 6, features: int = 52, scale: int = 4, attention: int = 16) -> Facts:
     """Facts of ``RLFN`` with the same arguments."""
     return Facts(
@@ -68,6 +72,7 @@ def facts(blocks: int = 6, features: int = 52, scale: int = 4, attention: int = 
         tail=("upsampler.0",),
         features=tuple(f"block_{i + 1}" for i in range(blocks)),
         tiles_exactly=False,
+        smallest=SMALLEST,
     )
 
 

@@ -71,10 +71,14 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
 
 
 def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
-    """Upscale ``H x W x 1 or 3`` in one piece."""
-    bands, white = pixels.shape[2], np.iinfo(pixels.dtype).max
+    """Upscale ``H x W x 1 or 3`` in one piece; one that is too small for the network is extended by its edge."""
+    (height, width, bands), white = pixels.shape, np.iinfo(pixels.dtype).max
+    smallest, scale = engine.network.facts.smallest, engine.network.facts.scale
+    missing = [(0, max(0, smallest - height)), (0, max(0, smallest - width)), (0, 0)]
+    pixels = np.pad(pixels, missing, "edge") if height < smallest or width < smallest else pixels
     images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(white)  # 1 x bands x H x W
     result = engine(np.repeat(images, 3, axis=1) if bands == 1 else images)[0]  # 3 x sH x sW
+    result = result[:, : scale * height, : scale * width]
     if bands == 1:
         result = result.mean(axis=0, keepdims=True)
     levels = np.rint(np.clip(result, 0, 1) * np.float32(white))
