@@ -8,8 +8,8 @@ import torch
 
 from srquant.deploy.freeze import freeze
 from srquant.deploy.frozen import FrozenConv2d, offset_bias
-from srquant.quant.lattice import quantizer_of, settle, spacing
-from srquant.quant.layers import QuantAdd, QuantConv2d
+from srquant.quant.lattice import settle, spacing
+from srquant.quant.layers import QuantAdd, QuantConv2d, quantizer_of
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
 

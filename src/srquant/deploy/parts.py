@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, settled_scale
 from srquant.deploy.lowered import Window
 from srquant.quant.grid import on_lattice, step_size, zero_point
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, conv_padding, expand_to_weight
+from srquant.quant.layers import (
+    QuantAdd,
+    QuantConv2d,
+    QuantLinear,
+    conv_padding,
+    expand_to_weight,
+    quantizer_of,
+    scaled_weight,
+)
 from srquant.quant.quantizers import IntegerWeight
 
 
@@ -62,15 +70,14 @@ Parts = LayerParts | SumParts
 @torch.no_grad()
 def take_apart(module: QuantConv2d | QuantLinear | QuantAdd) -> Parts:
     """The parts of a quantized layer."""
-    quantizer = module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
+    quantizer = quantizer_of(module)
     shape = () if quantizer.lower.dim() == 0 else (-1,)
     bounds = Bounds(
         quantizer.lower.detach().reshape(shape).clone(), quantizer.upper.detach().reshape(shape).clone(), quantizer.bits
     )
     if isinstance(module, QuantAdd):
         return SumParts(bounds, module.add.scale)
-    layer, steps = module.layer, quantizer.relative_step()
-    weight = module.weight if steps is None else module.weight * expand_to_weight(steps, module.weight)
+    layer, weight = module.layer, scaled_weight(module.weight, quantizer)
     window = window_of(module.layer) if isinstance(module, QuantConv2d) else None
     return LayerParts(
         bounds,

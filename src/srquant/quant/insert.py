@@ -9,7 +9,7 @@ from srquant.errors import PolicyError
 from srquant.models.layers import Add
 from srquant.models.network import Network
 from srquant.quant.flow import inner_sums, trace_flow
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, channel_steps
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, scaled_weight
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer, weight_levels
 from srquant.quant.ranges import Rule, spread
@@ -74,8 +74,7 @@ def _pads_evenly(layer: nn.Conv2d) -> bool:
 def _weight_quantizer(
     weight: Tensor, activation: ActivationQuantizer, bits: LayerBits, policy: Policy, rule: Rule
 ) -> WeightQuantizer:
-    steps = channel_steps(weight, activation)
-    scaled = weight.detach() if steps is None else weight.detach() * steps
+    scaled = scaled_weight(weight.detach(), activation)
     rows = scaled.flatten(1) if policy.granularity == "channel" else scaled.reshape(1, -1)
     lower, upper = spread(*rule(rows, weight_levels(bits.weight)))
     lower, upper = lower.clamp(max=0), upper.clamp(min=0)

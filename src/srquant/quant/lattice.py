@@ -28,9 +28,10 @@ from srquant.quant.layers import (
     QuantConv2d,
     QuantLayer,
     QuantLinear,
-    channel_steps,
     expand_to_weight,
     quantized_weight,
+    quantizer_of,
+    scaled_weight,
 )
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -74,11 +75,6 @@ def spacing(widest: float) -> float:
     return 2.0 ** (math.ceil(math.log2(widest)) - GRID_BITS)
 
 
-def quantizer_of(module: QuantLayer | QuantAdd) -> ActivationQuantizer:
-    """The activation quantizer of a layer or sum."""
-    return module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
-
-
 def settle_grid(quantizer: ActivationQuantizer, delta: float) -> None:
     """Lower bound to a multiple of ``delta``, step to an odd multiple."""
     last = quantizer.levels - 1
@@ -90,9 +86,8 @@ def settle_grid(quantizer: ActivationQuantizer, delta: float) -> None:
 
 def settle_weight(layer: QuantLayer, delta: float) -> None:
     """Scale the weight's bounds so that the layer's output scale is a multiple of ``delta``."""
-    steps = channel_steps(layer.weight, layer.input_quantizer)
     quantizer = layer.weight_quantizer
-    weight = layer.weight if steps is None else layer.weight * steps
+    weight = scaled_weight(layer.weight, layer.input_quantizer)
     scale = quantizer.integer_weight(weight).scale.double() * layer.input_quantizer.step().mean().double()
     multiples = scale / delta
     settled = torch.where(multiples < FINE, multiples.ceil(), multiples.round())

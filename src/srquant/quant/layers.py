@@ -88,6 +88,11 @@ class QuantAdd(nn.Module):
 QuantLayer = QuantConv2d | QuantLinear
 
 
+def quantizer_of(module: QuantLayer | QuantAdd) -> ActivationQuantizer:
+    """The activation quantizer of a layer or sum."""
+    return module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
+
+
 def precise(
     points: Tensor, weight: Tensor, bias: Tensor | None, lattice: float | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -110,6 +115,12 @@ def channel_steps(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor | No
     return None if steps is None else expand_to_weight(steps, weight)
 
 
+def scaled_weight(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+    """What lies on the weight's grid: the weight times the relative steps of its input channels."""
+    steps = channel_steps(weight, quantizer)
+    return weight if steps is None else weight * steps
+
+
 def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
     """One value per input channel, repeated for the output channels of each group: ``C_out x C_in/groups x 1 ...``."""
     per_group = weight.shape[1]
@@ -120,11 +131,10 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 
 def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
-    steps = channel_steps(layer.weight, layer.input_quantizer)
-    scaled = layer.weight if steps is None else layer.weight * steps
+    scaled = scaled_weight(layer.weight, layer.input_quantizer)
     if layer.lattice is not None:
         return _settled_weight(layer, scaled)
-    points = layer.weight_quantizer(scaled)
+    points, steps = layer.weight_quantizer(scaled), channel_steps(layer.weight, layer.input_quantizer)
     return points if steps is None else points / steps
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import PolicyError
 from srquant.models.network import Network
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, quantizer_of
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
 from srquant.training.losses import feature_loss, output_loss
@@ -159,7 +159,7 @@ def _quantizers(student: Network, groups: tuple[Group, ...]) -> Iterator[Quantiz
             continue
         chosen: list[Quantizer] = []
         if "activations" in groups:
-            chosen.append(module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer)
+            chosen.append(quantizer_of(module))
         if "weights" in groups and not isinstance(module, QuantAdd):
             chosen.append(module.weight_quantizer)
         yield from (quantizer for quantizer in chosen if quantizer not in seen)
