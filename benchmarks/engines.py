@@ -58,7 +58,7 @@ def low_bit(network: Network, folder: Path) -> Iterator[Contender]:
         "openvino-w4a4": Policy(LayerBits(4, 4)),
         "openvino-w4a4-skip8": Policy(LayerBits(4, 4), skip_bits=8),
     }.items():
-        frozen = freeze(METHODS["minmax"].quantize(network, calibration, policy)).network
+        frozen = freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
         yield integer_contender(name, frozen, folder)
 
 

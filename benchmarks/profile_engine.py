@@ -47,7 +47,9 @@ def compiled(skip_bits: int | None) -> openvino.CompiledModel:
     with tempfile.TemporaryDirectory() as folder:
         calibration = CalibrationSet(write_noise(Path(folder) / "noise"), count=4, patch=64)
         policy = Policy(LayerBits(8, 8), skip_bits=8 if skip_bits == 8 else None)
-        model = to_openvino(freeze(METHODS["minmax"].quantize(network, calibration, policy)).network)
+        model = to_openvino(
+            freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
+        )
     model.reshape([1, 3, HEIGHT, WIDTH])
     return openvino.Core().compile_model(model, "CPU", {**CPU_OPTIONS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": 2})
 

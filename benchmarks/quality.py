@@ -27,7 +27,6 @@ from srquant.methods import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
 from srquant.quant.policy import LayerBits, Policy
-from srquant.training.finetune import Finetune, together, weights_alone
 from srquant.upscale.engines import open_engine
 from srquant.upscale.tiles import upscale_tile
 
@@ -42,7 +41,7 @@ class Setting:
     name: str
     method: str
     policy: Policy
-    finetune: Finetune | None = None
+    finetune: str = "none"
     bar: tuple[float, float] | None = None
 
 
@@ -77,24 +76,24 @@ SETTINGS = (
         bar=(FLOAT[0] - 0.08, FLOAT[1] - 0.08),
     ),
     Setting("minmax W4A4", "minmax", Policy(W4A4)),
-    Setting("minmax W4A4 + finetuning", "minmax", Policy(W4A4), together(), (37.0, 32.8)),
+    Setting("minmax W4A4 + finetuning", "minmax", Policy(W4A4), "together", (37.0, 32.8)),
     Setting("percentile W4A4", "percentile", Policy(W4A4)),
     Setting("mse W4A4", "mse", Policy(W4A4), bar=(37.1, 32.8)),
-    Setting("mse W4A4 + finetuning", "mse", Policy(W4A4), together(), (37.2, 32.85)),
+    Setting("mse W4A4 + finetuning", "mse", Policy(W4A4), "together", (37.2, 32.85)),
     Setting("mse W4A4, skip 8", "mse", Policy(W4A4, skip_bits=8)),
     Setting(
         "mse W4A4, per-channel weights + finetuning",
         "mse",
         Policy(W4A4, granularity="channel"),
-        weights_alone(),
+        "weights",
         (37.3, 32.95),
     ),
     Setting(
         "tails W4A4, channel grids", "tails", Policy(W4A4, granularity="channel", activation_granularity="channel")
     ),
     Setting("minmax W2A2", "minmax", Policy(LayerBits(2, 2))),
-    Setting("mse W2A2 + finetuning", "mse", Policy(LayerBits(2, 2)), together()),
-    Setting("mse W3A3 + finetuning", "mse", Policy(LayerBits(3, 3)), together()),
+    Setting("mse W2A2 + finetuning", "mse", Policy(LayerBits(2, 2)), "together"),
+    Setting("mse W3A3 + finetuning", "mse", Policy(LayerBits(3, 3)), "together"),
     Setting("mse W6A6", "mse", Policy(LayerBits(6, 6))),
 )
 
@@ -104,7 +103,9 @@ def measure(
 ) -> Row:
     """Quantize, save, load, evaluate on both engines."""
     start = time.perf_counter()
-    quantized = METHODS[setting.method].quantize(network, calibration, setting.policy, setting.finetune)
+    quantized = METHODS[setting.method].quantize(
+        network, calibration, setting.policy, METHODS[setting.method].config(finetune=setting.finetune)
+    )
     seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")

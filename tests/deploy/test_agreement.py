@@ -65,7 +65,9 @@ def networks(shared: Path):
 def quantize(networks, pictures: Path):
     @cache
     def quantized(name: str, policy: Policy, method: str = "minmax") -> QuantizedModel:
-        return METHODS[method].quantize(networks(name), CalibrationSet(pictures, 5, patch=48), policy)
+        return METHODS[method].quantize(
+            networks(name), CalibrationSet(pictures, 5, patch=48), policy, METHODS[method].config()
+        )
 
     return quantized
 

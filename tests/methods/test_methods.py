@@ -17,11 +17,10 @@ from srquant.quant.layers import QuantAdd, QuantConv2d
 from srquant.quant.policy import LayerBits, Override, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.quant.ranges import mse, symmetric_mse
-from srquant.training.finetune import published, together
 
-methods = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
-RECIPES = {"no finetuning": None, "together": together(passes=2), "published": published(passes=2)}
-recipes = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+RANGE_METHODS = [METHODS[name] for name in ("minmax", "percentile", "mse", "tails")]
+methods = pytest.mark.parametrize("method", RANGE_METHODS, ids=lambda method: method.name)
+recipes = pytest.mark.parametrize("recipe", ["none", "together", "published"])
 
 
 @pytest.fixture
@@ -38,6 +37,10 @@ def calibration(tmp_path_factory):
     return CalibrationSet(folder, count=4, seed=0, patch=14)
 
 
+def run(name, network, calibration, policy, finetune="none"):
+    return METHODS[name].quantize(network, calibration, policy, METHODS[name].config(finetune=finetune))
+
+
 def layers_of(network):
     return {n: m for n, m in network.module.named_modules() if isinstance(m, QuantConv2d | QuantAdd)}
 
@@ -48,7 +51,6 @@ def bounds_of(network):
 
 
 def test_names():
-    assert list(METHODS) == ["minmax", "percentile", "mse", "tails"]
     assert all(method.name == name and method.summary for name, method in METHODS.items())
 
 
@@ -57,7 +59,7 @@ def test_names():
 def test_quantizes_by_the_policy_and_freezes_exactly(network, calibration, method, recipe):
     policy = Policy(LayerBits(3, 4), overrides=(Override("body.2", LayerBits(2, 5)), Override("tail.1", None)))
     float_state = copy.deepcopy(network.state_dict())
-    model = method.quantize(network, calibration, policy, recipe)
+    model = run(method.name, network, calibration, policy, recipe)
     found = {n: (m.weight_quantizer.bits, m.input_quantizer.bits) for n, m in layers_of(model.network).items()}
     assert found == {name: (bits.weight, bits.activation) for name, bits in policy.resolve(network).items()}
     assert model.policy == policy
@@ -73,20 +75,20 @@ def test_quantizes_by_the_policy_and_freezes_exactly(network, calibration, metho
 @recipes
 @pytest.mark.parametrize("policy", [Policy(skip_bits=8), Policy(granularity="channel", symmetric_weights=False)])
 def test_same_seed_gives_the_same_network(network, calibration, method, recipe, policy):
-    first, second = (method.quantize(network, calibration, policy, recipe).network for _ in range(2))
+    first, second = (run(method.name, network, calibration, policy, recipe).network for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(bounds_of(first), bounds_of(second), strict=True))
 
 
 @methods
 def test_finetuning_changes_bounds(network, calibration, method):
-    found = method.quantize(network, calibration, Policy()).network
-    learned = method.quantize(network, calibration, Policy(), together(passes=1)).network
+    found = run(method.name, network, calibration, Policy()).network
+    learned = run(method.name, network, calibration, Policy(), "together").network
     assert not all(torch.equal(a, b) for a, b in zip(bounds_of(found), bounds_of(learned), strict=True))
 
 
 @methods
 def test_weights_are_those_of_the_float_network(network, calibration, method):
-    model = method.quantize(network, calibration, Policy(), together(passes=1))
+    model = run(method.name, network, calibration, Policy(), "together")
     for name, layer in layers_of(model.network).items():
         assert torch.equal(layer.weight, network.module.get_submodule(name).weight)
 
@@ -98,7 +100,7 @@ def test_eight_bits_are_close_to_float(network, calibration, method):
     with torch.inference_mode():
         (images,) = calibration.batches(4)
         exact = network(images)
-        error = (method.quantize(network, calibration, policy).network(images) - exact).square().mean().sqrt()
+        error = (run(method.name, network, calibration, policy).network(images) - exact).square().mean().sqrt()
     limit = 0.2 if method.name == "percentile" else 0.02
     assert float(error) < limit * float(exact.std())
 
@@ -106,37 +108,37 @@ def test_eight_bits_are_close_to_float(network, calibration, method):
 @methods
 @recipes
 def test_origin_says_how(network, calibration, method, recipe):
-    origin = method.quantize(network, calibration, Policy(), recipe).origin
+    origin = run(method.name, network, calibration, Policy(), recipe).origin
     assert origin.method == method.name
     assert origin.calibration == calibration.fingerprint()
     assert origin.options["momentum"] == 0.9
-    assert origin.options["finetune_passes"] == (0 if recipe is None else 2)
+    assert origin.options["finetune"] == recipe
 
 
 @methods
 def test_progress_is_told_in_finetuning_only(network, calibration, method):
     told = []
-    method.quantize(network, calibration, Policy(), None, lambda *step: told.append(step))
-    assert told == []
-    method.quantize(network, calibration, Policy(), together(passes=1), lambda *step: told.append(step))
-    assert told == [("pass 1/1", 1, 2), ("pass 1/1", 2, 2)]
+    for recipe in ("none", "weights"):
+        config = method.config(finetune=recipe)
+        method.quantize(network, calibration, Policy(), config, lambda *step: told.append(step))
+    assert told == [(f"pass {n}/6", step, 2) for n in range(1, 7) for step in (1, 2)]
 
 
 @methods
 def test_pattern_without_match_is_refused(network, calibration, method):
     with pytest.raises(PolicyError, match="matches no layer"):
-        method.quantize(network, calibration, Policy(overrides=(Override("nothing", None),)))
+        run(method.name, network, calibration, Policy(overrides=(Override("nothing", None),)))
 
 
 @methods
 def test_missing_pictures_are_refused(network, tmp_path, method):
     with pytest.raises(DatasetError):
-        method.quantize(network, CalibrationSet(tmp_path, count=1), Policy())
+        run(method.name, network, CalibrationSet(tmp_path, count=1), Policy())
 
 
 def test_minmax_bounds_are_those_of_the_pictures(network, calibration):
     """One batch of statistics; settling moves bounds by less than a thousandth."""
-    layer = layers_of(METHODS["minmax"].quantize(network, calibration, Policy(LayerBits(4, 4))).network)["body.2"]
+    layer = layers_of(run("minmax", network, calibration, Policy(LayerBits(4, 4))).network)["body.2"]
     (images,) = calibration.batches(16)
     seen = []
     network.module.body[2].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
@@ -152,25 +154,25 @@ def test_minmax_bounds_are_those_of_the_pictures(network, calibration):
 
 def test_mse_shrinks_the_largest_magnitude_of_weights(network, calibration):
     network.module.body[2].weight.data.abs_().mul_(network.module.body[2].weight > -0.05)  # one-sided weights
-    layer = layers_of(METHODS["mse"].quantize(network, calibration, Policy(LayerBits(3, 4))).network)["body.2"]
+    layer = layers_of(run("mse", network, calibration, Policy(LayerBits(3, 4))).network)["body.2"]
     _, upper = symmetric_mse(layer.weight.detach().reshape(1, -1), 8)
     assert layer.weight_quantizer.upper.detach().item() == pytest.approx(upper.item(), rel=5e-3)
 
 
 def test_percentile_of_weights_is_of_the_signed_values():
     rows = torch.linspace(-1, 3, 401).view(1, -1)
-    lower, upper = percentile.weight_percentile(rows, 16)
+    lower, upper = percentile.weight_percentile(0.01)(rows, 16)
     assert upper.item() == pytest.approx(2.96, abs=1e-5)
     assert lower.item() == -upper.item()
     negative = torch.tensor([[-4.0, -1.0, -2.0]])
-    assert [b.item() for b in percentile.weight_percentile(negative, 16)] == [-4.0, 4.0]
+    assert [b.item() for b in percentile.weight_percentile(0.01)(negative, 16)] == [-4.0, 4.0]
 
 
 @pytest.mark.parametrize(("levels", "clips_tails"), [(16, False), (64, False), (127, False), (128, True), (256, True)])
 def test_tails_judge_many_levels_by_their_tails(levels, clips_tails):
     rows = torch.linspace(-1, 2, 100_001).view(1, -1)
-    cut = 3 * tails.SHARE
-    bounds = [b.item() for b in tails.activation_tails(rows, levels)]
+    cut = 3 * tails.Tails().share
+    bounds = [b.item() for b in tails.activation_tails(tails.Tails().share)(rows, levels)]
     expected = [-1 + cut, 2 - cut] if clips_tails else [b.item() for b in mse(rows, levels)]
     assert bounds == pytest.approx(expected, abs=1e-6)
     weights = [b.item() for b in tails.weight_tails(rows, levels)]
@@ -180,7 +182,7 @@ def test_tails_judge_many_levels_by_their_tails(levels, clips_tails):
 def test_tails_keep_every_colour(network, calibration):
     """One grid per channel: the codes of an 8-bit picture are its pixels."""
     policy = Policy(LayerBits(8, 8), activation_granularity="channel")
-    network = METHODS["tails"].quantize(network, calibration, policy).network
+    network = run("tails", network, calibration, policy).network
     grid = layers_of(network)["head.0"].input_quantizer
     pixels = torch.arange(256.0).view(256, 1, 1, 1).expand(256, 3, 1, 1)
     assert torch.equal(codes(network.module.sub_mean(pixels), grid.lower, grid.upper, grid.levels), pixels)
@@ -195,9 +197,7 @@ def test_published_network_ranks_the_methods_at_four_bits(shared, tmp_path):
     with torch.inference_mode():
         exact = network(images)
         errors = {
-            name: float(
-                (METHODS[name].quantize(network, calibration, Policy()).network(images) - exact).square().mean()
-            )
+            name: float((run(name, network, calibration, Policy()).network(images) - exact).square().mean())
             for name in ("mse", "minmax", "percentile")
         }
     assert errors["mse"] < errors["minmax"] < errors["percentile"]

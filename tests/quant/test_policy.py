@@ -46,7 +46,7 @@ def test_patterns_match_layers_only(tiny):
 
 
 def test_nothing_left_to_quantize(tiny):
-    with pytest.raises(PolicyError, match="all 8 layers are kept float"):
+    with pytest.raises(PolicyError, match="all 8 convolutions and linear layers are kept float"):
         Policy(overrides=(Override("*", None),)).resolve(tiny("edsr"))
 
 

@@ -12,7 +12,8 @@ from srquant.quant.layers import QuantAdd
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
-from srquant.training.finetune import NARROWEST, RECIPES, Finetune, Stage, finetune, published, together
+from srquant.training.finetune import RECIPES, Finetune, Stage, finetune, published, together
+from srquant.training.loop import NARROWEST
 from srquant.training.losses import feature_loss, normalised, output_loss
 
 BOTH = ("activations", "weights")
@@ -149,9 +150,9 @@ def test_shared_grid_is_optimised_once(student, teacher, calibration, monkeypatc
     optimised = Counter()
     adam = torch.optim.Adam
 
-    def counting(groups):
+    def counting(groups, betas):
         optimised.update(id(p) for group in groups for p in group["params"])
-        return adam(groups)
+        return adam(groups, betas=betas)
 
     monkeypatch.setattr(torch.optim, "Adam", counting)
     finetune(network, teacher, calibration, once(0.01, ("activations",)))

@@ -21,7 +21,6 @@ from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
 from srquant.quant.policy import Granularity, LayerBits, Policy
 from srquant.report.crops import Box, Column, side_by_side
-from srquant.training.finetune import together
 from srquant.upscale.engines import OpenVINOEngine
 from srquant.upscale.folder import upscale_folder
 from srquant.upscale.tiles import upscale_tile
@@ -49,13 +48,13 @@ class Recipe:
     bits: int
     method: str
     grids: Granularity
-    finetune: bool
+    finetune: str
 
 
 RECIPES = (
-    Recipe("8-bit", "w8a8", 8, "tails", "channel", finetune=False),
-    Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", "tensor", finetune=False),
-    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "minmax", "tensor", finetune=True),
+    Recipe("8-bit", "w8a8", 8, "tails", "channel", finetune="none"),
+    Recipe("4-bit min-max", "w4a4_minmax", 4, "minmax", "tensor", finetune="none"),
+    Recipe("4-bit finetuned", "w4a4_finetuned", 4, "minmax", "tensor", finetune="together"),
 )
 
 
@@ -97,8 +96,8 @@ def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step
         step(f"{recipe.label}: {stage}", done, total)
 
     policy = Policy(LayerBits(recipe.bits, recipe.bits), activation_granularity=recipe.grids)
-    finetune = together() if recipe.finetune else None
-    return freeze(METHODS[recipe.method].quantize(network, calibration, policy, finetune, progress=labelled))
+    method = METHODS[recipe.method]
+    return freeze(method.quantize(network, calibration, policy, method.config(finetune=recipe.finetune), labelled))
 
 
 def time_engines(network: Network, models: list[Candidate], threads: int, step: Step) -> dict[str, Milliseconds]:

@@ -75,10 +75,10 @@ def quantize(
     from srquant.deploy.file import is_quantized_file, save
     from srquant.deploy.freeze import freeze
     from srquant.methods import METHODS
+    from srquant.methods.options import configure
     from srquant.models.load import describe, load_model
     from srquant.models.packaged import find_model
     from srquant.quant.policy import LayerBits, Policy
-    from srquant.training.finetune import RECIPES
 
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
@@ -90,14 +90,14 @@ def quantize(
         cast("Granularity", activation_granularity),
     )
     chosen = find(method, METHODS, "method")
-    passes = find(recipe, RECIPES, "recipe")() if finetune else None
+    config = configure(chosen.config, [f"finetune={recipe}"] if finetune else [])
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
     if model.is_file() and is_quantized_file(model):
         raise CheckpointError(f"{model} is quantized already; give the float checkpoint")
     network = load_model(model, scale)
     with progress() as step:
-        quantized = chosen.quantize(network, pictures, policy, passes, progress=step)
+        quantized = chosen.quantize(network, pictures, policy, config, step)
     save(freeze(quantized), output, overwrite)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")

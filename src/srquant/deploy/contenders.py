@@ -72,7 +72,7 @@ def quantize_plainly(network: Network, pictures: Path, skip_bits: Literal[8] | N
     """Every layer in 8 bit, ranges from min-max."""
     policy = Policy(base=LayerBits(8, 8), skip_bits=skip_bits)
     calibration = CalibrationSet(pictures, count=NOISE_PICTURES, patch=NOISE_SIDE)
-    return freeze(METHODS["minmax"].quantize(network, calibration, policy)).network
+    return freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
 
 
 def static_int8(float_model: Path, folder: Path) -> Path:

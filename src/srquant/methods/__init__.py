@@ -1,17 +1,19 @@
 """One file per method; ``METHODS`` lists them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from srquant.data.calibration import CalibrationSet
 from srquant.methods import minmax, mse, percentile, tails
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
-from srquant.quant.policy import Policy
-from srquant.training.finetune import Finetune, Progress
+from srquant.quant.policy import Kind, Policy
+from srquant.training.finetune import Progress
+
+Config = TypeVar("Config", contravariant=True)
 
 
-class Quantize(Protocol):
+class Quantize(Protocol[Config]):
     """The one function of a method."""
 
     def __call__(
@@ -19,7 +21,7 @@ class Quantize(Protocol):
         network: Network,
         calibration: CalibrationSet,
         policy: Policy,
-        finetune: Finetune | None = None,
+        config: Config,
         progress: Progress | None = None,
     ) -> QuantizedModel:
         """Quantize a network.
@@ -28,36 +30,40 @@ class Quantize(Protocol):
             network: float; left unchanged.
             calibration: low-resolution crops, no ground truth.
             policy: which layers, and their bits.
-            finetune: how to learn the bounds afterwards; None leaves them as found.
-            progress: told after every step of finetuning.
+            config: the method's options.
+            progress: told after every step of learning.
 
         Raises:
-            PolicyError: the policy doesn't fit the network.
+            PolicyError: the policy or an option doesn't fit the network.
             DatasetError: the calibration set can't be used.
         """
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[Config]):
     """A way to quantize.
 
     Attributes:
         name: as the command line takes it.
         summary: one line.
+        config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
         quantize: runs it.
+        attention: what it quantizes, unless told otherwise, in networks with attention.
     """
 
     name: str
     summary: str
-    quantize: Quantize
+    config: type[Config]
+    quantize: Quantize[Config]
+    attention: tuple[Kind, ...] = ("linear", "matmul")
 
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Method[Any]] = {
     method.name: method
     for method in (
-        Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.quantize),
-        Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.quantize),
-        Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.quantize),
-        Method("tails", "clip 3 values in 100,000 at 8 bits, smallest squared error below; ours", tails.quantize),
+        Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.MinMax, minmax.quantize),
+        Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.Percentile, percentile.quantize),
+        Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
+        Method("tails", "clip 3 of 100,000 values at 8 bits, else as mse; ours", tails.Tails, tails.quantize),
     )
 }

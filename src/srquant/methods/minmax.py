@@ -5,24 +5,34 @@
 3. Optionally finetune the bounds.
 """
 
+from dataclasses import dataclass
+
 from srquant.data.calibration import CalibrationSet
-from srquant.methods.pipeline import origin_of, quantize_by_ranges
+from srquant.methods.options import option
+from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import minmax, symmetric_max
-from srquant.training.finetune import Finetune, Progress
+from srquant.training.finetune import Progress
 
-MOMENTUM = 0.9
+
+@dataclass(frozen=True)
+class MinMax:
+    """Options of ``minmax``."""
+
+    finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
 
 
 def quantize(
     network: Network,
     calibration: CalibrationSet,
     policy: Policy,
-    finetune: Finetune | None = None,
+    config: MinMax,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with min-max ranges; arguments as ``srquant.methods.Quantize``."""
-    origin = origin_of("minmax", calibration, finetune, {"momentum": MOMENTUM})
-    return quantize_by_ranges(network, calibration, policy, minmax, symmetric_max, MOMENTUM, finetune, origin, progress)
+    ranges = Ranges(minmax, symmetric_max, config.momentum)
+    origin = origin_of("minmax", config, calibration)
+    return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)

@@ -6,24 +6,34 @@
 3. Optionally finetune the bounds.
 """
 
+from dataclasses import dataclass
+
 from srquant.data.calibration import CalibrationSet
-from srquant.methods.pipeline import origin_of, quantize_by_ranges
+from srquant.methods.options import option
+from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import mse, symmetric_mse
-from srquant.training.finetune import Finetune, Progress
+from srquant.training.finetune import Progress
 
-MOMENTUM = 0.9
+
+@dataclass(frozen=True)
+class MSE:
+    """Options of ``mse``."""
+
+    finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
 
 
 def quantize(
     network: Network,
     calibration: CalibrationSet,
     policy: Policy,
-    finetune: Finetune | None = None,
+    config: MSE,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with ranges of smallest squared error; arguments as ``srquant.methods.Quantize``."""
-    origin = origin_of("mse", calibration, finetune, {"momentum": MOMENTUM})
-    return quantize_by_ranges(network, calibration, policy, mse, symmetric_mse, MOMENTUM, finetune, origin, progress)
+    ranges = Ranges(mse, symmetric_mse, config.momentum)
+    origin = origin_of("mse", config, calibration)
+    return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)

@@ -8,37 +8,52 @@ The same quantiles clip the colours of the picture itself in the 8-bit first lay
 below the others on super-resolution; it is kept as published.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
-from srquant.methods.pipeline import origin_of, quantize_by_ranges
+from srquant.methods.options import option
+from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.ranges import Bounds, percentile, quantile
-from srquant.training.finetune import Finetune, Progress
+from srquant.quant.ranges import Bounds, Rule, percentile, quantile
+from srquant.training.finetune import Progress
 
-SHARE = 0.01
-MOMENTUM = 0.9
+
+@dataclass(frozen=True)
+class Percentile:
+    """Options of ``percentile``."""
+
+    finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
+    share: float = option(0.01, "cut on each side of every tensor, colours of the picture included", "FQN")
 
 
 def quantize(
     network: Network,
     calibration: CalibrationSet,
     policy: Policy,
-    finetune: Finetune | None = None,
+    config: Percentile,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with percentile ranges; arguments as ``srquant.methods.Quantize``."""
-    origin = origin_of("percentile", calibration, finetune, {"momentum": MOMENTUM, "share": SHARE})
-    return quantize_by_ranges(
-        network, calibration, policy, percentile(SHARE), weight_percentile, MOMENTUM, finetune, origin, progress
-    )
+    ranges = Ranges(percentile(config.share), weight_percentile(config.share), config.momentum)
+    origin = origin_of("percentile", config, calibration)
+    return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)
 
 
-def weight_percentile(rows: Tensor, levels: int) -> Bounds:
-    """The upper quantile of the signed values to both sides; their largest magnitude where it is not positive."""
-    upper = quantile(rows, 1 - SHARE)
-    upper = torch.where(upper > 0, upper, rows.abs().amax(1))
-    return -upper, upper
+def weight_percentile(share: float) -> Rule:
+    """The rule that takes the upper quantile of the signed values to both sides.
+
+    Where that isn't positive: their largest magnitude.
+    """
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        upper = quantile(rows, 1 - share)
+        upper = torch.where(upper > 0, upper, rows.abs().amax(1))
+        return -upper, upper
+
+    return rule

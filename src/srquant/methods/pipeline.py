@@ -1,6 +1,10 @@
 """What all range methods share: statistics, quantizers, optional finetuning, settling."""
 
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
 from srquant.data.calibration import CalibrationSet
+from srquant.methods.options import text_of
 from srquant.models.network import Network
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
@@ -8,38 +12,62 @@ from srquant.quant.model import Option, Origin, QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import Rule
 from srquant.quant.statistics import Collection, activation_bounds
-from srquant.training.finetune import Finetune, Progress, finetune
+from srquant.training.finetune import RECIPES, Progress, finetune
 
 BATCH = 16
 """Crops per batch of statistics, as in the papers."""
+
+Recipe = Literal["none", "together", "weights", "published"]
+"""How a range method learns its bounds afterwards."""
+
+FINETUNE = "learn the bounds afterwards: all together, the weights' alone, or as published for the baselines"
+MOMENTUM = "weight of earlier batches in the moving average of activation bounds"
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How a range method finds bounds.
+
+    Attributes:
+        activation: rule for activations.
+        weight: rule for weights.
+        momentum: of the moving average over batches.
+        picture: rule for the outermost ranges of the first layers' inputs; None treats them like all others.
+    """
+
+    activation: Rule
+    weight: Rule
+    momentum: float
+    picture: Rule | None = None
 
 
 def quantize_by_ranges(
     network: Network,
     calibration: CalibrationSet,
     policy: Policy,
-    activation_rule: Rule,
-    weight_rule: Rule,
-    momentum: float | None,
-    recipe: Finetune | None,
+    ranges: Ranges,
+    recipe: Recipe,
     origin: Origin,
     progress: Progress | None,
-    picture_rule: Rule | None = None,
 ) -> QuantizedModel:
-    """Find ranges in the float network, insert quantizers, finetune their bounds if asked, settle them.
-
-    ``picture_rule`` finds the outermost ranges of the first layers' inputs, where they differ from the others.
-    """
-    collect = Collection(activation_rule, momentum, picture_rule)
-    bounds = activation_bounds(network, policy, calibration.batches(BATCH), collect)
-    student = insert_quantizers(network, policy, bounds, weight_rule)
-    if recipe is not None:
-        finetune(student, network, calibration, recipe, progress)
+    """Find ranges in the float network, insert quantizers, finetune their bounds if asked, settle them."""
+    student = insert_by_ranges(network, calibration, policy, ranges)
+    if recipe != "none":
+        finetune(student, network, calibration, RECIPES[recipe](), progress)
     settle(student)
     return QuantizedModel(student, policy, origin)
 
 
-def origin_of(method: str, calibration: CalibrationSet, recipe: Finetune | None, options: dict[str, Option]) -> Origin:
-    """How a network was quantized, for its file."""
-    passes = 0 if recipe is None else len(recipe.stages)
-    return Origin(method, {**options, "finetune_passes": passes}, calibration.fingerprint())
+def insert_by_ranges(network: Network, calibration: CalibrationSet, policy: Policy, ranges: Ranges) -> Network:
+    """A quantized copy of the float network with the bounds that the rules find, not settled."""
+    collect = Collection(ranges.activation, ranges.momentum, ranges.picture)
+    bounds = activation_bounds(network, policy, calibration.batches(BATCH), collect)
+    return insert_quantizers(network, policy, bounds, ranges.weight)
+
+
+def origin_of(method: str, config: Any, calibration: CalibrationSet) -> Origin:
+    """How a network was quantized, for its file; ``config`` is the method's dataclass."""
+    options: dict[str, Option] = {
+        name: text_of(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
+    }
+    return Origin(method, options, calibration.fingerprint())

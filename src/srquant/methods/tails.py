@@ -11,39 +11,52 @@ Few bits need the search of ``mse`` instead. First layers see pictures, whose ra
 Meant for one activation grid per channel, which makes 8-bit pictures lossless input: each colour's grid is its pixels.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
-from srquant.methods.pipeline import origin_of, quantize_by_ranges
+from srquant.methods.options import option
+from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.ranges import Bounds, minmax, mse, percentile, symmetric_max, symmetric_mse
-from srquant.training.finetune import Finetune, Progress
+from srquant.quant.ranges import Bounds, Rule, minmax, mse, percentile, symmetric_max, symmetric_mse
+from srquant.training.finetune import Progress
 
-SHARE = 3e-5
-MOMENTUM = 0.9
 MANY_LEVELS = 127
 """Grids with more points are judged by their tails."""
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Options of ``tails``."""
+
+    finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
+    share: float = option(3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14")
 
 
 def quantize(
     network: Network,
     calibration: CalibrationSet,
     policy: Policy,
-    finetune: Finetune | None = None,
+    config: Tails,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with ranges that clip rare values only; arguments as ``srquant.methods.Quantize``."""
-    origin = origin_of("tails", calibration, finetune, {"momentum": MOMENTUM, "share": SHARE})
-    return quantize_by_ranges(
-        network, calibration, policy, activation_tails, weight_tails, MOMENTUM, finetune, origin, progress, minmax
-    )
+    ranges = Ranges(activation_tails(config.share), weight_tails, config.momentum, minmax)
+    origin = origin_of("tails", config, calibration)
+    return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)
 
 
-def activation_tails(rows: Tensor, levels: int) -> Bounds:
-    """Quantiles for many levels, smallest squared error for few."""
-    return percentile(SHARE)(rows, levels) if levels > MANY_LEVELS else mse(rows, levels)
+def activation_tails(share: float) -> Rule:
+    """The rule that takes quantiles for many levels, smallest squared error for few."""
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        return percentile(share)(rows, levels) if levels > MANY_LEVELS else mse(rows, levels)
+
+    return rule
 
 
 def weight_tails(rows: Tensor, levels: int) -> Bounds:

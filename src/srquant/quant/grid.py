@@ -9,6 +9,7 @@ Rounding is half to even everywhere, as in PyTorch, OpenVINO and ONNX.
     tensor([-1.0000,  0.3333,  1.0000])
 """
 
+import math
 from typing import Any
 
 import torch
@@ -48,8 +49,7 @@ def codes(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
     Returns:
         Integers in 0..levels-1 as floats, shape of ``x``.
     """
-    clipped = torch.minimum(torch.maximum(x, lower), upper)
-    return ((clipped - lower) / step_size(lower, upper, levels)).round()
+    return _position(x, lower, upper, levels).round_().clamp_(0, levels - 1)
 
 
 def fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
@@ -70,24 +70,72 @@ def fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tenso
     return result
 
 
+def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) -> Tensor:
+    """``fake_quantize`` with ``2**bits`` levels, differentiable in ``bits`` as well (GBA Eq. 6, AdaBM section 3.2).
+
+    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (2**bits - 1)`` with the rounding error ``e``, without clipping.
+
+    Args:
+        x: any shape, float.
+        lower: first grid point, 0-d.
+        upper: last grid point, above ``lower``, 0-d.
+        bits: whole numbers as floats, 0-d or broadcastable to ``x``, such as ``N x 1 x 1 x 1``.
+
+    Returns:
+        Shape of ``x``.
+    """
+    result: Tensor = _FakeQuantizeBits.apply(x, lower, upper, bits)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
+    """Where each value lies on the grid, in steps: a tensor of its own, to be worked on in place."""
+    return (x - lower).div_((upper - lower) / (levels - 1))
+
+
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
         ctx.save_for_backward(x, lower, upper)
         ctx.levels = levels
-        return codes(x, lower, upper, levels) * step_size(lower, upper, levels) + lower
+        return codes(x, lower, upper, levels).mul_(step_size(lower, upper, levels)).add_(lower)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, lower, upper = ctx.saved_tensors
-        inside = (x >= lower) & (x <= upper)
-        grad_inside = grad * inside
-        grad_x = grad_inside if ctx.needs_input_grad[0] else None
-        if not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
-            return grad_x, None, None, None
-        position = (x - lower) / step_size(lower, upper, ctx.levels)
-        error = grad_inside * (position.round() - position) / (ctx.levels - 1)
-        above = grad * (x > upper)
-        grad_upper = (above + error).sum_to_size(upper.shape)
-        grad_lower = (grad - grad_inside - above - error).sum_to_size(lower.shape)
+        grad_x, grad_lower, grad_upper, _ = _backward(ctx, grad, x, lower, upper, ctx.levels)
         return grad_x, grad_lower, grad_upper, None
+
+
+class _FakeQuantizeBits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) -> Tensor:
+        ctx.save_for_backward(x, lower, upper, bits)
+        last = bits.exp2() - 1
+        rounded = torch.minimum(_position(x, lower, upper, last + 1).round_(), last).clamp_(min=0)
+        return rounded.mul_((upper - lower) / last).add_(lower)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        x, lower, upper, bits = ctx.saved_tensors
+        levels = bits.exp2()
+        grad_x, grad_lower, grad_upper, error = _backward(ctx, grad, x, lower, upper, levels)
+        if not ctx.needs_input_grad[3]:
+            return grad_x, grad_lower, grad_upper, None
+        grad_bits = (error * (upper - lower)).mul_(levels).sum_to_size(bits.shape) * (-math.log(2) / (levels - 1))
+        return grad_x, grad_lower, grad_upper, grad_bits
+
+
+def _backward(
+    ctx: Any, grad: Tensor, x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor]:
+    """Gradients in ``x``, ``lower``, ``upper``; and ``grad`` times the rounding error over the grid's width."""
+    grad_inside = grad * ((x >= lower) & (x <= upper))
+    grad_x = grad_inside if ctx.needs_input_grad[0] else None
+    if not any(ctx.needs_input_grad[1:]):
+        return grad_x, None, None, grad_inside
+    position = _position(x, lower, upper, levels)
+    error = position.round().sub_(position).mul_(grad_inside).div_(levels - 1)
+    outside = (grad * (x < lower), grad * (x > upper))
+    low, high, rounding = (t.sum_to_size(upper.shape) for t in (*outside, error))
+    return grad_x, low - rounding, high + rounding, error

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import PolicyError
-from srquant.models.layers import Add
+from srquant.models.layers import Add, Matmul
 from srquant.models.network import Network
 from srquant.quant.flow import inner_sums, trace_flow
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, scaled_weight
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul, scaled_weight
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer, weight_levels
 from srquant.quant.ranges import Rule, spread
-from srquant.quant.statistics import ActivationBounds
+from srquant.quant.statistics import SIDES, ActivationBounds
 
 SKIP_BITS = 8
 
@@ -42,6 +42,11 @@ def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds
             activation = ActivationQuantizer(*bounds[name], layer_bits.activation)
         weight = _weight_quantizer(layer.get_parameter("weight"), activation, layer_bits, policy, weight_rule)
         quantized.module.set_submodule(name, _quantized_layer(name, layer, activation, weight))
+    for name in policy.matmuls(network):
+        left, right = (ActivationQuantizer(*bounds[f"{name}.{side}"], policy.base.activation) for side in SIDES)
+        matmul = quantized.module.get_submodule(name)
+        assert isinstance(matmul, Matmul)
+        quantized.module.set_submodule(name, QuantMatmul(matmul, left, right))
     return quantized
 
 

@@ -24,13 +24,11 @@ from torch import Tensor
 from srquant.models.network import Network
 from srquant.quant.grid import zero_point
 from srquant.quant.layers import (
-    QuantAdd,
-    QuantConv2d,
     QuantLayer,
-    QuantLinear,
+    activation_quantizers,
     expand_to_weight,
+    quant_layers,
     quantized_weight,
-    quantizer_of,
     scaled_weight,
 )
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
@@ -51,22 +49,17 @@ def settle(network: Network) -> float:
     Returns:
         ``delta``.
     """
-    layers = {
-        name: module
-        for name, module in network.module.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd)
-    }
-    heads = {quantizer_of(module) for name, module in layers.items() if name in network.facts.head}
-    inner = {quantizer_of(module) for module in layers.values()} - heads
+    quantizers_by_name = activation_quantizers(network)
+    heads = {quantizer for name, quantizer in quantizers_by_name.items() if name in network.facts.head}
+    inner = set(quantizers_by_name.values()) - heads
     for quantizers in (heads, inner):
         delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
         for quantizer in quantizers:
             settle_grid(quantizer, delta)
-    for module in layers.values():
-        if not isinstance(module, QuantAdd):
-            settle_weight(module, delta)
-            module.lattice = delta
-            settle_bias(module, delta)
+    for layer in quant_layers(network).values():
+        settle_weight(layer, delta)
+        layer.lattice = delta
+        settle_bias(layer, delta)
     return delta
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.models.layers import Add
+from srquant.models.layers import Add, Matmul
+from srquant.models.network import Network
 from srquant.quant.grid import on_lattice
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -16,7 +17,8 @@ from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 class QuantConv2d(nn.Module):
     """A convolution that computes on grid points of its input and its weight; the bias stays float.
 
-    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it; ``held`` its quantized weight
+    while that is known to rest.
     """
 
     def __init__(self, layer: nn.Conv2d, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
@@ -25,6 +27,7 @@ class QuantConv2d(nn.Module):
         self.input_quantizer = input_quantizer
         self.weight_quantizer = quantizer
         self.lattice: float | None = None
+        self.held: Tensor | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -50,7 +53,8 @@ class QuantConv2d(nn.Module):
 class QuantLinear(nn.Module):
     """A linear layer that computes on grid points of its input and its weight; the bias stays float.
 
-    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it; ``held`` its quantized weight
+    while that is known to rest.
     """
 
     def __init__(self, layer: nn.Linear, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
@@ -59,6 +63,7 @@ class QuantLinear(nn.Module):
         self.input_quantizer = input_quantizer
         self.weight_quantizer = quantizer
         self.lattice: float | None = None
+        self.held: Tensor | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -85,7 +90,43 @@ class QuantAdd(nn.Module):
         return total
 
 
+class QuantMatmul(nn.Module):
+    """A matrix product of two activations, each on its grid (2DQuant section 3.1)."""
+
+    def __init__(self, matmul: Matmul, left: ActivationQuantizer, right: ActivationQuantizer) -> None:
+        super().__init__()
+        self.matmul = matmul
+        self.left = left
+        self.right = right
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
+        product: Tensor = self.matmul(self.left(a), self.right(b))
+        return product
+
+
 QuantLayer = QuantConv2d | QuantLinear
+
+
+def quant_layers(network: Network) -> dict[str, QuantLayer]:
+    """The quantized convolutions and linear layers of a network by name, in module order."""
+    modules = network.module.named_modules()
+    return {name: module for name, module in modules if isinstance(module, QuantConv2d | QuantLinear)}
+
+
+def activation_quantizers(network: Network) -> dict[str, ActivationQuantizer]:
+    """Every activation quantizer by the name of what it quantizes, in module order; a shared one comes once.
+
+    Names are those of ``statistics.ActivationBounds``: of a layer, of a sum, of a matmul with ``.left`` or ``.right``.
+    """
+    found: dict[str, ActivationQuantizer] = {}
+    for name, module in network.module.named_modules():
+        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd):
+            found[name] = quantizer_of(module)
+        elif isinstance(module, QuantMatmul):
+            found |= {f"{name}.left": module.left, f"{name}.right": module.right}
+    first = {id(quantizer): name for name, quantizer in reversed(found.items())}
+    return {name: quantizer for name, quantizer in found.items() if first[id(quantizer)] == name}
 
 
 def quantizer_of(module: QuantLayer | QuantAdd) -> ActivationQuantizer:
@@ -131,6 +172,8 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 
 def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
+    if layer.held is not None:
+        return layer.held
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
     if layer.lattice is not None:
         return _settled_weight(layer, scaled)

@@ -8,11 +8,14 @@ from typing import Literal
 from torch import nn
 
 from srquant.errors import PolicyError, suggest
+from srquant.models.layers import Matmul
 from srquant.models.network import Network
 
 FEWEST_BITS, MOST_BITS = 2, 8
 
 Granularity = Literal["tensor", "channel"]
+Kind = Literal["conv", "linear", "matmul"]
+KINDS: tuple[Kind, ...] = ("conv", "linear", "matmul")
 
 
 def check_bits(what: str, bits: int) -> None:
@@ -68,6 +71,7 @@ class Policy:
         activation_granularity: one grid per ``tensor`` as in the papers, or per input ``channel`` of a layer; integer
             engines run both at the same speed.
         symmetric_weights: weight grids reach equally far to both sides; else they have two bounds.
+        kinds: what is quantized. Both operands of a ``matmul`` (attention) take the base bits of activations.
     """
 
     base: LayerBits = LayerBits(4, 4)
@@ -78,8 +82,11 @@ class Policy:
     granularity: Granularity = "tensor"
     activation_granularity: Granularity = "tensor"
     symmetric_weights: bool = True
+    kinds: tuple[Kind, ...] = ("conv", "linear")
 
     def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= set(KINDS):
+            raise PolicyError(f"kinds of layers are {', '.join(self.kinds) or 'none'}: use some of {', '.join(KINDS)}")
         if self.skip_bits not in (None, 8):
             raise PolicyError(f"skip_bits is {self.skip_bits!r}: use 8, or None for a float skip stream")
         for granularity in (self.granularity, self.activation_granularity):
@@ -99,10 +106,22 @@ class Policy:
                 bits[name] = override.bits
         resolved = {name: chosen for name, chosen in bits.items() if chosen is not None}
         if not resolved:
-            raise PolicyError(f"nothing to quantize: all {len(names)} layers are kept float; give some of them bits")
+            raise PolicyError(
+                f"nothing to quantize: all {len(names)} convolutions and linear layers are kept float; give some of "
+                f"them bits, or quantize more than {', '.join(self.kinds)}"
+            )
         return resolved
 
+    def matmuls(self, network: Network) -> list[str]:
+        """Names of the matrix products whose operands are quantized, in the order of the network's modules."""
+        if "matmul" not in self.kinds:
+            return []
+        return [name for name, module in network.module.named_modules() if isinstance(module, Matmul)]
+
     def _default(self, name: str, network: Network) -> LayerBits | None:
+        kind: Kind = "linear" if isinstance(network.module.get_submodule(name), nn.Linear) else "conv"
+        if kind not in self.kinds:
+            return None
         if name in network.facts.head:
             return self.head
         return self.tail if name in network.facts.tail else self.base

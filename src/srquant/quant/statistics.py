@@ -14,8 +14,12 @@ from srquant.quant.policy import Policy
 from srquant.quant.ranges import Bounds, Rule, RunningBounds
 
 ActivationBounds = dict[str, Bounds]
-"""Bounds by name: of a layer's input, or of an add's sum; shaped as ``ActivationQuantizer`` wants them."""
+"""Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
+shaped as ``ActivationQuantizer`` wants them."""
 
+
+SIDES = ("left", "right")
+"""The operands of a matrix product."""
 
 BLACK_AND_WHITE = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
 """Two pictures that hold the darkest and brightest pixels there are."""
@@ -65,6 +69,9 @@ def activation_bounds(
     flow = trace_flow(network)
     if policy.skip_bits is not None:
         running |= {name: collect.start(2**policy.skip_bits, False) for name in inner_sums(network, flow)}
+    products = policy.matmuls(network)
+    operands = [f"{name}.{side}" for name in products for side in SIDES]
+    running |= {name: collect.start(2**policy.base.activation, False) for name in operands}
     by_channel = policy.activation_granularity == "channel"
     handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -79,12 +86,14 @@ def activation_bounds(
         if heads:
             watch(heads)
             network(BLACK_AND_WHITE)
-        watch(name for name in running if name not in heads)
+        watch(name for name in running if name not in heads and name not in operands)
+        handles += [_watch_operands(network, name, running) for name in products]
         _run(network, batches)
     finally:
         for handle in handles:
             handle.remove()
-    return {name: _shaped(network.module.get_submodule(name), *bounds.bounds()) for name, bounds in running.items()}
+    modules = dict(network.module.named_modules())
+    return {name: _shaped(modules.get(name), *bounds.bounds()) for name, bounds in running.items()}
 
 
 def _watch(
@@ -103,7 +112,17 @@ def _watch(
     return module.register_forward_pre_hook(see_input)
 
 
-def _shaped(module: nn.Module, lower: Tensor, upper: Tensor) -> Bounds:
+def _watch_operands(
+    network: Network, name: str, running: dict[str, RunningBounds]
+) -> torch.utils.hooks.RemovableHandle:
+    def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for side, operand in zip(SIDES, inputs, strict=True):
+            running[f"{name}.{side}"].update(operand.reshape(1, -1))
+
+    return network.module.get_submodule(name).register_forward_pre_hook(see)
+
+
+def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
     if lower.numel() == 1:
         return lower.reshape(()), upper.reshape(())
     shape = (-1,) if isinstance(module, nn.Linear) else (-1, 1, 1)

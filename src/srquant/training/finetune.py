@@ -1,30 +1,23 @@
 """Finetune the bounds of a quantized network so that it repeats what the float network says."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import PolicyError
 from srquant.models.network import Network
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, quantizer_of
-from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
-from srquant.training.features import Features
+from srquant.quant.layers import activation_quantizers, quant_layers
+from srquant.training.loop import Guards, Loss, Quantizer, Rate, adam, train_pass, width
 from srquant.training.losses import feature_loss, output_loss
-from srquant.training.teacher import Lesson, lessons, record
+from srquant.training.teacher import Lesson, recorded
 
 Group = Literal["activations", "weights"]
 EVERY_GROUP: tuple[Group, ...] = ("activations", "weights")
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all."""
-
-NARROWEST = 1e-3
-"""Bounds stay at least this far apart, relative to their distance before finetuning."""
 
 
 @dataclass(frozen=True)
@@ -106,70 +99,47 @@ def finetune(
         recipe: stages, batch, losses.
         progress: told after every step.
     """
-    student.eval().requires_grad_(False)
-    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        guards = [(quantizer, NARROWEST * _width(quantizer)) for quantizer in _quantizers(student, EVERY_GROUP)]
-        count = record(teacher.eval(), calibration.batches(recipe.batch), Path(folder))
+    guards = Guards(student)
+    with recorded(teacher, calibration, recipe.batch) as lessons:
         for number, stage in enumerate(recipe.stages, 1):
-            optimizer = _prepare(student, stage, recipe.relative)
-            name = f"pass {number}/{len(recipe.stages)}"
-            for step, lesson in enumerate(lessons(Path(folder), count), 1):
-                _step(student, lesson, optimizer, recipe.feature_weight)
-                _keep_apart(guards)
-                if progress is not None:
-                    progress(name, step, count)
+            report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
+            optimizer = adam(_rates(student, stage, recipe.relative))
+            train_pass(student, lessons, optimizer, distillation(recipe.feature_weight), guards, report)
     student.requires_grad_(False)
 
 
-def _step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, feature_weight: float) -> None:
-    with Features(student) as features:
-        loss = output_loss(student(lesson.images), lesson.output)
-        if lesson.features:
-            loss = loss + feature_weight * feature_loss(features.take(), lesson.features)
-    if not bool(torch.isfinite(loss)):
-        raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+def distillation(feature_weight: float) -> Loss:
+    """Output loss plus ``feature_weight`` times feature loss, where the network has features."""
+
+    def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
+        total = output_loss(output, lesson.output)
+        return total + feature_weight * feature_loss(features, lesson.features) if lesson.features else total
+
+    return loss
 
 
-Quantizer = ActivationQuantizer | WeightQuantizer
+def counter(progress: Progress | None, name: str, total: int) -> Callable[[], None]:
+    """A function that tells ``progress`` about one more step whenever it is called."""
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(name, done, total)
+
+    return report
 
 
-def _prepare(student: Network, stage: Stage, relative: bool) -> torch.optim.Optimizer:
-    student.requires_grad_(False)
-    rates: list[dict[str, object]] = []
-    for quantizer in _quantizers(student, stage.groups):
-        quantizer.requires_grad_(True)
-        rate = stage.learning_rate * float(_width(quantizer).mean()) if relative else stage.learning_rate
-        rates.append({"params": list(quantizer.parameters()), "lr": rate})
-    return torch.optim.Adam(rates)
-
-
-def _width(quantizer: Quantizer) -> Tensor:
-    upper = quantizer.upper.detach()
-    return 2 * upper if quantizer.lower is None else upper - quantizer.lower.detach()
+def _rates(student: Network, stage: Stage, relative: bool) -> list[Rate]:
+    return [
+        Rate(list(q.parameters()), stage.learning_rate * (float(width(q).mean()) if relative else 1))
+        for q in _quantizers(student, stage.groups)
+    ]
 
 
 def _quantizers(student: Network, groups: tuple[Group, ...]) -> Iterator[Quantizer]:
-    """Each once; a grid that a sum and a layer share belongs to both."""
-    seen: set[nn.Module] = set()
-    for module in student.module.modules():
-        if not isinstance(module, QuantConv2d | QuantLinear | QuantAdd):
-            continue
-        chosen: list[Quantizer] = []
-        if "activations" in groups:
-            chosen.append(quantizer_of(module))
-        if "weights" in groups and not isinstance(module, QuantAdd):
-            chosen.append(module.weight_quantizer)
-        yield from (quantizer for quantizer in chosen if quantizer not in seen)
-        seen.update(chosen)
-
-
-@torch.no_grad()
-def _keep_apart(guards: list[tuple[Quantizer, Tensor]]) -> None:
-    for quantizer, narrowest in guards:
-        if quantizer.lower is None:
-            quantizer.upper.clamp_(min=narrowest / 2)
-        else:
-            quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
+    if "activations" in groups:
+        yield from activation_quantizers(student).values()
+    if "weights" in groups:
+        yield from (layer.weight_quantizer for layer in quant_layers(student).values())

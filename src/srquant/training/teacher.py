@@ -1,6 +1,8 @@
 """What the float network says about the calibration crops, computed once and kept on disk."""
 
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from srquant.data.calibration import CalibrationSet
 from srquant.models.network import Network
 from srquant.training.features import Features
 from srquant.training.losses import normalised
@@ -29,6 +32,35 @@ class Lesson:
     images: Tensor
     output: Tensor
     features: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Recorded lessons; iterate as often as wanted, one is in memory at a time."""
+
+    folder: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Lesson]:
+        return lessons(self.folder, self.count)
+
+
+@contextmanager
+def recorded(teacher: Network, calibration: CalibrationSet, batch: int, epochs: int = 1) -> Iterator[Lessons]:
+    """The teacher's lessons on the calibration crops, kept in a temporary folder.
+
+    Args:
+        teacher: float; runs once per crop.
+        calibration: low-resolution pictures.
+        batch: crops per lesson.
+        epochs: how many different crops of each picture.
+    """
+    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
+        batches = (images for epoch in range(epochs) for images in calibration.batches(batch, epoch))
+        yield Lessons(Path(folder), record(teacher.eval(), batches, Path(folder)))
 
 
 @torch.no_grad()
