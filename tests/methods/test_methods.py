@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.freeze import freeze
 from srquant.errors import DatasetError, PolicyError
-from srquant.methods import METHODS, percentile, tails
+from srquant.methods import METHODS, minmax, percentile, tails
 from srquant.models.load import build, load_model
 from srquant.quant.grid import codes
 from srquant.quant.layers import QuantAdd, QuantConv2d
@@ -201,3 +201,26 @@ def test_published_network_ranks_the_methods_at_four_bits(shared, tmp_path):
             for name in ("mse", "minmax", "percentile")
         }
     assert errors["mse"] < errors["minmax"] < errors["percentile"]
+
+
+def test_minmax_weights_may_be_those_of_mse(network, calibration):
+    found = [
+        layers_of(METHODS[name].quantize(network, calibration, Policy(), config).network)["body.2"].weight_quantizer
+        for name, config in (("minmax", minmax.MinMax(weights="omse")), ("mse", METHODS["mse"].config()))
+    ]
+    assert found[0].upper.item() == pytest.approx(found[1].upper.item(), rel=5e-3)
+    assert (
+        found[0].upper.item()
+        < 0.99
+        * layers_of(run("minmax", network, calibration, Policy()).network)["body.2"].weight_quantizer.upper.item()
+    )
+
+
+def test_smaller_batches_of_statistics_give_narrower_ranges(network, calibration):
+    """The mean of extremes over single pictures lies inside the extremes of all."""
+    widths = []
+    for batch in (1, 16):
+        found = minmax.quantize(network, calibration, Policy(), minmax.MinMax(batch=batch)).network
+        grid = layers_of(found)["body.2"].input_quantizer
+        widths.append((grid.upper - grid.lower).item())
+    assert widths[0] < 0.99 * widths[1]

@@ -1,11 +1,12 @@
 """MinMax (Jacob et al. 2018, as the AdaBM code runs it).
 
 1. Float network on batches of 16 crops: smallest and largest value of each activation, moving average 0.9.
-2. Weights: largest magnitude to both sides.
+2. Weights: largest magnitude to both sides, or as ``mse`` finds them.
 3. Optionally finetune the bounds.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import option
@@ -13,7 +14,7 @@ from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.ranges import minmax, symmetric_max
+from srquant.quant.ranges import minmax, symmetric_max, symmetric_mse
 from srquant.training.finetune import Progress
 
 
@@ -23,6 +24,12 @@ class MinMax:
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
     momentum: float = option(0.9, MOMENTUM, "AdaBM code")
+    weights: Literal["max", "omse"] = option(
+        "max",
+        "bounds of weights: largest magnitude, or smallest squared error",
+        "AdaBM code; omse is what AdaBM itself uses",
+    )
+    batch: int = option(16, "crops per batch of statistics; fewer give narrower ranges", "AdaBM code")
 
 
 def quantize(
@@ -33,6 +40,7 @@ def quantize(
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with min-max ranges; arguments as ``srquant.methods.Quantize``."""
-    ranges = Ranges(minmax, symmetric_max, config.momentum)
+    weight_rule = symmetric_max if config.weights == "max" else symmetric_mse
+    ranges = Ranges(minmax, weight_rule, config.momentum, batch=config.batch)
     origin = origin_of("minmax", config, calibration)
     return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)

@@ -33,12 +33,14 @@ class Ranges:
         weight: rule for weights.
         momentum: of the moving average over batches.
         picture: rule for the outermost ranges of the first layers' inputs; None treats them like all others.
+        batch: crops per batch of statistics.
     """
 
     activation: Rule
     weight: Rule
     momentum: float
     picture: Rule | None = None
+    batch: int = BATCH
 
 
 def quantize_by_ranges(
@@ -61,7 +63,7 @@ def quantize_by_ranges(
 def insert_by_ranges(network: Network, calibration: CalibrationSet, policy: Policy, ranges: Ranges) -> Network:
     """A quantized copy of the float network with the bounds that the rules find, not settled."""
     collect = Collection(ranges.activation, ranges.momentum, ranges.picture)
-    bounds = activation_bounds(network, policy, calibration.batches(BATCH), collect)
+    bounds = activation_bounds(network, policy, calibration.batches(ranges.batch), collect)
     return insert_quantizers(network, policy, bounds, ranges.weight)
 
 
