@@ -42,6 +42,13 @@ def test_outermost():
     assert [b.item() for b in running.bounds()] == [-3.0, 5.0]
 
 
+def test_mean_of_batches():
+    running = RunningBounds(minmax, 16, momentum="mean")
+    for batch in ([-1.0, 5.0], [-3.0, 1.0], [-8.0, 0.0]):
+        running.update(torch.tensor([batch]))
+    assert [b.item() for b in running.bounds()] == pytest.approx([-4.0, 2.0], abs=1e-6)
+
+
 def test_no_batch_has_no_bounds():
     with pytest.raises(RuntimeError, match="no batch"):
         RunningBounds(minmax, 16, None).bounds()

@@ -77,6 +77,14 @@ def test_levels_of_the_rule_are_those_of_the_activation(tiny, pictures):
     assert seen.count(256) == 3 + 3
 
 
+def test_rules_of_single_activations(tiny, pictures):
+    collect = Collection(minmax, None, rules={"body.2": percentile(0.1)})
+    network = tiny("edsr")
+    usual = activation_bounds(network, Policy(), [pictures()], OUTERMOST)
+    found = activation_bounds(network, Policy(), [pictures()], collect)
+    assert [name for name in usual if usual[name] != found[name]] == ["body.2"]
+
+
 def test_inputs_of_first_layers_see_black_and_white(tiny, pictures):
     network, gray = tiny("edsr"), torch.full((2, 3, 8, 8), 0.5)
     bounds = activation_bounds(network, Policy(), [gray], Collection(percentile(0.1), 0.9, picture_rule=minmax))

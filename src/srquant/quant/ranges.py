@@ -6,6 +6,7 @@ Sources: Jacob et al. 2018 (min-max), FQN 2019 (percentile), Choukroun et al. 20
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from srquant.quant.grid import codes, step_size
 
 Bounds = tuple[Tensor, Tensor]
 Rule = Callable[[Tensor, int], Bounds]
+Momentum = float | Literal["mean"] | None
+"""How bounds of batches are combined, see ``RunningBounds``."""
 
 SEARCH_VALUES = 2**16
 """Searches judge a candidate on at most this many evenly spaced values of each row; the widest bounds see them all."""
@@ -100,14 +103,16 @@ class RunningBounds:
     Args:
         rule: bounds of one batch.
         levels: points of the grid that the bounds are for.
-        momentum: weight of what was seen before in the exponential moving average; None takes the outermost bounds.
+        momentum: weight of what was seen before in the exponential moving average; ``mean`` takes the mean
+            of all batches, None the outermost bounds.
     """
 
     rule: Rule
     levels: int
-    momentum: float | None
+    momentum: Momentum
     lower: Tensor | None = None
     upper: Tensor | None = None
+    batches: int = 0
 
     def update(self, rows: Tensor) -> None:
         """Take in one batch, ``rows x values``."""
@@ -117,8 +122,10 @@ class RunningBounds:
         elif self.momentum is None:
             self.lower, self.upper = torch.minimum(self.lower, lower), torch.maximum(self.upper, upper)
         else:
-            self.lower = self.momentum * self.lower + (1 - self.momentum) * lower
-            self.upper = self.momentum * self.upper + (1 - self.momentum) * upper
+            before = self.batches / (self.batches + 1) if self.momentum == "mean" else self.momentum
+            self.lower = before * self.lower + (1 - before) * lower
+            self.upper = before * self.upper + (1 - before) * upper
+        self.batches += 1
 
     def bounds(self) -> Bounds:
         """Lower and upper bound of each row, apart from each other."""

@@ -1,7 +1,7 @@
 """Collect the bounds of all activations in one pass over the calibration batches."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from srquant.models.layers import Add
 from srquant.models.network import Network
 from srquant.quant.flow import inner_sums, trace_flow
 from srquant.quant.policy import Policy
-from srquant.quant.ranges import Bounds, Rule, RunningBounds
+from srquant.quant.ranges import Bounds, Momentum, Rule, RunningBounds
 
 ActivationBounds = dict[str, Bounds]
 """Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
@@ -34,17 +34,19 @@ class Collection:
         momentum: of the moving average over batches; None takes the outermost bounds.
         picture_rule: for the inputs of the first layers, outermost over batches and black and white; None treats
             them like all others.
+        rules: of single activations by name, instead of ``rule``.
     """
 
     rule: Rule
-    momentum: float | None
+    momentum: Momentum
     picture_rule: Rule | None = None
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
-    def start(self, levels: int, sees_pictures: bool) -> RunningBounds:
+    def start(self, name: str, levels: int, sees_pictures: bool = False) -> RunningBounds:
         """Bounds of one activation that has seen no batch yet."""
         if sees_pictures and self.picture_rule is not None:
             return RunningBounds(self.picture_rule, levels, None)
-        return RunningBounds(self.rule, levels, self.momentum)
+        return RunningBounds(self.rules.get(name, self.rule), levels, self.momentum)
 
 
 @torch.no_grad()
@@ -63,15 +65,15 @@ def activation_bounds(
         DatasetError: a batch is not finite, or there is none.
     """
     running = {
-        name: collect.start(2**bits.activation, name in network.facts.head)
+        name: collect.start(name, 2**bits.activation, name in network.facts.head)
         for name, bits in policy.resolve(network).items()
     }
     flow = trace_flow(network)
     if policy.skip_bits is not None:
-        running |= {name: collect.start(2**policy.skip_bits, False) for name in inner_sums(network, flow)}
+        running |= {name: collect.start(name, 2**policy.skip_bits) for name in inner_sums(network, flow)}
     products = policy.matmuls(network)
     operands = [f"{name}.{side}" for name in products for side in SIDES]
-    running |= {name: collect.start(2**policy.base.activation, False) for name in operands}
+    running |= {name: collect.start(name, 2**policy.base.activation) for name in operands}
     by_channel = policy.activation_granularity == "channel"
     handles: list[torch.utils.hooks.RemovableHandle] = []
 

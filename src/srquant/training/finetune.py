@@ -10,7 +10,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers
-from srquant.training.loop import Guards, Loss, Quantizer, Rate, adam, train_pass, width
+from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
 from srquant.training.losses import feature_loss, output_loss
 from srquant.training.teacher import Lesson, recorded
 
@@ -103,7 +103,7 @@ def finetune(
     with recorded(teacher, calibration, recipe.batch) as lessons:
         for number, stage in enumerate(recipe.stages, 1):
             report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
-            optimizer = adam(_rates(student, stage, recipe.relative))
+            optimizer = adam(bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative))
             train_pass(student, lessons, optimizer, distillation(recipe.feature_weight), guards, report)
     student.requires_grad_(False)
 
@@ -129,13 +129,6 @@ def counter(progress: Progress | None, name: str, total: int) -> Callable[[], No
             progress(name, done, total)
 
     return report
-
-
-def _rates(student: Network, stage: Stage, relative: bool) -> list[Rate]:
-    return [
-        Rate(list(q.parameters()), stage.learning_rate * (float(width(q).mean()) if relative else 1))
-        for q in _quantizers(student, stage.groups)
-    ]
 
 
 def _quantizers(student: Network, groups: tuple[Group, ...]) -> Iterator[Quantizer]:

@@ -94,13 +94,21 @@ def held_weights(student: Network) -> Iterator[None]:
             layer.held = None
 
 
-class Guards:
-    """Keeps the bounds of a student apart; call it after each step."""
+def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative: bool) -> list[Rate]:
+    """One rate for the bounds of each quantizer, multiplied by its present range where ``relative``."""
+    return [
+        Rate(list(quantizer.parameters()), learning_rate * (float(width(quantizer).mean()) if relative else 1))
+        for quantizer in quantizers
+    ]
 
-    def __init__(self, student: Network) -> None:
+
+class Guards:
+    """Keeps the bounds of a student apart by at least ``narrowest`` of their first distance; call it after a step."""
+
+    def __init__(self, student: Network, narrowest: float = NARROWEST) -> None:
         weights = (layer.weight_quantizer for layer in quant_layers(student).values())
         quantizers: list[Quantizer] = [*activation_quantizers(student).values(), *weights]
-        self.narrowest = [(quantizer, NARROWEST * width(quantizer)) for quantizer in quantizers]
+        self.narrowest = [(quantizer, narrowest * width(quantizer)) for quantizer in quantizers]
 
     @torch.no_grad()
     def __call__(self) -> None:
