@@ -130,12 +130,13 @@ def _backward(
     ctx: Any, grad: Tensor, x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor]:
     """Gradients in ``x``, ``lower``, ``upper``; and ``grad`` times the rounding error over the grid's width."""
-    grad_inside = grad * ((x >= lower) & (x <= upper))
+    below, above = x < lower, x > upper
+    grad_inside = grad.masked_fill(below | above, 0)
     grad_x = grad_inside if ctx.needs_input_grad[0] else None
     if not any(ctx.needs_input_grad[1:]):
         return grad_x, None, None, grad_inside
     position = _position(x, lower, upper, levels)
     error = position.round().sub_(position).mul_(grad_inside).div_(levels - 1)
-    outside = (grad * (x < lower), grad * (x > upper))
+    outside = (grad.masked_fill(mask.logical_not_(), 0) for mask in (below, above))
     low, high, rounding = (t.sum_to_size(upper.shape) for t in (*outside, error))
     return grad_x, low - rounding, high + rounding, error
