@@ -13,7 +13,8 @@ Activation bounds move by less than one part in a thousand of their range, unles
 bounds move by the rounding of their output scale: hardly at 4 bits, by up to a half at 8 bits.
 
 Networks with factors that are no powers of two between layers (PReLU slopes, residual scaling) leave the lattice and
-agree statistically only.
+agree statistically only. Layers with dynamic ranges (``quant/dynamic.py``) are left as they are: their step is another
+one for every picture.
 """
 
 import math
@@ -22,9 +23,11 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
+from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import zero_point
 from srquant.quant.layers import (
     QuantLayer,
+    QuantMatmul,
     activation_quantizers,
     expand_to_weight,
     quant_layers,
@@ -49,7 +52,11 @@ def settle(network: Network) -> float:
     Returns:
         ``delta``.
     """
-    quantizers_by_name = activation_quantizers(network)
+    quantizers_by_name = {
+        name: quantizer
+        for name, quantizer in activation_quantizers(network).items()
+        if not isinstance(quantizer, DynamicQuantizer)
+    }
     heads = {quantizer for name, quantizer in quantizers_by_name.items() if name in network.facts.head}
     inner = set(quantizers_by_name.values()) - heads
     for quantizers in (heads, inner):
@@ -57,9 +64,14 @@ def settle(network: Network) -> float:
         for quantizer in quantizers:
             settle_grid(quantizer, delta)
     for layer in quant_layers(network).values():
+        if isinstance(layer.input_quantizer, DynamicQuantizer):
+            continue
         settle_weight(layer, delta)
         layer.lattice = delta
         settle_bias(layer, delta)
+    for module in network.modules():
+        if isinstance(module, QuantMatmul):
+            module.lattice = delta
     return delta
 
 

@@ -42,8 +42,7 @@ class QuantConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` to ``N x C_out x H' x W'``."""
         layer = self.layer
-        vertical, horizontal = self.padding
-        points = self.input_quantizer(F.pad(x, (horizontal, horizontal, vertical, vertical)))
+        points = self.input_quantizer.padded(x, self.padding)
         weight = quantized_weight(self)
         points, weight, bias = precise(points, weight, layer.bias, self.lattice)
         values = F.conv2d(points, weight, bias, layer.stride, 0, layer.dilation, layer.groups)
@@ -91,18 +90,23 @@ class QuantAdd(nn.Module):
 
 
 class QuantMatmul(nn.Module):
-    """A matrix product of two activations, each on its grid (2DQuant section 3.1)."""
+    """A matrix product of two activations, each on its grid (2DQuant section 3.1).
+
+    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    """
 
     def __init__(self, matmul: Matmul, left: ActivationQuantizer, right: ActivationQuantizer) -> None:
         super().__init__()
         self.matmul = matmul
         self.left = left
         self.right = right
+        self.lattice: float | None = None
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
-        product: Tensor = self.matmul(self.left(a), self.right(b))
-        return product
+        a, b = self.left(a), self.right(b)
+        product: Tensor = self.matmul(a, b) if self.lattice is None else self.matmul(a.double(), b.double())
+        return on_lattice(product, self.lattice)
 
 
 QuantLayer = QuantConv2d | QuantLinear

@@ -5,8 +5,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from srquant.quant.grid import codes, fake_quantize, relative_step, step_size
+from srquant.quant.grid import codes, fake_quantize, fake_quantize_bits, relative_step, step_size
 
 LARGEST_INTEGER = 127
 """Weights of the integer engines lie in -127..127."""
@@ -40,9 +41,17 @@ class ActivationQuantizer(nn.Module):
         """Number of grid points."""
         return 1 << self.bits
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Values to grid points, any shape."""
+    def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
+        """Values to grid points, any shape; of ``2**bits`` levels where bits are being learned."""
+        if bits is not None:
+            return fake_quantize_bits(x, self.lower, self.upper, bits)
         return fake_quantize(x, self.lower, self.upper, self.levels)
+
+    def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Zeros around (rows above and below, columns left and right), then grid points."""
+        vertical, horizontal = padding
+        points: Tensor = self(F.pad(x, (horizontal, horizontal, vertical, vertical)))
+        return points
 
     def step(self) -> Tensor:
         """Distance between grid points, shape of the bounds."""
@@ -125,9 +134,11 @@ class WeightQuantizer(nn.Module):
         """Values to grid points, shape of the weight."""
         return cast(Tensor, super().__call__(weight))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Values to grid points, shape of the weight."""
+    def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
+        """Values to grid points, shape of the weight; of ``2**bits`` levels where bits are being learned."""
         lower, upper = self.grid()
+        if bits is not None:
+            return fake_quantize_bits(weight, lower, upper, bits)
         return fake_quantize(weight, lower, upper, self.levels)
 
     @torch.no_grad()
