@@ -50,12 +50,12 @@ def percentile(share: float) -> Rule:
 
 def mse(rows: Tensor, levels: int) -> Bounds:
     """Min-max shrunk by the factor 1.00, 0.99 .. 0.01 that has the smallest squared error on this grid."""
-    return _shrink_to_smallest_error(rows, levels, minmax(rows, levels))
+    return shrink(rows, levels, minmax(rows, levels))
 
 
 def symmetric_mse(rows: Tensor, levels: int) -> Bounds:
     """Largest magnitude shrunk by the factor that has the smallest squared error on this grid."""
-    return _shrink_to_smallest_error(rows, levels, symmetric_max(rows, levels))
+    return shrink(rows, levels, symmetric_max(rows, levels))
 
 
 def quantile(rows: Tensor, share: float) -> Tensor:
@@ -69,12 +69,20 @@ def quantile(rows: Tensor, share: float) -> Tensor:
     return first + (position - below) * (second - first)
 
 
-def _shrink_to_smallest_error(rows: Tensor, levels: int, widest: Bounds) -> Bounds:
+def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Bounds:
+    """The widest bounds times the factor 1.00, 0.99 .. with the smallest squared error on their grid.
+
+    Args:
+        rows: ``rows x values``.
+        levels: points of the grid.
+        widest: bounds of each row.
+        smallest: factor that is tried last, in percent.
+    """
     lower, upper = spread(*widest)
     rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
     best = torch.full_like(lower, torch.inf)
     factor = torch.ones_like(lower)
-    for percent in range(100, 0, -1):
+    for percent in range(100, smallest - 1, -1):
         candidate = percent / 100
         error = squared_error(rows, candidate * lower, candidate * upper, levels)
         better = error < best
