@@ -7,7 +7,8 @@ from torch import fx, nn
 from srquant.errors import PolicyError
 from srquant.models.fold import fold_batch_norms
 from srquant.models.load import build
-from srquant.models.swin import merge, mirror, relative_positions, shift_mask, split
+from srquant.models.swin import relative_positions
+from srquant.models.windows import Mirror, merge, shift_mask, split
 from srquant.models.wrap import wrap
 
 TRACEABLE = ["edsr", "srresnet", "msrresnet", "rdn", "carn", "rnet", "rlfn", "rfdn", "span", "compact"]
@@ -109,7 +110,7 @@ def test_shift_mask_hides_what_was_not_adjacent():
 def test_mirror_extends_to_the_next_multiple(size):
     row = torch.arange(size)
     expected = torch.cat([row, row.flip(0)] * 7)[: (size // 6 + 1) * 6]
-    mirrored = mirror(row.view(1, 1, 1, size).expand(1, 1, size, size), 6)
+    mirrored = Mirror(6)(row.view(1, 1, 1, size).expand(1, 1, size, size))
     assert torch.equal(mirrored[0, 0, -1], expected)
 
 

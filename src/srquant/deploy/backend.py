@@ -1,5 +1,6 @@
 """The operations that an engine's graph format must offer for a network to be exported to it."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -7,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen import FrozenGrid, OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
 Floats = NDArray[np.float32]
-Arithmetic = Literal["add", "subtract", "multiply", "divide"]
-Activation = Literal["relu", "sigmoid", "tanh"]
+Arithmetic = Literal["add", "subtract", "multiply", "divide", "modulus", "minimum", "maximum"]
+Activation = Literal["relu", "sigmoid", "tanh", "gelu"]
 Interpolation = Literal["nearest", "bilinear"]
 
 V = TypeVar("V")
@@ -25,11 +26,11 @@ class Backend(Protocol[V]):
     ``name`` is the layer's name, by which the engine reports its precision.
     """
 
-    def constant(self, values: Floats) -> V:
-        """A constant."""
+    def constant(self, values: NDArray[Any]) -> V:
+        """Floats or int64."""
 
     def arithmetic(self, operation: Arithmetic, a: V, b: V) -> V:
-        """Elementwise with broadcasting."""
+        """Elementwise with broadcasting; integers divide to integers, ``minimum`` and ``maximum`` are of two values."""
 
     def activation(self, function: Activation, x: V) -> V:
         """Elementwise."""
@@ -82,8 +83,47 @@ class Backend(Protocol[V]):
     def concatenate(self, values: list[V]) -> V:
         """Along channels."""
 
-    def channels(self, x: V, start: int, stop: int) -> V:
-        """Channels ``start`` to ``stop``."""
+    def part(self, x: V, axis: int, start: int, stop: int | V) -> V:
+        """From ``start`` to before ``stop`` along an axis."""
+
+    def extent(self, x: V, axis: int) -> V:
+        """Size along an axis, a vector of one integer."""
+
+    def positions(self, length: V) -> V:
+        """Integers from 0 to before ``length``, a vector of one integer."""
+
+    def to_float(self, integers: V) -> V:
+        """The same numbers as float32."""
+
+    def reshape(self, x: V, shape: Sequence[int | V]) -> V:
+        """To sizes that are numbers (one may be -1) or extents."""
+
+    def transpose(self, x: V, order: Sequence[int]) -> V:
+        """Axis ``i`` of the result is axis ``order[i]``."""
+
+    def gather(self, x: V, indices: V, axis: int) -> V:
+        """What stands at the indices, a vector, along an axis."""
+
+    def total(self, x: V, axis: int) -> V:
+        """Sum along an axis, kept with size 1."""
+
+    def softmax(self, x: V) -> V:
+        """Over the last axis."""
+
+    def layer_norm(self, x: V, weight: Floats, bias: Floats, epsilon: float) -> V:
+        """Over the last axis."""
+
+    def matmul(self, a: V, b: V, name: str) -> V:
+        """Float product of the last two axes."""
+
+    def quantize_operand(self, x: V, operand: OperandGrid) -> V:
+        """Values to the integers of a matrix product's operand."""
+
+    def dequantize_operand(self, integers: V, step: float, offset: float) -> V:
+        """Integers of an operand to values ``step * integer + offset``."""
+
+    def integer_matmul(self, left: V, right: V, name: str) -> V:
+        """Product of two integer operands, as float32."""
 
 
 def floats(values: Any) -> Floats:

@@ -1,9 +1,9 @@
 """The quantized file: one safetensors with packed weights, float32 bounds and scales, a JSON header and a checksum.
 
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
-each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.bias``. Other
-parameters of the network keep their names behind ``float.``. ``sha256`` is the checksum (in the metadata it would
-change its place from file to file).
+each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.bias``. Of a
+matrix product: ``NAME.left.bounds`` and ``NAME.right.bounds``. Other parameters of the network keep their names behind
+``float.``. ``sha256`` is the checksum (in the metadata it would change its place from file to file).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from torch import Tensor
 from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.packing import pack
-from srquant.deploy.parts import LayerParts, Parts, SumParts
+from srquant.deploy.parts import LayerParts, MatmulParts, Parts, SumParts, grids
 from srquant.deploy.restore import FLOAT, Tensors, restore
 from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.quant.quantizers import IntegerWeight
@@ -95,6 +95,8 @@ def _header(model: FrozenModel) -> Header:
 def _record(name: str, part: Parts) -> LayerRecord:
     if isinstance(part, SumParts):
         return LayerRecord(name, part.bounds.bits, scale=part.scale)
+    if isinstance(part, MatmulParts):
+        return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits)
     shape = tuple(part.weight.codes.shape)
     return LayerRecord(name, part.bounds.bits, part.lattice, part.weight_bits, shape, part.window)
 
@@ -102,7 +104,8 @@ def _record(name: str, part: Parts) -> LayerRecord:
 def _tensors(model: FrozenModel) -> Tensors:
     tensors: Tensors = {}
     for name, part in model.parts.items():
-        tensors[f"{name}.bounds"] = torch.stack([part.bounds.lower, part.bounds.upper])
+        for key, bounds in grids(part).items():
+            tensors[f"{name}.{key}"] = torch.stack([bounds.lower, bounds.upper])
         if isinstance(part, LayerParts):
             tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
             tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srquant.deploy.parts import LayerParts, Parts, put_together, take_apart
+from srquant.deploy.parts import LayerParts, Parts, grids, put_together, take_apart
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.grid import relative_step, step_size
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear
+from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import Policy
 
 
 @dataclass(frozen=True)
 class FrozenModel(QuantizedModel):
-    """A deployable network: ``FrozenConv2d``, ``FrozenLinear`` and ``FrozenAdd`` layers, on the CPU, for evaluation.
+    """A deployable network of ``FrozenConv2d``, ``FrozenLinear``, ``FrozenMatmul`` and ``FrozenAdd``, on the CPU.
 
     Attributes:
         parts: what each frozen layer is made of, by name.
@@ -39,7 +39,7 @@ def freeze(model: QuantizedModel) -> FrozenModel:
     parts = {
         name: take_apart(module)
         for name, module in model.network.module.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd)
+        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantMatmul)
     }
     for name, part in parts.items():
         check_grids(name, part)
@@ -56,11 +56,12 @@ def assemble(network: Network, policy: Policy, origin: Origin, parts: Mapping[st
 
 def check_grids(name: str, part: Parts) -> None:
     """Raise a ``PolicyError`` unless all bounds and scales of a layer are finite and all steps positive."""
-    lower, upper = part.bounds.lower, part.bounds.upper
-    positive = [("step of the input's grid", step_size(lower, upper, 1 << part.bounds.bits))]
-    relative = relative_step(lower, upper)
-    if relative is not None:
-        positive.append(("step of a channel over their mean", relative))
+    positive: list[tuple[str, Tensor]] = []
+    for bounds in grids(part).values():
+        positive.append(("step of the input's grid", step_size(bounds.lower, bounds.upper, 1 << bounds.bits)))
+        relative = relative_step(bounds.lower, bounds.upper)
+        if relative is not None:
+            positive.append(("step of a channel over their mean", relative))
     if isinstance(part, LayerParts):
         positive.append(("weight scale", part.weight.scale))
     for what, values in positive:

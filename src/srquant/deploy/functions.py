@@ -85,7 +85,7 @@ def _concatenate(backend: Backend[V], values: Sequence[V], dim: int = 0) -> V:
 def _narrow(backend: Backend[V], x: V, dim: int, start: int, length: int) -> V:
     if dim not in (1, -3):
         raise EngineError(f"a part along axis {dim}; engine 'torch' runs it")
-    return backend.channels(x, start, start + length)
+    return backend.part(x, 1, start, start + length)
 
 
 def _item(backend: Backend[V], sequence: Sequence[Any], index: int | slice) -> Any:
@@ -101,6 +101,10 @@ def _attribute(backend: Backend[V], x: V, name: str) -> Any:
     if name != "shape":
         raise EngineError(f"attribute '{name}' of a value has no form in exports; engine 'torch' runs it")
     return _size(backend, x)
+
+
+def _permute(backend: Backend[V], x: V, *order: Any) -> V:
+    return backend.transpose(x, order[0] if isinstance(order[0], tuple | list) else order)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -120,6 +124,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "boolean_dispatch": _max_pool,
     "interpolate": _interpolate,
     "cat": _concatenate,
+    "permute": _permute,
     "narrow": _narrow,
     "getitem": _item,
     "size": _size,

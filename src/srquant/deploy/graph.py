@@ -5,16 +5,21 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from srquant.deploy import rewrites
-from srquant.deploy.cpu import safe_on_pair_saturation
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
-from srquant.deploy.lowered import Dequantize, Quantize, float_layer, integer_layer
+from srquant.deploy.constants import fold_constants
+from srquant.deploy.cpu import INT16_MAX, safe_on_pair_saturation
+from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
+from srquant.deploy.lowered import Dequantize, DequantizeOperand, Quantize, float_layer, integer_layer
 from srquant.deploy.patterns import insert, replace
 from srquant.errors import EngineError
-from srquant.models.layers import Add, MeanShift
+from srquant.models.layers import Add, Matmul, MeanShift
 from srquant.models.network import Network
+from srquant.models.windows import STEPS
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
-"""Functions and methods whose parts' channel counts must be known."""
+"""Functions and methods whose parts' sizes must be known."""
+
+TRANSPOSITIONS = (torch.transpose, "transpose")
+"""Those for which the number of axes must be known."""
 
 TRACED_SIZE = 64
 """Height and width of the picture by which they are found."""
@@ -23,7 +28,7 @@ BYTE_LEVELS = 256
 SIGNED_MARGIN = 8
 """OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
-LEAVES = (FrozenConv2d, FrozenLinear, FrozenAdd, Add, MeanShift)
+LEAVES = (FrozenConv2d, FrozenLinear, FrozenMatmul, FrozenAdd, Add, Matmul, MeanShift, *STEPS)
 
 
 class _Tracer(fx.Tracer):
@@ -54,7 +59,8 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
             "engine 'torch' runs it"
         ) from error
     lowered = fx.GraphModule(network, graph)
-    if any(node.target in SPLITS for node in graph.nodes):
+    fold_constants(lowered)
+    if any(node.target in (*SPLITS, *TRANSPOSITIONS) for node in graph.nodes):
         ShapeProp(lowered).propagate(torch.zeros(1, 3, TRACED_SIZE, TRACED_SIZE))
     _take_apart(lowered, pair_saturation)
     rewrites.apply_all(lowered)
@@ -77,6 +83,8 @@ def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
             _split_layer(graph, node, module, pair_saturation)
         elif isinstance(module, FrozenAdd):
             _split_add(graph, node, module)
+        elif isinstance(module, FrozenMatmul):
+            _split_matmul(graph, node, module, pair_saturation)
 
 
 def _split_layer(
@@ -89,6 +97,19 @@ def _split_layer(
         operand = operand if fits else insert(graph, Dequantize(layer.grid, 0.0), operand)
     node.args = (operand,)
     replace(graph, node, integer if fits else float_layer(integer, layer.grid.step))
+
+
+def _split_matmul(graph: fx.GraphModule, node: fx.Node, matmul: FrozenMatmul, pair_saturation: bool) -> None:
+    operands = (matmul.left, matmul.right)
+    largest_pair = 2 * (matmul.left.grid.levels - 1) * -matmul.right.first
+    fits = not pair_saturation or largest_pair <= INT16_MAX
+    with graph.graph.inserting_before(node):
+        integers = [insert(graph, o, value) for o, value in zip(operands, node.args, strict=True)]
+        if not fits:
+            pairs = zip(operands, integers, strict=True)
+            integers = [insert(graph, DequantizeOperand(operand), codes) for operand, codes in pairs]
+    node.args = tuple(integers)
+    replace(graph, node, matmul.product if fits else Matmul())
 
 
 def _unsigned(grid: FrozenGrid) -> bool:

@@ -18,16 +18,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """A layer or sum as the header describes it.
+    """A layer, sum or matrix product as the header describes it.
 
     Attributes:
         name: in the network.
-        activation_bits: 2..8.
-        lattice: spacing of a layer's outputs.
+        activation_bits: 2..8; of a matrix product's first operand.
+        lattice: spacing of the outputs of a layer or matrix product.
         weight_bits: 2..8, of a layer.
         shape: of the weight.
         window: of a convolution.
         scale: factor of the second addend, of a sum.
+        right_bits: 2..8, of a matrix product's second operand.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LayerRecord:
     shape: tuple[int, ...] = ()
     window: Window | None = None
     scale: float = 1.0
+    right_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def _policy(fields: dict[str, Any]) -> Policy:
     if base is None:
         raise PolicyError("policy has no base bits")
     _of(bool, fields["symmetric_weights"])
+    if "kinds" in fields:
+        fields["kinds"] = tuple(_of(list, fields["kinds"]))
     if fields["skip_bits"] is not None:
         _of(int, fields["skip_bits"])
     return Policy(base, _bits(fields.pop("head")), _bits(fields.pop("tail")), overrides=overrides, **fields)
@@ -105,7 +109,8 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     shape = tuple(_size(n, 1) for n in fields.pop("shape"))
     record = LayerRecord(window=None if window is None else _window(**window), shape=shape, **fields)
     _of(str, record.name)
-    LayerBits(8 if record.weight_bits is None else record.weight_bits, record.activation_bits)
+    for bits in (record.weight_bits, record.right_bits):
+        LayerBits(8 if bits is None else bits, record.activation_bits)
     if record.lattice is not None and not _is_lattice(record.lattice):
         raise ValueError(f"lattice {record.lattice!r}")
     if isinstance(record.scale, bool) or (

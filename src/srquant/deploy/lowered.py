@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid, FrozenLinear
+from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid, FrozenLinear, OperandGrid
 
 
 class Quantize(nn.Module):
@@ -43,6 +43,18 @@ class Dequantize(nn.Module):
     def forward(self, integers: Tensor) -> Tensor:
         """Any shape to the same."""
         return integers * self.grid.step + self.offset
+
+
+class DequantizeOperand(nn.Module):
+    """Integers of a matrix product's operand to values."""
+
+    def __init__(self, operand: OperandGrid) -> None:
+        super().__init__()
+        self.operand = operand
+
+    def forward(self, integers: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return integers * self.operand.grid.step + self.operand.offset
 
 
 @dataclass(frozen=True)

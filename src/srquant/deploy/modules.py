@@ -7,9 +7,19 @@ import torch
 from torch import nn
 
 from srquant.deploy.backend import Backend, V, floats, per_channel
-from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, IntegerLinear, Quantize, Window
+from srquant.deploy.frozen import IntegerMatmul, OperandGrid
+from srquant.deploy.lowered import (
+    BlockShuffle,
+    Dequantize,
+    DequantizeOperand,
+    IntegerConv2d,
+    IntegerLinear,
+    Quantize,
+    Window,
+)
+from srquant.deploy.windows import WINDOW_STEPS
 from srquant.errors import EngineError
-from srquant.models.layers import Add, MeanShift
+from srquant.models.layers import Add, Matmul, MeanShift
 
 
 def _conv(backend: Backend[V], conv: nn.Conv2d, name: str, x: V) -> V:
@@ -31,6 +41,35 @@ def _integer_conv(backend: Backend[V], layer: IntegerConv2d, name: str, x: V) ->
 
 def _integer_linear(backend: Backend[V], layer: IntegerLinear, name: str, x: V) -> V:
     return backend.integer_linear(x, layer, name)
+
+
+def _quantize_operand(backend: Backend[V], operand: OperandGrid, name: str, x: V) -> V:
+    return backend.quantize_operand(x, operand)
+
+
+def _dequantize_operand(backend: Backend[V], module: DequantizeOperand, name: str, x: V) -> V:
+    return backend.dequantize_operand(x, module.operand.grid.step, module.operand.offset)
+
+
+def _matmul(backend: Backend[V], matmul: Matmul, name: str, a: V, b: V) -> V:
+    return backend.matmul(a, b, name)
+
+
+def _integer_matmul(backend: Backend[V], matmul: IntegerMatmul, name: str, left: V, right: V) -> V:
+    """See ``IntegerMatmul`` for the formula; terms of offsets that are zero are left out."""
+    (left_step, right_step), (left_offset, right_offset) = matmul.steps, matmul.offsets
+    values = _scaled(backend, backend.integer_matmul(left, right, name), left_step * right_step)
+    if left_offset:
+        sums = backend.total(backend.dequantize_operand(right, 1.0, 0.0), -2)
+        values = backend.arithmetic("add", values, _scaled(backend, sums, left_offset * right_step))
+    if right_offset:
+        sums = backend.total(backend.dequantize_operand(left, left_step, left_offset), -1)
+        values = backend.arithmetic("add", values, _scaled(backend, sums, right_offset))
+    return values
+
+
+def _scaled(backend: Backend[V], x: V, factor: float) -> V:
+    return backend.arithmetic("multiply", x, backend.constant(floats(factor)))
 
 
 def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
@@ -63,6 +102,32 @@ def _batch_norm(backend: Backend[V], norm: nn.BatchNorm2d, name: str, x: V) -> V
     shift = shift if norm.bias is None else shift + norm.bias
     scaled = backend.arithmetic("multiply", x, backend.constant(per_channel(factor)))
     return backend.arithmetic("add", scaled, backend.constant(per_channel(shift)))
+
+
+def _layer_norm(backend: Backend[V], norm: nn.LayerNorm, name: str, x: V) -> V:
+    if len(norm.normalized_shape) != 1:
+        raise EngineError(f"layer '{name}' normalises over several axes; engine 'torch' runs it")
+    weight = torch.ones(norm.normalized_shape) if norm.weight is None else norm.weight
+    bias = torch.zeros(norm.normalized_shape) if norm.bias is None else norm.bias
+    return backend.layer_norm(x, floats(weight), floats(bias), norm.eps)
+
+
+def _softmax(backend: Backend[V], softmax: nn.Softmax, name: str, x: V) -> V:
+    if softmax.dim != -1:
+        raise EngineError(f"layer '{name}' is a softmax over axis {softmax.dim}; engine 'torch' runs it")
+    return backend.softmax(x)
+
+
+def _gelu(backend: Backend[V], gelu: nn.GELU, name: str, x: V) -> V:
+    if gelu.approximate != "none":
+        raise EngineError(f"layer '{name}' is a GELU by {gelu.approximate}; engine 'torch' runs it")
+    return backend.activation("gelu", x)
+
+
+def _channel_shuffle(backend: Backend[V], shuffle: nn.ChannelShuffle, name: str, x: V) -> V:
+    batch, channels, height, width = (backend.extent(x, axis) for axis in range(4))
+    groups = backend.reshape(x, [batch, shuffle.groups, -1, height, width])
+    return backend.reshape(backend.transpose(groups, (0, 2, 1, 3, 4)), [batch, channels, height, width])
 
 
 def _leaky_relu(backend: Backend[V], relu: nn.LeakyReLU, name: str, x: V) -> V:
@@ -106,11 +171,19 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.Linear: _linear,
     IntegerConv2d: _integer_conv,
     IntegerLinear: _integer_linear,
+    Matmul: _matmul,
+    IntegerMatmul: _integer_matmul,
+    OperandGrid: _quantize_operand,
+    DequantizeOperand: _dequantize_operand,
     Quantize: _quantize,
     Dequantize: _dequantize,
     Add: _add,
     MeanShift: _mean_shift,
     nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Softmax: _softmax,
+    nn.GELU: _gelu,
+    nn.ChannelShuffle: _channel_shuffle,
     nn.ReLU: lambda backend, module, name, x: backend.activation("relu", x),
     nn.Sigmoid: lambda backend, module, name, x: backend.activation("sigmoid", x),
     nn.Tanh: lambda backend, module, name, x: backend.activation("tanh", x),
@@ -124,5 +197,6 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.Upsample: _upsample,
     nn.Identity: _same,
     nn.Dropout: _same,
+    **WINDOW_STEPS,
 }
 """Layer type -> function of backend, layer, layer name and input values."""

@@ -4,6 +4,8 @@ Integers ``k - z`` travel as uint8 ``k``; ``z`` is remembered by the value's nam
 """
 # ruff: noqa: D102 - ``Backend`` documents the operations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,18 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen import FrozenGrid, OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
-_ARITHMETIC: dict[Arithmetic, str] = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div"}
+_ARITHMETIC: dict[Arithmetic, str] = {
+    "add": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "modulus": "Mod",
+    "minimum": "Min",
+    "maximum": "Max",
+}
 _ACTIVATIONS: dict[Activation, str] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 BYTE_LEVELS = 256
@@ -37,6 +47,8 @@ class OnnxBackend:
         return self._node(_ARITHMETIC[operation], a, b)
 
     def activation(self, function: Activation, x: str) -> str:
+        if function == "gelu":
+            return self._gelu(x)
         return self._node(_ACTIVATIONS[function], x)
 
     def prelu(self, x: str, slopes: Floats) -> str:
@@ -107,9 +119,68 @@ class OnnxBackend:
     def concatenate(self, values: list[str]) -> str:
         return self._node("Concat", *values, axis=1)
 
-    def channels(self, x: str, start: int, stop: int) -> str:
-        begin, end, axis = (self.constant(np.array([n])) for n in (start, stop, 1))
-        return self._node("Slice", x, begin, end, axis)
+    def part(self, x: str, axis: int, start: int, stop: int | str) -> str:
+        end = self._integer(stop) if isinstance(stop, int) else stop
+        return self._node("Slice", x, self._integer(start), end, self._integer(axis))
+
+    def extent(self, x: str, axis: int) -> str:
+        return self._node("Gather", self._node("Shape", x), self._integer(axis), axis=0)
+
+    def positions(self, length: str) -> str:
+        stop = self._node("Squeeze", length, self._integer(0))
+        return self._node("Range", self.constant(np.array(0)), stop, self.constant(np.array(1)))
+
+    def to_float(self, integers: str) -> str:
+        return self._node("Cast", integers, to=TensorProto.FLOAT)
+
+    def reshape(self, x: str, shape: Sequence[int | str]) -> str:
+        sizes = [self._integer(size) if isinstance(size, int) else size for size in shape]
+        return self._node("Reshape", x, self._node("Concat", *sizes, axis=0))
+
+    def transpose(self, x: str, order: Sequence[int]) -> str:
+        return self._node("Transpose", x, perm=list(order))
+
+    def gather(self, x: str, indices: str, axis: int) -> str:
+        return self._node("Gather", x, indices, axis=axis)
+
+    def total(self, x: str, axis: int) -> str:
+        return self._node("ReduceSum", x, self._integer(axis), keepdims=1)
+
+    def softmax(self, x: str) -> str:
+        return self._node("Softmax", x, axis=-1)
+
+    def layer_norm(self, x: str, weight: Floats, bias: Floats, epsilon: float) -> str:
+        centred = self._node("Sub", x, self._node("ReduceMean", x, axes=[-1], keepdims=1))
+        square = self._node("Pow", centred, self._number(2.0))
+        variance = self._node("ReduceMean", square, axes=[-1], keepdims=1)
+        spread = self._node("Sqrt", self._node("Add", variance, self._number(epsilon)))
+        scaled = self._node("Mul", self._node("Div", centred, spread), self.constant(weight))
+        return self._node("Add", scaled, self.constant(bias))
+
+    def matmul(self, a: str, b: str, name: str) -> str:
+        return self._node("MatMul", a, b, name=name)
+
+    def quantize_operand(self, x: str, operand: OperandGrid) -> str:
+        shifted = self._node("Sub", x, self._number(float(operand.grid.lower) - operand.first * operand.grid.step))
+        kind = np.int8 if operand.first < 0 else np.uint8
+        zero = self.constant(np.array(0, kind))
+        integers = self._node("QuantizeLinear", shifted, self._number(operand.grid.step), zero)
+        if operand.grid.levels < BYTE_LEVELS:
+            last = operand.first + operand.grid.levels - 1
+            limits = (self.constant(np.array(limit, kind)) for limit in (operand.first, last))
+            integers = self._node("Clip", integers, *limits)
+        self.zero_points[integers] = zero
+        return integers
+
+    def dequantize_operand(self, integers: str, step: float, offset: float) -> str:
+        return self.dequantize(integers, step, offset)
+
+    def integer_matmul(self, left: str, right: str, name: str) -> str:
+        return self.matmul(self.dequantize(left, 1.0, 0.0), self.dequantize(right, 1.0, 0.0), name)
+
+    def _gelu(self, x: str) -> str:
+        bell = self._node("Erf", self._node("Div", x, self._number(math.sqrt(2.0))))
+        return self._node("Mul", self._node("Mul", x, self._node("Add", bell, self._number(1.0))), self._number(0.5))
 
     def _shuffle(self, x: str, factor: int, mode: str) -> str:
         shuffled = self._node("DepthToSpace", x, blocksize=factor, mode=mode)
@@ -120,6 +191,9 @@ class OnnxBackend:
     def _weight(self, integers: NDArray[np.int8], scale: Floats, axis: int) -> str:
         zeros = self.constant(np.zeros(len(scale), np.int8))
         return self._node("DequantizeLinear", self.constant(integers), self.constant(scale), zeros, axis=axis)
+
+    def _integer(self, value: int) -> str:
+        return self.constant(np.array([value]))
 
     def _number(self, value: float) -> str:
         return self.constant(np.array(value, np.float32))

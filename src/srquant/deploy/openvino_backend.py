@@ -4,16 +4,18 @@ Integers ``k - z`` are FakeQuantize results; the CPU plug-in's low-precision pas
 """
 # ruff: noqa: D102 - ``Backend`` documents the operations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openvino.opset13 as ops
+from numpy.typing import NDArray
 from openvino import Node
 from openvino.opset1 import max_pool  # the later ones have a second output
 
 from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen import FrozenGrid, OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
 BYTE_LEVELS = (16, 256)
@@ -31,8 +33,16 @@ _ARITHMETIC: dict[Arithmetic, Callable[[Node, Node], Node]] = {
     "subtract": ops.subtract,
     "multiply": ops.multiply,
     "divide": ops.divide,
+    "modulus": ops.mod,
+    "minimum": ops.minimum,
+    "maximum": ops.maximum,
 }
-_ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {"relu": ops.relu, "sigmoid": ops.sigmoid, "tanh": ops.tanh}
+_ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {
+    "relu": ops.relu,
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+    "gelu": lambda x: ops.gelu(x, "erf"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class OpenVINOBackend:
         self.byte_levels = BYTE_LEVELS[1:] if pair_saturation else BYTE_LEVELS
         self.dequantized: dict[str, _Dequantized] = {}
 
-    def constant(self, values: Floats) -> Node:
+    def constant(self, values: NDArray[Any]) -> Node:
         return ops.constant(values)
 
     def arithmetic(self, operation: Arithmetic, a: Node, b: Node) -> Node:
@@ -122,9 +132,56 @@ class OpenVINOBackend:
     def concatenate(self, values: list[Node]) -> Node:
         return ops.concat(values, 1)
 
-    def channels(self, x: Node, start: int, stop: int) -> Node:
-        begin, end, step, axis = (ops.constant(np.array([n])) for n in (start, stop, 1, 1))
-        return ops.slice(x, begin, end, step, axis)
+    def part(self, x: Node, axis: int, start: int, stop: int | Node) -> Node:
+        end = _integer(stop) if isinstance(stop, int) else stop
+        return ops.slice(x, _integer(start), end, _integer(1), _integer(axis))
+
+    def extent(self, x: Node, axis: int) -> Node:
+        return ops.gather(ops.shape_of(x), _integer(axis), ops.constant(0))
+
+    def positions(self, length: Node) -> Node:
+        stop = ops.squeeze(length, ops.constant(0))
+        return ops.range(ops.constant(np.int64(0)), stop, ops.constant(np.int64(1)), "i64")
+
+    def to_float(self, integers: Node) -> Node:
+        return ops.convert(integers, "f32")
+
+    def reshape(self, x: Node, shape: Sequence[int | Node]) -> Node:
+        sizes = [_integer(size) if isinstance(size, int) else size for size in shape]
+        return ops.reshape(x, ops.concat(sizes, 0), False)
+
+    def transpose(self, x: Node, order: Sequence[int]) -> Node:
+        return ops.transpose(x, ops.constant(np.array(order)))
+
+    def gather(self, x: Node, indices: Node, axis: int) -> Node:
+        return ops.gather(x, indices, ops.constant(axis))
+
+    def total(self, x: Node, axis: int) -> Node:
+        return ops.reduce_sum(x, _integer(axis), True)
+
+    def softmax(self, x: Node) -> Node:
+        return ops.softmax(x, -1)
+
+    def layer_norm(self, x: Node, weight: Floats, bias: Floats, epsilon: float) -> Node:
+        normal = ops.mvn(x, _integer(-1), True, epsilon, "inside_sqrt")
+        return ops.add(ops.multiply(normal, ops.constant(weight)), ops.constant(bias))
+
+    def matmul(self, a: Node, b: Node, name: str) -> Node:
+        product = ops.matmul(a, b, False, False)
+        product.set_friendly_name(name)
+        return product
+
+    def quantize_operand(self, x: Node, operand: OperandGrid) -> Node:
+        grid, first = operand.grid, operand.first
+        last = first + grid.levels - 1
+        integers = _fake_quantize(x, grid.levels, (float(grid.lower), float(grid.upper), first, last))
+        return integers if grid.levels == BYTE_LEVELS[-1] else _whole_bytes(integers, signed=first < 0)
+
+    def dequantize_operand(self, integers: Node, step: float, offset: float) -> Node:
+        return self.dequantize(integers, step, offset)
+
+    def integer_matmul(self, left: Node, right: Node, name: str) -> Node:
+        return self.matmul(left, right, name)
 
     def _quantize(self, x: Node, grid: FrozenGrid, lower: Floats, step: Floats) -> Node:
         """The channels' lower bounds and steps are part of FakeQuantize's bounds."""
@@ -162,6 +219,16 @@ def _bytes(integers: Node, first: int, zero_point: int) -> Node:
     """Make bytes of at most 256 integers from ``first`` on, and integers from ``-zero_point`` on of those."""
     last = BYTE_LEVELS[-1] - 1
     return _fake_quantize(integers, BYTE_LEVELS[-1], (first, first + last, -zero_point, last - zero_point))
+
+
+def _whole_bytes(integers: Node, signed: bool) -> Node:
+    """Make bytes of integers in 0..255 or -128..127."""
+    first, last = (-128, 127) if signed else (0, 255)
+    return _fake_quantize(integers, BYTE_LEVELS[-1], (first, last, first, last))
+
+
+def _integer(value: int) -> Node:
+    return ops.constant(np.array([value]))
 
 
 def _number(value: float | Floats) -> Node:

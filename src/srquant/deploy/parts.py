@@ -5,19 +5,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.frozen import ChannelScaling, FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, settled_scale
+from srquant.deploy.frozen import (
+    ChannelScaling,
+    FrozenAdd,
+    FrozenConv2d,
+    FrozenGrid,
+    FrozenLinear,
+    FrozenMatmul,
+    settled_scale,
+)
 from srquant.deploy.lowered import Window
 from srquant.quant.grid import on_lattice, step_size, zero_point
 from srquant.quant.layers import (
     QuantAdd,
     QuantConv2d,
     QuantLinear,
+    QuantMatmul,
     conv_padding,
     expand_to_weight,
     quantizer_of,
     scaled_weight,
 )
-from srquant.quant.quantizers import IntegerWeight
+from srquant.quant.quantizers import ActivationQuantizer, IntegerWeight
 
 
 @dataclass(frozen=True)
@@ -64,17 +73,32 @@ class SumParts:
     scale: float
 
 
-Parts = LayerParts | SumParts
+@dataclass(frozen=True)
+class MatmulParts:
+    """A matrix product of two activations: both grids, each one pair of bounds, and the spacing of the results."""
+
+    left: Bounds
+    right: Bounds
+    lattice: float | None
+
+
+Parts = LayerParts | SumParts | MatmulParts
+
+
+def grids(parts: Parts) -> dict[str, Bounds]:
+    """The activation grids by the name under which the file holds their bounds."""
+    if isinstance(parts, MatmulParts):
+        return {"left.bounds": parts.left, "right.bounds": parts.right}
+    return {"bounds": parts.bounds}
 
 
 @torch.no_grad()
-def take_apart(module: QuantConv2d | QuantLinear | QuantAdd) -> Parts:
+def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantMatmul) -> Parts:
     """The parts of a quantized layer."""
+    if isinstance(module, QuantMatmul):
+        return MatmulParts(_bounds(module.left), _bounds(module.right), module.lattice)
     quantizer = quantizer_of(module)
-    shape = () if quantizer.lower.dim() == 0 else (-1,)
-    bounds = Bounds(
-        quantizer.lower.detach().reshape(shape).clone(), quantizer.upper.detach().reshape(shape).clone(), quantizer.bits
-    )
+    bounds = _bounds(quantizer)
     if isinstance(module, QuantAdd):
         return SumParts(bounds, module.add.scale)
     layer, weight = module.layer, scaled_weight(module.weight, quantizer)
@@ -96,6 +120,8 @@ def window_of(conv: nn.Conv2d) -> Window:
 
 def put_together(parts: Parts) -> nn.Module:
     """The frozen layer made of these parts."""
+    if isinstance(parts, MatmulParts):
+        return FrozenMatmul(_grid(parts.left), _grid(parts.right), parts.lattice)
     if isinstance(parts, SumParts):
         return FrozenAdd(_grid(parts.bounds), parts.scale)
     if parts.bounds.lower.dim() == 0:
@@ -132,6 +158,12 @@ def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
     scaling = ChannelScaling(lower.reshape(shape), steps.reshape(shape), (0, 0) if starts_at_zero else padding)
     grid = FrozenGrid(torch.zeros(()), torch.tensor(float(levels - 1)), levels)
     return _layer(parts, grid, parts.weight.scale * steps.mean(), bias, scaling)
+
+
+def _bounds(quantizer: ActivationQuantizer) -> Bounds:
+    shape = () if quantizer.lower.dim() == 0 else (-1,)
+    lower, upper = (bound.detach().reshape(shape).clone() for bound in (quantizer.lower, quantizer.upper))
+    return Bounds(lower, upper, quantizer.bits)
 
 
 def _grid(bounds: Bounds) -> FrozenGrid:

@@ -12,9 +12,9 @@ from srquant.deploy.freeze import FrozenModel, assemble, check_grids
 from srquant.deploy.header import Header, LayerRecord
 from srquant.deploy.lowered import Window
 from srquant.deploy.packing import packed_size, unpack
-from srquant.deploy.parts import Bounds, LayerParts, Parts, SumParts, window_of
+from srquant.deploy.parts import Bounds, LayerParts, MatmulParts, Parts, SumParts, window_of
 from srquant.errors import QuantizedFileError
-from srquant.models.layers import Add
+from srquant.models.layers import Add, Matmul
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quant.quantizers import LARGEST_INTEGER, IntegerWeight, weight_levels
@@ -68,10 +68,14 @@ def _at_most(parameters: int) -> Iterator[None]:
 def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> Parts:
     if not _fits(record, module):
         raise QuantizedFileError(f"layer {record.name!r} ({record}) doesn't fit the network ({module})")
+    if record.right_bits is not None:
+        left = _bounds(f"{record.name}.left", record.activation_bits, tensors, (2,))
+        right = _bounds(f"{record.name}.right", record.right_bits, tensors, (2,))
+        return MatmulParts(left, right, record.lattice)
     if record.weight_bits is None:
-        return SumParts(_bounds(record, tensors, (2,)), record.scale)
+        return SumParts(_bounds(record.name, record.activation_bits, tensors, (2,)), record.scale)
     rows, inputs = record.shape[0], record.shape[1] * (1 if record.window is None else record.window.groups)
-    bounds = _bounds(record, tensors, (2,), (2, inputs))
+    bounds = _bounds(record.name, record.activation_bits, tensors, (2,), (2, inputs))
     weight = _integer_weight(record, record.weight_bits, tensors)
     has_bias = getattr(module, "bias", None) is not None
     bias = _take(tensors, f"{record.name}.bias", torch.float32, (rows,)) if has_bias else None
@@ -79,6 +83,8 @@ def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> P
 
 
 def _fits(record: LayerRecord, module: nn.Module | None) -> bool:
+    if record.right_bits is not None:
+        return isinstance(module, Matmul) and record.weight_bits is None
     if record.weight_bits is None:
         return isinstance(module, Add) and record.scale == module.scale
     if not isinstance(module, nn.Conv2d | nn.Linear):
@@ -87,9 +93,9 @@ def _fits(record: LayerRecord, module: nn.Module | None) -> bool:
     return tuple(module.weight.shape) == record.shape and window == record.window
 
 
-def _bounds(record: LayerRecord, tensors: Tensors, *shapes: tuple[int, ...]) -> Bounds:
-    lower, upper = _take(tensors, f"{record.name}.bounds", torch.float32, *shapes).unbind()
-    return Bounds(lower, upper, record.activation_bits)
+def _bounds(name: str, bits: int, tensors: Tensors, *shapes: tuple[int, ...]) -> Bounds:
+    lower, upper = _take(tensors, f"{name}.bounds", torch.float32, *shapes).unbind()
+    return Bounds(lower, upper, bits)
 
 
 def _integer_weight(record: LayerRecord, bits: int, tensors: Tensors) -> IntegerWeight:

@@ -9,7 +9,7 @@ from torch.fx.node import map_arg
 
 from srquant.deploy.backend import Backend, V, floats
 from srquant.deploy.functions import FUNCTIONS
-from srquant.deploy.graph import SPLITS, layer_name
+from srquant.deploy.graph import SPLITS, TRANSPOSITIONS, layer_name
 from srquant.deploy.modules import MODULES
 from srquant.errors import EngineError
 
@@ -39,6 +39,10 @@ def translate(graph: fx.GraphModule, backend: Backend[V], image: V) -> V:
             values[node] = _module(graph, backend, node, arguments)
         elif node.target in SPLITS:
             values[node] = _split(backend, node, arguments[0])
+        elif node.target in TRANSPOSITIONS:
+            values[node] = backend.transpose(
+                arguments[0], _swapped(len(node.meta["tensor_meta"].shape), *node.args[1:])
+            )
         elif node.op != "output":
             values[node] = _function(backend, node, arguments, map_arg(node.kwargs, values.__getitem__))
     result: V = values[graph.graph.output_node().all_input_nodes[0]]
@@ -65,10 +69,19 @@ def _function(backend: Backend[V], node: fx.Node, arguments: tuple[Any, ...], op
 
 
 def _split(backend: Backend[V], node: fx.Node, x: V) -> list[V]:
-    if {*node.args[2:], *node.kwargs.values()} - {1}:
+    parts = node.meta["tensor_meta"]
+    axis = [*node.args[2:], *node.kwargs.values(), 0][0] % len(parts[0].shape)
+    if axis not in (1, len(parts[0].shape) - 1):
         raise _unknown(f"a split along another axis than channels ({node.format_node()})")
-    ends = list(accumulate(part.shape[1] for part in node.meta["tensor_meta"]))
-    return [backend.channels(x, start, end) for start, end in pairwise([0, *ends])]
+    ends = list(accumulate(part.shape[axis] for part in parts))
+    return [backend.part(x, axis, start, end) for start, end in pairwise([0, *ends])]
+
+
+def _swapped(axes: int, first: int, second: int) -> list[int]:
+    """The order of axes after two are swapped."""
+    order = list(range(axes))
+    order[first], order[second] = order[second], order[first]
+    return order
 
 
 def _unknown(what: str) -> EngineError:

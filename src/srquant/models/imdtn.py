@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from srquant.models.layers import Add, conv
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count
 from srquant.models.network import Facts
-from srquant.models.swin import SwinGroup, mirror, without_masks
+from srquant.models.swin import SwinGroup, without_masks
+from srquant.models.windows import Crop, Mirror
 
 GROUPS = 4
 
@@ -20,9 +21,9 @@ GROUPS = 4
 class Transformer(nn.Module):
     """A Swin group and a residual sum."""
 
-    def __init__(self, depth: int, features: int, heads: int, window: int, hidden: int) -> None:
+    def __init__(self, depth: int, features: int, heads: int, window: int, hidden: int, split_qkv: bool) -> None:
         super().__init__()
-        self.residual_group = SwinGroup(depth, features, heads, window, hidden)
+        self.residual_group = SwinGroup(depth, features, heads, window, hidden, split_qkv)
         self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class Transformer(nn.Module):
 class DistillationBlock(nn.Module):
     """Three times: grouped convolution, residual sum, channel shuffle, activation, a quarter of the channels kept."""
 
-    def __init__(self, features: int, depth: int, heads: int, window: int, hidden: int) -> None:
+    def __init__(self, features: int, depth: int, heads: int, window: int, hidden: int, split_qkv: bool) -> None:
         super().__init__()
         kept = features // 4
         self.sizes = [kept, features - kept]
@@ -45,7 +46,7 @@ class DistillationBlock(nn.Module):
         self.add1, self.add2, self.add3, self.add = Add(), Add(), Add(), Add()
         self.shuffle = nn.ChannelShuffle(GROUPS)
         self.act = nn.LeakyReLU(0.05)
-        self.transformer = Transformer(depth, features, heads, window, hidden)
+        self.transformer = Transformer(depth, features, heads, window, hidden, split_qkv)
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x F x H x W`` to the same."""
@@ -71,28 +72,29 @@ class IMDTN(nn.Module):
         heads: int = 2,
         window: int = 6,
         hidden: int = 128,
+        split_qkv: bool = False,
     ) -> None:
         super().__init__()
-        self.scale, self.window = scale, window
+        self.mirror = Mirror(window)
         self.names = [f"IMDTB{i + 1}" for i in range(blocks)]
         self.fea_conv = conv(3, features)
         for name in self.names:
-            self.add_module(name, DistillationBlock(features, depth, heads, window, hidden))
+            self.add_module(name, DistillationBlock(features, depth, heads, window, hidden, split_qkv))
         self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(0.05))
         self.LR_conv = conv(features, features)
         self.add = Add()
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+        self.crop = Crop(scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
-        height, width = images.shape[2:]
-        shallow = x = self.fea_conv(mirror(images, self.window))
+        shallow = x = self.fea_conv(self.mirror(images))
         outputs = []
         for name in self.names:
             x = self.get_submodule(name)(x)
             outputs.append(x)
         x = self.add(shallow, self.LR_conv(self.c(torch.cat(outputs, 1))))
-        upscaled: Tensor = self.upsampler(x)[..., : height * self.scale, : width * self.scale]
+        upscaled: Tensor = self.crop(self.upsampler(x), images)
         return upscaled
 
 
@@ -104,12 +106,14 @@ def facts(
     heads: int = 2,
     window: int = 6,
     hidden: int = 128,
+    split_qkv: bool = False,
 ) -> Facts:
     """Facts of ``IMDTN`` with the same arguments."""
     arguments: Arguments = {"blocks": blocks, "features": features, "scale": scale}
     return Facts(
         architecture="imdtn",
-        arguments=arguments | {"depth": depth, "heads": heads, "window": window, "hidden": hidden},
+        arguments=arguments
+        | {"depth": depth, "heads": heads, "window": window, "hidden": hidden, "split_qkv": split_qkv},
         scale=scale,
         value_range=1.0,
         head=("fea_conv",),

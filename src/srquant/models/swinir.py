@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from srquant.models.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, upscaling
 from srquant.models.network import Facts
-from srquant.models.swin import SwinGroup, mirror, without_masks
+from srquant.models.swin import SwinGroup, without_masks
+from srquant.models.windows import Crop, Mirror
 
 WIDTH = 64
 """Channels of the classical upsampler."""
@@ -21,9 +22,9 @@ WIDTH = 64
 class ResidualSwinBlock(nn.Module):
     """``x + conv(residual_group(x))``."""
 
-    def __init__(self, depth: int, features: int, heads: int, window: int, hidden: int) -> None:
+    def __init__(self, depth: int, features: int, heads: int, window: int, hidden: int, split_qkv: bool) -> None:
         super().__init__()
-        self.residual_group = SwinGroup(depth, features, heads, window, hidden)
+        self.residual_group = SwinGroup(depth, features, heads, window, hidden, split_qkv)
         self.conv = conv(features, features)
         self.add = Add()
 
@@ -58,6 +59,7 @@ class SwinIR(nn.Module):
         window: height and width of the attention windows.
         hidden: channels inside the MLPs.
         light: one convolution as upsampler, as in SwinIR-light.
+        split_qkv: queries, keys and values from three linear layers in place of one.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class SwinIR(nn.Module):
         window: int = 8,
         hidden: int = 120,
         light: bool = True,
+        split_qkv: bool = False,
     ) -> None:
         super().__init__()
-        self.scale, self.window, self.light = scale, window, light
+        self.light = light
+        self.mirror = Mirror(window)
         self.sub_mean = mean_shift(1.0, -1)
         self.conv_first = conv(3, features)
         self.patch_embed = PatchEmbedding(features)
-        self.layers = nn.Sequential(*(ResidualSwinBlock(d, features, heads, window, hidden) for d in depths))
+        self.layers = nn.Sequential(*(ResidualSwinBlock(d, features, heads, window, hidden, split_qkv) for d in depths))
         self.norm = nn.LayerNorm(features)
         self.conv_after_body = conv(features, features)
         self.add = Add()
@@ -86,14 +90,14 @@ class SwinIR(nn.Module):
             self.upsample = upsampler(scale, WIDTH)
             self.conv_last = conv(WIDTH, 3)
         self.add_mean = mean_shift(1.0, +1)
+        self.crop = Crop(scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
-        height, width = images.shape[2:]
-        x = self.conv_first(self.sub_mean(mirror(images, self.window)))
+        x = self.conv_first(self.sub_mean(self.mirror(images)))
         x = self.add(x, self.conv_after_body(self.norm(self.layers(self.patch_embed(x))).permute(0, 3, 1, 2)))
         x = self.upsample(x) if self.light else self.conv_last(self.upsample(self.conv_before_upsample(x)))
-        upscaled: Tensor = self.add_mean(x)[..., : height * self.scale, : width * self.scale]
+        upscaled: Tensor = self.crop(self.add_mean(x), images)
         return upscaled
 
 
@@ -105,6 +109,7 @@ def facts(
     window: int = 8,
     hidden: int = 120,
     light: bool = True,
+    split_qkv: bool = False,
 ) -> Facts:
     """Facts of ``SwinIR`` with the same arguments."""
     arguments: Arguments = {"depths": list(depths), "heads": heads, "features": features, "scale": scale}
@@ -112,7 +117,7 @@ def facts(
     classical = ("conv_before_upsample.0", *(f"upsample.{2 * i}" for i in range(stages)), "conv_last")
     return Facts(
         architecture="swinir",
-        arguments=arguments | {"window": window, "hidden": hidden, "light": light},
+        arguments=arguments | {"window": window, "hidden": hidden, "light": light, "split_qkv": split_qkv},
         scale=scale,
         value_range=1.0,
         head=("conv_first",),

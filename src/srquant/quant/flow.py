@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import fx, nn
 
-from srquant.models.layers import Add, MeanShift
+from srquant.models.layers import Add, Matmul, MeanShift
 from srquant.models.network import Network
+from srquant.models.windows import STEPS
 
-LEAVES = (Add, MeanShift)
+LEAVES = (Add, Matmul, MeanShift, *STEPS)
 
 
 class LayerTracer(fx.Tracer):
