@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from srquant.data.calibration import CalibrationSet
-from srquant.methods import minmax, mse, percentile, tails
+from srquant.methods import gba, minmax, mse, percentile, tails
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Kind, Policy
@@ -64,6 +64,13 @@ METHODS: dict[str, Method[Any]] = {
         Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.MinMax, minmax.quantize),
         Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.Percentile, percentile.quantize),
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
+        Method(
+            "gba",
+            "bits from gradients, dynamic ranges per channel (GBA, CVPR 2026)",
+            gba.GBA,
+            gba.quantize,
+            ("linear",),
+        ),
         Method("tails", "clip 3 of 100,000 values at 8 bits, else as mse; ours", tails.Tails, tails.quantize),
     )
 }
