@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from srquant.models.network import Network
 from srquant.quant.density import gradient_density
-from srquant.quant.grid import fake_quantize_bits
 from srquant.quant.layers import quant_layers
 from srquant.quant.policy import FEWEST_BITS, MOST_BITS
 from srquant.quant.quantizers import ActivationQuantizer
@@ -54,12 +53,12 @@ class AdaptiveQuantizer(ActivationQuantizer):
             bits = bits + self.pictures.bits
         return bits.clamp(FEWEST_BITS, MOST_BITS)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points; the first axis holds the pictures, or equally many parts of each in a row."""
-        bits = self.current_bits()
-        if bits.dim():
+        bits = self.current_bits() if bits is None else bits
+        if bits.dim() == 1:
             bits = bits.repeat_interleave(len(x) // len(bits)).view(-1, *[1] * (x.dim() - 1))
-        return fake_quantize_bits(x, self.lower, self.upper, bits)
+        return super().forward(x, bits)
 
     def plain(self, picture_bits: int) -> ActivationQuantizer:
         """The quantizer of pictures that add ``picture_bits``."""

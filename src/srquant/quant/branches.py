@@ -42,14 +42,15 @@ class BranchedNetwork(Network):
     def picture_bits(self, density: Tensor) -> Tensor:
         """``N`` densities to ``N`` of -1, 0, 1 (int64)."""
         lower, upper = self.thresholds
-        return (density > upper).long() - (density < lower).long()
+        bits: Tensor = (density > upper).long() - (density < lower).long()
+        return bits
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale, as ``Network``; each picture in its branch."""
         bits = self.picture_bits(gradient_density(images))
-        parts = {b: self.branches[b](images[bits == b]) for b in bits.unique().tolist()}
-        first = next(iter(parts.values()))
-        upscaled = first.new_empty(len(images), *first.shape[1:])
+        parts = {b: self.branches[b](images[bits == b]) for b in set(bits.tolist())}
+        first: Tensor = next(iter(parts.values()))
+        upscaled: Tensor = first.new_empty(len(images), *first.shape[1:])
         for b, part in parts.items():
             upscaled[bits == b] = part
         return upscaled

@@ -63,4 +63,5 @@ def sensitive_layers(deviations: Tensor, share: float) -> Tensor:
         share: 0..0.5.
     """
     lower, upper = deviations.quantile(torch.tensor([share, 1 - share], dtype=deviations.dtype))
-    return (deviations > upper).float() - (deviations < lower).float()
+    first: Tensor = (deviations > upper).float() - (deviations < lower).float()
+    return first
