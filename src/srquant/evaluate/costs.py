@@ -15,6 +15,9 @@ from srquant.models.layers import MeanShift
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
+EIGHT = 8
+"""Bits of the layers that FAB leaves out."""
+
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
@@ -112,7 +115,7 @@ def feature_average_bits(layers: Iterable[LayerCost]) -> float | None:
         8 where all quantized layers are 8-bit, None where none is quantized.
     """
     bits = [layer.activation_bits for layer in layers if layer.activation_bits < FLOAT_BITS]
-    low = [b for b in bits if b != 8]
+    low = [b for b in bits if b != EIGHT]
     return sum(low) / len(low) if low else 8.0 if bits else None
 
 

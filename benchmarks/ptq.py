@@ -1,0 +1,128 @@
+"""Post-training quantization: every method x bits x network x benchmark set, beside what the papers print.
+
+    python benchmarks/ptq.py -o RUNS                            all runs, then the tables
+    python benchmarks/ptq.py -o RUNS --network edsr_r8f64_x2 --bits 4 --method 'gba*' --jobs 2
+    python benchmarks/ptq.py -o RUNS --assemble docs/results    the tables of what is finished
+
+Each run is a process of its own with one thread, so that its memory and time are its own, and one JSON file below the
+output folder; what is there is not run again. Pictures and weights: ``$SRQUANT_SHARED``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ptq_rows import runs
+from ptq_run import Run, shared
+from ptq_store import Store
+from ptq_tables import assemble
+
+from srquant.cli.output import progress
+from srquant.errors import InputError
+
+WORKER = Path(__file__).with_name("ptq_run.py")
+
+
+def wanted(arguments: argparse.Namespace) -> list[Run]:
+    """The runs that the filters leave, with what the command line overrides.
+
+    Raises:
+        InputError: none is left.
+    """
+    overrides = {name: value for name, value in overridden(arguments).items() if value is not None}
+    left = [
+        replace(run, **overrides)
+        for run in runs()
+        if matches(run.network, arguments.network)
+        and (matches(run.label, arguments.method) or matches(run.method, arguments.method))
+        and (not arguments.bits or run.bits in arguments.bits)
+        and (not arguments.seed or run.seed in arguments.seed)
+    ]
+    if not left:
+        raise InputError(f"no run is left; networks and rows are:\n{listing()}")
+    return left
+
+
+def overridden(arguments: argparse.Namespace) -> dict[str, int | None]:
+    """Settings that the command line gives to all runs."""
+    return {"count": arguments.count, "patch": arguments.patch}
+
+
+def matches(name: str, patterns: list[str]) -> bool:
+    """Whether a name fits one of the patterns; any does without patterns."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def listing() -> str:
+    """Networks and labels."""
+    everything = list(runs())
+    names = (dict.fromkeys(run.network for run in everything), dict.fromkeys(run.label for run in everything))
+    return "\n".join(", ".join(part) for part in names)
+
+
+def execute(run: Run, store: Store) -> str | None:
+    """Run in a process of its own; what it complained about if it failed."""
+    command = [sys.executable, str(WORKER), json.dumps(asdict(run)), str(store.path(run))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SRQUANT_SHARED": str(shared())}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if finished.returncode == 0:
+        return None
+    return (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+
+
+def run_all(todo: list[Run], store: Store, jobs: int) -> list[str]:
+    """Run what is not finished, ``jobs`` at once; returns a line for each run that failed."""
+    failures = []
+    with progress() as step, ThreadPoolExecutor(jobs) as pool:
+        step("runs", 0, len(todo))
+        started = {pool.submit(execute, run, store): run for run in todo}
+        for done, future in enumerate(as_completed(started), 1):
+            run, complaint = started[future], future.result()
+            step("runs", done, len(todo))
+            outcome = "done" if complaint is None else complaint
+            line = f"{run.network} {run.label} {run.bits} bit, seed {run.seed}: {outcome}"
+            print(time.strftime("%H:%M:%S"), line, flush=True)
+            failures += [] if complaint is None else [line]
+    return failures
+
+
+def main() -> int:
+    """Run, or assemble what was run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of finished runs")
+    parser.add_argument("--network", action="append", default=[], help="name or pattern; repeatable")
+    parser.add_argument("--method", action="append", default=[], help="label of a row, method or pattern; repeatable")
+    parser.add_argument("--bits", type=int, action="append", default=[])
+    parser.add_argument("--seed", type=int, action="append", default=[])
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
+    parser.add_argument("--count", type=int, help="calibration pictures for all rows")
+    parser.add_argument("--patch", type=int, help="side of crops for all rows")
+    parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables there")
+    parser.add_argument("--list", action="store_true", help="print the runs and stop")
+    arguments = parser.parse_args()
+    try:
+        chosen = wanted(arguments)
+        if arguments.list:
+            print("\n".join(f"{run.network} {run.label} {run.bits} bit, seed {run.seed}" for run in chosen))
+            return 0
+        store = Store(arguments.output, shared(), overridden(arguments))
+        if arguments.assemble:
+            assemble(chosen, store, arguments.assemble)
+            return 0
+        failures = run_all([run for run in chosen if not store.has(run)], store, arguments.jobs)
+    except InputError as error:
+        print(f"ptq: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(failures))
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What the benchmark measures: networks, rows, and the runs they make. Data only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ptq_run import FLOAT, Run
+
+from srquant.methods import METHODS
+from srquant.quant.policy import Kind
+
+CALIBRATION = "data/DIV2K_test_LR/LR_bicubic/X4"
+CNN: tuple[Kind, ...] = ("conv", "linear")
+FLOAT_BITS = 32
+ALL_BITS = (8, 6, 4, 3, 2)
+FOUR = (4,)
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network.
+
+    Attributes:
+        name: in tables and file names.
+        weights: checkpoint below ``$SRQUANT_SHARED``.
+        sets: benchmark sets for all runs.
+        four_bit_sets: further sets at 4 bits.
+        bits: what rows are measured at, where they are defined.
+        attention: whether it has attention, so that methods quantize what suits it.
+        paper: network and scale of the papers' closest rows, if any.
+        note: what a reader must know.
+    """
+
+    name: str
+    weights: str
+    sets: tuple[str, ...] = ("Set5", "Set14", "B100")
+    four_bit_sets: tuple[str, ...] = ()
+    bits: tuple[int, ...] = FOUR
+    attention: bool = False
+    paper: tuple[str, int] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to quantize.
+
+    Attributes:
+        label: in tables.
+        method: in ``METHODS``.
+        settings: as ``srquant quantize --set`` takes them.
+        bits: where it is measured.
+        paper: its names in the papers' tables.
+        attention: on which networks: ``False`` without attention, ``True`` with it, None on both.
+        plotted: whether it has a line in the picture.
+        count: calibration pictures.
+        patch: side of their crops.
+    """
+
+    label: str
+    method: str
+    settings: tuple[str, ...] = ()
+    bits: tuple[int, ...] = FOUR
+    paper: tuple[str, ...] = ()
+    attention: bool | None = None
+    plotted: bool = False
+    count: int = 100
+    patch: int = 48
+
+
+NETWORKS = (
+    Net(
+        "edsr_r8f64_x2",
+        "weights/edsr/edsr_r8f64_x2.pt",
+        four_bit_sets=("Urban100",),
+        bits=ALL_BITS,
+        paper=("EDSR", 2),
+        note="EDSR with 8 blocks; the papers' has 16",
+    ),
+    Net(
+        "rnet_r9f64_x4",
+        "weights/edsr_like/rnet_r9f64_x4.pth",
+        four_bit_sets=("Urban100",),
+        bits=ALL_BITS,
+        paper=("EDSR", 4),
+        note="like EDSR with 9 blocks, ReLU after each sum; the papers' EDSR has 16 blocks",
+    ),
+    Net("carn_x2", "weights/carn/carn_x2_only.pth", paper=("CARN", 4), note="the papers quantize CARN x4"),
+    Net(
+        "srresnet_r8f64_x4",
+        "weights/srresnet/srresnet_bn_r8f64_x4.pth",
+        paper=("SRResNet", 4),
+        note="SRResNet with 8 blocks; the papers' has 16",
+    ),
+    Net("rlfn_x4", "weights/rlfn/rlfn_x4.pth", note="no paper quantizes RLFN"),
+    Net(
+        "imdtn_x4",
+        "weights/imdtn_swin/team09_imdtn_x4.pth",
+        attention=True,
+        paper=("SwinIR-light", 4),
+        note="IMDTN has SwinIR's blocks; the papers quantize SwinIR-light x4",
+    ),
+)
+
+GBA_PAPER = {"none": "GBA[none]", "w": "GBA[wGBA]", "a": "GBA[aGBA]", "dan": "GBA[DAN]", "both": "GBA[aGBA+DAN]"}
+
+ROWS = (
+    Row("float", FLOAT),
+    Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
+    Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), plotted=True),
+    Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",)),
+    Row("percentile", "percentile", bits=ALL_BITS, paper=("Percentile",), plotted=True),
+    Row("percentile+FT", "percentile", ("finetune=together",), ALL_BITS, ("Percentile+FT",), plotted=True),
+    Row("mse", "mse", bits=ALL_BITS, paper=("MSE",), plotted=True),
+    Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, plotted=True),
+    Row("tails", "tails", bits=ALL_BITS),
+)
+
+
+def runs() -> list[Run]:
+    """All runs: network by network; four bits first, every row with one seed before the next seed."""
+    everything = [
+        (number, run)
+        for number, network in enumerate(NETWORKS)
+        for row in ROWS
+        if row.attention in (None, network.attention)
+        for run in _runs(network, row)
+    ]
+    first = (FLOAT_BITS, *FOUR)
+    return [run for _, run in sorted(everything, key=lambda pair: (pair[0], pair[1].bits not in first, pair[1].seed))]
+
+
+def _runs(network: Net, row: Row) -> Iterator[Run]:
+    if row.method == FLOAT:
+        yield _run(network, row, FLOAT_BITS, 0, network.sets + network.four_bit_sets)
+        return
+    for bits in row.bits:
+        if bits in network.bits:
+            sets = network.sets + (network.four_bit_sets if bits in FOUR else ())
+            yield from (_run(network, row, bits, seed, sets) for seed in SEEDS)
+
+
+def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) -> Run:
+    method = METHODS.get(row.method)
+    layers = method.attention if network.attention and method else CNN
+    return Run(
+        network=network.name,
+        label=row.label,
+        bits=bits,
+        seed=seed,
+        method=row.method,
+        settings=row.settings,
+        layers=layers,
+        count=row.count,
+        patch=row.patch,
+        weights=network.weights,
+        calibration=CALIBRATION,
+        sets=tuple(f"data/{name}" for name in sets),
+    )

@@ -1,0 +1,177 @@
+"""One run of the benchmark in a process of its own: quantize, save, load, evaluate; writes one JSON file.
+
+    python benchmarks/ptq_run.py SETTINGS OUTPUT
+
+Started by ``ptq.py``. The frozen network runs in OpenVINO where that can; on the first set PyTorch must say the same.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.calibration import CalibrationSet
+from srquant.deploy.accounting import fab
+from srquant.deploy.file import load, save
+from srquant.deploy.freeze import FrozenModel, freeze
+from srquant.deploy.precision import layer_precisions
+from srquant.deploy.spending import middles, spending
+from srquant.errors import EngineError
+from srquant.evaluate.evaluate import Report, evaluate
+from srquant.evaluate.worker import peak_memory
+from srquant.methods import METHODS
+from srquant.methods.options import configure
+from srquant.models.load import load_model
+from srquant.models.network import Network
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import Kind, LayerBits, Policy
+from srquant.upscale.engines import Engine, OpenVINOEngine, TorchEngine, open_engine
+from srquant.upscale.tiles import upscale_tile
+
+FLOAT = "float"
+"""In place of a method: measure the network itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides what one run gives.
+
+    Attributes:
+        network: its name in tables.
+        label: of the row.
+        bits: of weights and activations of the body.
+        seed: of the calibration set.
+        method: in ``METHODS``, or ``float``.
+        settings: ``name=value``, as ``srquant quantize --set`` takes them.
+        layers: kinds that are quantized.
+        count: calibration pictures.
+        patch: side of their crops.
+        weights: checkpoint, below ``$SRQUANT_SHARED``.
+        calibration: folder of pictures, below it.
+        sets: benchmark sets, below it.
+    """
+
+    network: str
+    label: str
+    bits: int
+    seed: int
+    method: str
+    settings: tuple[str, ...]
+    layers: tuple[Kind, ...]
+    count: int
+    patch: int
+    weights: str
+    calibration: str
+    sets: tuple[str, ...]
+
+
+def shared() -> Path:
+    """Folder of pictures and weights."""
+    return Path(os.environ.get("SRQUANT_SHARED", "../shared"))
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """What goes into the file: scores by set, and what the network costs."""
+    network = load_model(shared() / run.weights)
+    sets = [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
+    if run.method == FLOAT:
+        engine = open_engine("openvino", network, 1)
+        return {"engine": engine.name, "scores": [scores(engine, benchmark, None) for benchmark in sets]}
+    start = time.perf_counter(), time.process_time()
+    quantized = quantize(run, network)
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory()}
+    frozen, size = through_file(quantized)
+    engine, complaint = fastest(frozen.network)
+    bits = fab(frozen.network)
+    measured = [scores(engine, benchmark, bits) for benchmark in sets]
+    return {
+        **result,
+        "size_bytes": size,
+        "float_size_bytes": (shared() / run.weights).stat().st_size,
+        **asdict(spending(frozen, middles(sets[0]))),
+        "engine": engine.name,
+        "engine_complaint": complaint,
+        "float_layers": float_layers(engine, frozen),
+        "fab": bits,
+        "scores": measured,
+        "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
+    }
+
+
+def quantize(run: Run, network: Network) -> QuantizedModel:
+    """Run the method."""
+    method = METHODS[run.method]
+    pictures = CalibrationSet(shared() / run.calibration, run.count, run.seed, run.patch)
+    policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers)
+    return method.quantize(network, pictures, policy, configure(method.config, run.settings))
+
+
+def through_file(quantized: QuantizedModel) -> tuple[FrozenModel, int]:
+    """What a file gives back, and its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        save(freeze(quantized), path)
+        return load(path), path.stat().st_size
+
+
+def fastest(network: Network) -> tuple[Engine, str | None]:
+    """OpenVINO, or PyTorch and why."""
+    try:
+        return OpenVINOEngine(network, 1), None
+    except EngineError as error:
+        return TorchEngine(network), str(error)
+
+
+def float_layers(engine: Engine, frozen: FrozenModel) -> list[str]:
+    """Quantized layers that the engine doesn't compute in integers."""
+    if not isinstance(engine, OpenVINOEngine):
+        return list(frozen.parts)
+    precisions = {layer.name: layer.precision for layer in layer_precisions(engine.model)}
+    return [name for name in frozen.parts if precisions.get(name, "int8") != "int8"]
+
+
+def scores(engine: Engine, benchmark: BenchmarkSet, bits: float | None) -> dict[str, Any]:
+    """Means over a set."""
+    report = score(engine, benchmark)
+    return {
+        "set": report.dataset,
+        "psnr_y": report.psnr_y,
+        "ssim_a": report.ssim_a,
+        "ssim_b": report.ssim_b,
+        "fab": bits,
+    }
+
+
+def score(engine: Engine, benchmark: BenchmarkSet) -> Report:
+    """Upscale a set."""
+    return evaluate(partial(upscale_tile, engine), benchmark, engine.name)
+
+
+def write(value: dict[str, Any], path: Path) -> None:
+    """Write JSON; the file is there completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
+
+
+def from_json(text: str) -> Run:
+    """The run that ``json.dumps(asdict(run))`` described."""
+    return Run(**{name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()})
+
+
+def main() -> None:
+    """Measure the run on the command line."""
+    run, output = from_json(sys.argv[1]), Path(sys.argv[2])
+    write({"run": asdict(run), "result": measure(run)}, output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""``ptq.json``, ``ptq.md`` and what goes with them, from finished runs."""
+
+import datetime
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from ptq_bars import write_bars
+from ptq_papers import drops
+from ptq_plot import plot
+from ptq_results import Entry, Score, entries
+from ptq_rows import NETWORKS, Net
+from ptq_run import Run, shared
+from ptq_store import Store
+from report import machine
+
+from srquant.errors import InputError
+
+ABOUT = """\
+Head and tail 8 bit, residual adds in float, final iterate, 100 calibration pictures of `DIV2K_test_LR/LR_bicubic/X4`.
+Scores are means over the calibration seeds, ± is the standard deviation of the PSNR over them. The frozen network that
+the file holds ran in the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except where the engine
+is marked with `!`.
+
+- PSNR-Y in dB / SSIM-A / SSIM-B: the flavours of `srquant.evaluate.metrics`.
+- *FAB*: mean activation bits of the layers that aren't 8-bit. *Effective*: mean log2 of the activation and of the
+  weight codes that occur there; `†` marks rows that spend more codes than their bits have: compare these by effective bits.
+- *Weighted*: activation bits by multiply-accumulates, weight bits by number of weights, all layers.
+- *BitOPs* for a picture of 180x320. *Seconds*: of one thread, for calibration and learning, without loading and
+  evaluating. *MB*: peak memory of that process.
+- *Ranges*: `dynamic` ones are taken from the picture itself, which a single integer convolution per layer can't do.
+- *Float layers*: quantized layers that the engine computes in float.
+"""
+
+COSTS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
+    ("FAB", lambda e: _number(e.fab)),
+    ("effective a / w", lambda e: _pair(e.effective_activation_bits, e.effective_weight_bits)),
+    ("weighted a / w", lambda e: _pair(e.activation_bits, e.weight_bits)),
+    ("TBitOPs", lambda e: _number(e.bit_ops, 1e12)),
+    ("KB", lambda e: _number(e.size_bytes, 1e3, 0)),
+    ("s", lambda e: _number(e.seconds, 1, 0)),
+    ("MB", lambda e: _number(e.peak_bytes, 1e6, 0)),
+    ("ranges", lambda e: e.ranges),
+    ("engine", lambda e: e.engine + ("!" if e.engines_agree is False else "")),
+    ("float layers", lambda e: str(e.float_layers)),
+    ("seeds", lambda e: str(e.seeds)),
+)
+
+
+def assemble(runs: list[Run], store: Store, folder: Path) -> None:
+    """Write the tables and pictures of everything that is finished.
+
+    Raises:
+        InputError: nothing is.
+    """
+    found = entries(runs, store, drops(shared() / "methods" / "paper_numbers.csv"))
+    if not found:
+        raise InputError(f"no run is finished in {store.folder}: start them without --assemble")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {"machine": machine(), "date": datetime.date.today().isoformat()}
+    values = {**made, "entries": [asdict(entry) for entry in found]}
+    (folder / "ptq.json").write_text(json.dumps(values, indent=1) + "\n")
+    networks = [network for network in NETWORKS if any(entry.network == network.name for entry in found)]
+    parts = [f"# Post-training quantization\n\n{made['machine']}, {made['date']}\n\n{ABOUT}"]
+    for network in networks:
+        own = [entry for entry in found if entry.network == network.name]
+        pictures = plot(own, folder / f"ptq_{network.name}.png")
+        parts.append(section(network, own, pictures))
+    (folder / "ptq.md").write_text("\n".join(parts))
+    write_bars(found, folder / "ptq_bars.md")
+
+
+def section(network: Net, found: list[Entry], picture: Path | None) -> str:
+    """One network: a table per number of bits, and one beside the papers."""
+    lines = [f"## {network.name}\n"]
+    lines += [f"{network.note}.\n"] if network.note else []
+    lines += [f"![PSNR against bits]({picture.name})\n"] if picture else []
+    for bits in sorted({entry.bits for entry in found}, reverse=True):
+        own = [entry for entry in found if entry.bits == bits]
+        lines += [f"### {'Float' if bits == 32 else f'{bits} bits'}\n", *scores_table(own), ""]
+        if bits != 32:
+            lines += [*costs_table(own), "", *papers_table(network, own)]
+    options = {entry.label: entry.options for entry in found if entry.options}
+    lines += ["Options beside the defaults:\n", *(f"- {label}: `{text}`" for label, text in options.items()), ""]
+    return "\n".join(lines)
+
+
+def scores_table(found: list[Entry]) -> list[str]:
+    """PSNR and SSIM by set."""
+    sets = list(dict.fromkeys(score.set for entry in found for score in entry.scores))
+    lines = ["| | " + " | ".join(sets) + " |", "| --- |" + " --- |" * len(sets)]
+    for entry in found:
+        cells = {score.set: _score(score) for score in entry.scores}
+        lines.append(f"| {_label(entry)} | " + " | ".join(cells.get(name, "") for name in sets) + " |")
+    return lines
+
+
+def costs_table(found: list[Entry]) -> list[str]:
+    """Bits, size, time."""
+    lines = ["| | " + " | ".join(name for name, _ in COSTS) + " |", "| --- |" + " --: |" * len(COSTS)]
+    return lines + [f"| {_label(e)} | " + " | ".join(cell(e) for _, cell in COSTS) + " |" for e in found]
+
+
+def papers_table(network: Net, found: list[Entry]) -> list[str]:
+    """Losses against the own float network: ours / the paper's; nothing where no paper has one of the rows."""
+    compared = [entry for entry in found if any(score.paper for score in entry.scores)]
+    if not compared or network.paper is None:
+        return []
+    sets = list(dict.fromkeys(score.set for entry in compared for score in entry.scores if score.paper))
+    family, scale = network.paper
+    lines = [f"Loss against the own float network in dB, ours / the paper's ({family} x{scale}):\n"]
+    lines += ["| | paper | " + " | ".join(sets) + " |", "| --- | --- |" + " --: |" * len(sets)]
+    for entry in compared:
+        cells = {s.set: f"{s.drop:.2f} / {s.paper.db:.2f}" for s in entry.scores if s.paper and s.drop is not None}
+        source = next(score.paper.paper for score in entry.scores if score.paper)
+        lines.append(f"| {entry.label} | {source} | " + " | ".join(cells.get(name, "") for name in sets) + " |")
+    return [*lines, ""]
+
+
+def _label(entry: Entry) -> str:
+    return entry.label + (" †" if entry.overspends else "")
+
+
+def _score(score: Score) -> str:
+    spread = "" if score.std is None else f" ± {score.std:.2f}"
+    return f"{score.psnr_y:.2f}{spread} / {score.ssim_a:.4f} / {score.ssim_b:.4f}"
+
+
+def _number(value: float | None, unit: float = 1, digits: int = 2) -> str:
+    return "" if value is None else f"{value / unit:.{digits}f}"
+
+
+def _pair(a: float | None, b: float | None) -> str:
+    return "" if a is None or b is None else f"{a:.2f} / {b:.2f}"

@@ -1,0 +1,120 @@
+"""What a frozen network spends: codes, bits, whether ranges rest, and which engine runs it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.deploy.accounting import layer_costs
+from srquant.deploy.freeze import FrozenModel
+from srquant.deploy.parts import LayerParts
+from srquant.evaluate.costs import bit_ops, mean_activation_bits, mean_weight_bits
+from srquant.evaluate.effective import CodesUsed, counted, mean_effective_bits, watched
+
+Ranges = Literal["static", "dynamic"]
+
+PICTURES, SIDE = 5, 128
+"""Codes are counted on the middle of this many pictures, this many pixels wide and high at most."""
+
+HEIGHT, WIDTH = 180, 320
+"""Size of the picture whose bit operations are counted."""
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a quantized network costs.
+
+    Attributes:
+        effective_activation_bits: log2 of the activation codes that occur, mean over the low-bit layers.
+        effective_weight_bits: the same of weights.
+        activation_bits: weighted by multiply-accumulates.
+        weight_bits: weighted by the number of weights.
+        bit_ops: for a picture of 180 x 320.
+        ranges: whether activation ranges depend on the picture.
+        overspends: layers with more codes than the bits they are said to have.
+    """
+
+    effective_activation_bits: float
+    effective_weight_bits: float
+    activation_bits: float
+    weight_bits: float
+    bit_ops: float
+    ranges: Ranges
+    overspends: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str | None:
+        """What a reader must know before comparing, if anything."""
+        if not self.overspends:
+            return None
+        return (
+            f"{len(self.overspends)} layers spend more codes than their bits have: compare by effective bits, "
+            f"{self.effective_activation_bits:.2f} for activations and {self.effective_weight_bits:.2f} for weights"
+        )
+
+
+def spending(model: FrozenModel, pictures: Iterable[Tensor]) -> Spending:
+    """Count what a network spends.
+
+    Args:
+        model: frozen.
+        pictures: ``1 x 3 x H x W`` in [0, 1]; PyTorch runs the network on each.
+    """
+    used, costs = codes_used(model, pictures), layer_costs(model.network, HEIGHT, WIDTH)
+    activations, weights = mean_effective_bits(used)
+    overspent = tuple(layer.name for layer in used if layer.overspends)
+    return Spending(
+        activations,
+        weights,
+        mean_activation_bits(costs),
+        mean_weight_bits(costs),
+        bit_ops(costs),
+        ranges_of(model),
+        overspent,
+    )
+
+
+def codes_used(model: FrozenModel, pictures: Iterable[Tensor], by_picture: bool = False) -> list[CodesUsed]:
+    """Codes of every quantized convolution and linear layer.
+
+    Args:
+        model: frozen.
+        pictures: as ``spending``.
+        by_picture: whether a layer's grid depends on the picture, so that codes are counted for each.
+    """
+    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
+    grids = {name: model.network.module.get_submodule(f"{name}.grid") for name in layers}
+    with torch.inference_mode(), watched(grids) as seen:
+        for picture in pictures:
+            model.network(picture)
+    return [
+        CodesUsed(
+            name,
+            part.bounds.bits,
+            part.weight_bits,
+            counted(seen[name], by_picture),
+            len(torch.unique(part.weight.codes)),
+        )
+        for name, part in layers.items()
+    ]
+
+
+def ranges_of(model: FrozenModel) -> Ranges:
+    """Whether activation ranges are known before a picture is seen."""
+    return "static"
+
+
+def middles(benchmark: BenchmarkSet) -> list[Tensor]:
+    """The middle of a set's first pictures, ``1 x 3 x H x W`` in [0, 1]."""
+    return [_middle(sample.low) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
+
+
+def _middle(image: NDArray[np.uint8]) -> Tensor:
+    top, left = (max(0, (size - SIDE) // 2) for size in image.shape[:2])
+    crop = np.ascontiguousarray(image[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1))
+    return torch.from_numpy(crop)[None].float() / 255
