@@ -1,6 +1,5 @@
 """The numbers that were to be reached, each beside what was measured."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 from ptq_results import Entry
 
 EDSR, IMDTN = "edsr_r8f64_x2", "imdtn_x4"
-Lookup = Callable[[str, str], float | None]
-"""PSNR of a row on a set at 4 bits; None where it isn't measured."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,38 @@ class Near:
 Bar = AtLeast | Above | Near
 
 BARS: tuple[Bar, ...] = (
+    AtLeast("AdaBM, paper settings, not below its code", EDSR, "adabm", {"Set5": 34.90, "Set14": 31.59}, 4.0),
+    AtLeast("AdaBM, relative rates", EDSR, "adabm relative", {"Set5": 37.0, "Set14": 32.7}, 4.0),
+    AtLeast("GBA 4/4MP", EDSR, "gba", {"Set5": 37.35, "Set14": 33.0}),
+    Above("GBA above AdaBM", EDSR, ("adabm", "gba")),
+    Above("GBA above AdaBM with relative rates", EDSR, ("adabm relative", "gba")),
+    Above("GBA without DAN above uniform bits", EDSR, ("gba none", "gba a (without DAN)")),
+    Above("the same, relative rates", EDSR, ("gba none, relative", "gba a (without DAN), relative")),
     AtLeast("MSE without finetuning", EDSR, "mse", {"Set5": 37.1, "Set14": 32.8}),
+    *(
+        Above("finetuned above MSE", EDSR, ("mse", label))
+        for label in (
+            *("minmax+FT", "mse+FT", "percentile+FT", "ptq4sr", "adabm", "adabm relative", "2dquant"),
+            *("outlier-aware", "outlier-aware relative", "gba", "gba*", "gba a (without DAN), relative"),
+        )
+    ),
     AtLeast("MinMax without finetuning", EDSR, "minmax", {"Set5": 35.9}),
     AtLeast("MinMax with finetuning", EDSR, "minmax+FT", {"Set5": 37.0}),
+    Above("outlier-aware above MinMax+FT", EDSR, ("minmax+FT", "outlier-aware")),
+    Above("the same, relative rates", EDSR, ("minmax+FT", "outlier-aware relative")),
+    Above("PLQ alone above MinMax", EDSR, ("minmax", "outlier-aware PLQ")),
+    AtLeast("2DQuant", EDSR, "2dquant", {"Set5": 37.2, "Set14": 32.85}),
+    Above("DQC above DOBI alone", EDSR, ("2dquant DOBI", "2dquant")),
+    Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "2dquant DOBI", "2dquant")),
+    Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
+    Above("GBA's ablation", EDSR, ("gba none", "gba w", "gba a (without DAN)", "gba", "gba*")),
+    Above("GBA's ablation, DAN", EDSR, ("gba w", "gba DAN", "gba")),
+    *(
+        Above(f"AdaBM's ablation: {part} helps", EDSR, (f"adabm without {part}", "adabm relative"))
+        for part in ("I2B", "L2B", "BaC", "FT")
+    ),
+    Above("2DQuant's ablation", EDSR, ("2dquant DOBI", "2dquant")),
+    Above("2DQuant's ablation", EDSR, ("2dquant DQC", "2dquant")),
 )
 
 

@@ -14,6 +14,7 @@ FLOAT_BITS = 32
 ALL_BITS = (8, 6, 4, 3, 2)
 FOUR = (4,)
 SEEDS = (0, 1, 2)
+EDSR = "edsr_r8f64_x2"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Net:
 
     Attributes:
         name: in tables and file names.
-        weights: checkpoint below ``$SRQUANT_SHARED``.
+        weights: checkpoint below ``$SRQUANT_SHARED``, or ``trained/`` and a file in ``$SRQUANT_TRAINED``.
         sets: benchmark sets for all runs.
         four_bit_sets: further sets at 4 bits.
         bits: what rows are measured at, where they are defined.
@@ -52,6 +53,7 @@ class Row:
         bits: where it is measured.
         paper: its names in the papers' tables.
         attention: on which networks: ``False`` without attention, ``True`` with it, None on both.
+        only: the one network that it is measured on.
         plotted: whether it has a line in the picture.
         count: calibration pictures.
         patch: side of their crops.
@@ -63,6 +65,7 @@ class Row:
     bits: tuple[int, ...] = FOUR
     paper: tuple[str, ...] = ()
     attention: bool | None = None
+    only: str | None = None
     plotted: bool = False
     count: int = 100
     patch: int = 48
@@ -70,7 +73,7 @@ class Row:
 
 NETWORKS = (
     Net(
-        "edsr_r8f64_x2",
+        EDSR,
         "weights/edsr/edsr_r8f64_x2.pt",
         four_bit_sets=("Urban100",),
         bits=ALL_BITS,
@@ -100,9 +103,25 @@ NETWORKS = (
         paper=("SwinIR-light", 4),
         note="IMDTN has SwinIR's blocks; the papers quantize SwinIR-light x4",
     ),
+    *(
+        Net(
+            f"swinir_light_x{scale}",
+            f"trained/swinir_light_x{scale}.safetensors",
+            attention=True,
+            paper=("SwinIR-light", scale),
+            note="trained briefly by `train_swinir_light.py`, far from the published one: only orders mean something",
+        )
+        for scale in (2, 4)
+    ),
 )
 
-GBA_PAPER = {"none": "GBA[none]", "w": "GBA[wGBA]", "a": "GBA[aGBA]", "dan": "GBA[DAN]", "both": "GBA[aGBA+DAN]"}
+LEARNED = ("rates=relative", "learning_rate=0.003")
+"""Learning rates times each range, for networks in [0, 255]; the published ones are absolute."""
+
+SHORT = ("iterations=500", "batch=4")
+"""DQC on a processor; published: 3000 steps of 32 crops."""
+
+ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 
 ROWS = (
     Row("float", FLOAT),
@@ -114,6 +133,42 @@ ROWS = (
     Row("mse", "mse", bits=ALL_BITS, paper=("MSE",), plotted=True),
     Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, plotted=True),
     Row("tails", "tails", bits=ALL_BITS),
+    Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True),
+    Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",)),
+    Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False),
+    Row("adabm", "adabm", ("clamp_bits=true",), (8, 3, 2), ("AdaBM",), attention=False),
+    Row("adabm as its code", "adabm", ("omse=code", "bac_range=code"), paper=("AdaBM",), attention=False),
+    Row("adabm relative", "adabm", ("rates=relative",), (6, 4), attention=False, plotted=True),
+    Row("adabm relative", "adabm", ("rates=relative", "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
+    Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True),
+    Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
+    Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
+    Row("2dquant", "2dquant", (*SHORT, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
+    Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT, *LEARNED), attention=False),
+    Row("2dquant absolute rates", "2dquant", SHORT, attention=False),
+    Row("outlier-aware PLQ", "outlier-aware", ("finetune=none",), (8, 6, 4, 3), ("PLQ",), plotted=True),
+    Row("outlier-aware", "outlier-aware", (), (8, 6, 4, 3), ("OutlierAware", "PLQ+SAFT"), plotted=True),
+    Row("outlier-aware relative", "outlier-aware", ("rates=relative",)),
+    Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",)),
+    Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",)),
+    Row("gba none", "gba", ("mixed=none", "dan_stages=none"), paper=("GBA[none]",)),
+    Row("gba w", "gba", ("mixed=weights", "dan_stages=none"), paper=("GBA[wGBA]",)),
+    Row("gba a (without DAN)", "gba", ("dan_stages=none",), (6, 4, 3), ("GBA[aGBA]",), plotted=True),
+    Row("gba DAN", "gba", ("mixed=none",), ALL_BITS, ("GBA[DAN]",)),
+    Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
+    Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), plotted=True),
+    Row("gba none, relative", "gba", ("mixed=none", "dan_stages=none", *LEARNED)),
+    Row("gba a (without DAN), relative", "gba", ("dan_stages=none", *LEARNED)),
+    Row("adabm none", "adabm", tuple(f"{part}=false" for part in ADABM_PARTS), paper=("AdaBM[none]",), only=EDSR),
+    *(
+        Row(
+            f"adabm without {name}",
+            "adabm",
+            (f"{part}=false", "rates=relative"),
+            only=EDSR,
+        )
+        for part, name in ADABM_PARTS.items()
+    ),
 )
 
 
@@ -123,7 +178,7 @@ def runs() -> list[Run]:
         (number, run)
         for number, network in enumerate(NETWORKS)
         for row in ROWS
-        if row.attention in (None, network.attention)
+        if row.attention in (None, network.attention) and row.only in (None, network.name)
         for run in _runs(network, row)
     ]
     first = (FLOAT_BITS, *FOUR)

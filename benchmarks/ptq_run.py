@@ -52,7 +52,7 @@ class Run:
         layers: kinds that are quantized.
         count: calibration pictures.
         patch: side of their crops.
-        weights: checkpoint, below ``$SRQUANT_SHARED``.
+        weights: checkpoint, as ``checkpoint`` finds it.
         calibration: folder of pictures, below it.
         sets: benchmark sets, below it.
     """
@@ -76,9 +76,15 @@ def shared() -> Path:
     return Path(os.environ.get("SRQUANT_SHARED", "../shared"))
 
 
+def checkpoint(weights: str) -> Path:
+    """Where a network's weights are: below ``shared()``, or ``trained/...`` below ``$SRQUANT_TRAINED``."""
+    kind, _, name = weights.partition("/")
+    return Path(os.environ.get("SRQUANT_TRAINED", "trained")) / name if kind == "trained" else shared() / weights
+
+
 def measure(run: Run) -> dict[str, Any]:
     """What goes into the file: scores by set, and what the network costs."""
-    network = load_model(shared() / run.weights)
+    network = load_model(checkpoint(run.weights))
     sets = [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
     if run.method == FLOAT:
         engine = open_engine("openvino", network, 1)
@@ -94,7 +100,7 @@ def measure(run: Run) -> dict[str, Any]:
     return {
         **result,
         "size_bytes": size,
-        "float_size_bytes": (shared() / run.weights).stat().st_size,
+        "float_size_bytes": checkpoint(run.weights).stat().st_size,
         **asdict(spending(frozen, middles(sets[0]))),
         "engine": engine.name,
         "engine_complaint": complaint,

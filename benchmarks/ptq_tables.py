@@ -25,7 +25,8 @@ is marked with `!`.
 
 - PSNR-Y in dB / SSIM-A / SSIM-B: the flavours of `srquant.evaluate.metrics`.
 - *FAB*: mean activation bits of the layers that aren't 8-bit. *Effective*: mean log2 of the activation and of the
-  weight codes that occur there; `†` marks rows that spend more codes than their bits have: compare these by effective bits.
+  weight codes that occur there; `†` marks rows that spend more codes than their bits have: compare these by effective
+  bits.
 - *Weighted*: activation bits by multiply-accumulates, weight bits by number of weights, all layers.
 - *BitOPs* for a picture of 180x320. *Seconds*: of one thread, for calibration and learning, without loading and
   evaluating. *MB*: peak memory of that process.

@@ -63,6 +63,13 @@ def test_the_cache_serves_folders_that_cannot_be_written(folder, tmp_path, monke
     np.testing.assert_array_equal(again.low, sample.low)
 
 
+def test_the_cache_serves_folders_that_are_read_only_to_a_superuser_too(folder, tmp_path):
+    folder.chmod(0o555)
+    list(BenchmarkSet(folder, 2))
+    folder.chmod(0o755)
+    assert (files(folder), len(files(tmp_path / "cache"))) == (["HR/a.png"], 1)
+
+
 def test_the_cache_tells_equal_names_apart(folder, tmp_path):
     (folder / "LR_bicubic").touch()
     list(BenchmarkSet(folder, 2))

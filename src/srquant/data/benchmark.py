@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,13 +97,18 @@ class BenchmarkSet:
         if min(high.shape[:2]) < self.scale:
             raise DatasetError(f"{path} has {high.shape[0]}x{high.shape[1]} pixels, too few for scale {self.scale}")
         low = downscale(high, self.scale)
-        _keep(low, [beside, cached])
+        _keep(low, [beside, cached] if _is_writable(self.folder) else [cached])
         return low
 
 
 def _cache_folder() -> Path:
     user = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
     return Path(os.environ.get("SRQUANT_CACHE", Path(user) / "srquant")) / "LR_bicubic"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder's permissions let anyone write; a superuser, who could always, keeps to them as well."""
+    return bool(folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _keep(image: NDArray[np.uint8], places: list[Path]) -> None:
