@@ -34,6 +34,7 @@ from srquant.quant.layers import (
     quantized_weight,
     scaled_weight,
 )
+from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
 GRID_BITS = 22
@@ -62,7 +63,10 @@ def settle(network: Network) -> float:
     for quantizers in (heads, inner):
         delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
         for quantizer in quantizers:
-            settle_grid(quantizer, delta)
+            if isinstance(quantizer, PiecewiseQuantizer):
+                quantizer.settle(delta)
+            else:
+                settle_grid(quantizer, delta)
     for layer in quant_layers(network).values():
         if isinstance(layer.input_quantizer, DynamicQuantizer):
             continue

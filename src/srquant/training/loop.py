@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers, quantized_weight
+from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
 from srquant.training.teacher import Lesson
@@ -114,7 +115,9 @@ class Guards:
     def __call__(self) -> None:
         """Move upper bounds up where they came too close to the lower ones."""
         for quantizer, narrowest in self.narrowest:
-            if quantizer.lower is None:
+            if isinstance(quantizer, PiecewiseQuantizer):
+                quantizer.keep_apart(narrowest)
+            elif quantizer.lower is None:
                 quantizer.upper.clamp_(min=narrowest / 2)
             else:
                 quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
