@@ -14,7 +14,8 @@ from srquant.upscale import encode as encoding
 from srquant.upscale import picture as picture_file
 from srquant.upscale.engines import TorchEngine
 from srquant.upscale.picture import upscale_file
-from srquant.upscale.tiles import Pixels, upscale_array
+from srquant.upscale.rows import Pixels
+from srquant.upscale.tiles import upscale_array
 
 Save = Callable[..., Path]
 

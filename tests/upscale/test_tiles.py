@@ -14,7 +14,8 @@ from srquant.models.edsr import EDSR, facts
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.upscale.engines import Images, TorchEngine
-from srquant.upscale.tiles import Pixels, upscale_array, upscale_tile
+from srquant.upscale.rows import Pixels
+from srquant.upscale.tiles import upscale_array, upscale_tile
 
 
 def noise(height: int, width: int, bands: int = 3, dtype: type = np.uint8) -> Pixels:

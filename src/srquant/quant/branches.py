@@ -56,6 +56,11 @@ class BranchedNetwork(Network):
         return upscaled
 
 
+def branches_of(network: Network) -> list[Network]:
+    """The branches of a branched network: low, middle, high; any other network itself."""
+    return list(network.branches.values()) if isinstance(network, BranchedNetwork) else [network]
+
+
 def representative(network: Network) -> Network:
     """The middle branch of a branched network; any other network itself."""
     return network.branches[MIDDLE] if isinstance(network, BranchedNetwork) else network
@@ -68,6 +73,7 @@ def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
     Bounds are settled on the grid with the most levels. The other branches move the upper bound to their own next
     odd multiple, so that each of them computes on the lattice.
     """
+    network.pictures.bits = network.pictures.bits.detach()
     high = plain_branch(network, PICTURE_BITS[-1])
     delta = settle(high)
     low, middle = (other_branch(network, high, bits, delta) for bits in PICTURE_BITS[:-1])

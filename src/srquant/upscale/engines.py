@@ -1,6 +1,7 @@
 """Three ways to run a network: PyTorch (the reference), OpenVINO (fast on CPUs), ONNX Runtime (portable)."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from srquant.errors import EngineError, InputError, suggest
 from srquant.models.network import Network
+from srquant.quant.branches import BranchedNetwork
+from srquant.upscale.branching import BranchingEngine
 from srquant.upscale.support import Support, device_of, measure_support
 
 Images = NDArray[np.float32]
@@ -142,6 +145,8 @@ def open_engine(name: str, network: Network, threads: int | None = None) -> Engi
         InputError: there is no such engine.
         EngineError: the engine isn't installed or can't run this network.
     """
+    if isinstance(network, BranchedNetwork):
+        return BranchingEngine(network, partial(open_engine, name, threads=threads))
     if name == "auto":
         return fastest(network, threads)
     if name == "torch":

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from srquant.errors import OutputError
+from srquant.upscale.branching import engine_for
 from srquant.upscale.encode import check_format, encode
 from srquant.upscale.engines import Engine
 from srquant.upscale.pictures import Picture, PictureRows, open_picture
+from srquant.upscale.rows import Pixels
 from srquant.upscale.spans import TileSize
 from srquant.upscale.staging import make_folder, remove_stale, staged
 from srquant.upscale.stored import write_stored_png
-from srquant.upscale.tiles import Pixels, upscale_rows
+from srquant.upscale.tiles import upscale_rows
 
 RowsDone = Callable[[int, int], None]
 """Told the input rows done so far and those of the whole picture."""
@@ -78,6 +80,7 @@ def write_target(
     """
     make_folder(target.parent)
     scale = engine.network.facts.scale
+    engine = engine_for(engine, lambda: PictureRows(open_picture(picture.path)))
     blocks = rows_done(upscale_rows(engine, PictureRows(picture), tile), scale, picture.height, progress)
     with staged(target) as path, staged(target) as stored:
         with stored.open("wb") as file:

@@ -12,7 +12,7 @@ import numpy as np
 import pyvips
 
 from srquant.errors import ImageError
-from srquant.upscale.tiles import Pixels
+from srquant.upscale.rows import Pixels
 
 LOADERS = ("pngload", "jpegload", "webpload", "tiffload", "gifload")
 DEEP = ("rgb16", "grey16", "labs")

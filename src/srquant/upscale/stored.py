@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from srquant.upscale.tiles import Pixels
+from srquant.upscale.rows import Pixels
 
 COLOUR_TYPE = {1: 0, 3: 2}
 CHUNK_ROWS = 64

@@ -1,35 +1,21 @@
 """Upscaling in tiles: bounded memory, and for convolutional networks the same picture as in one piece."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from srquant.upscale.branching import engine_for
 from srquant.upscale.engines import Engine
+from srquant.upscale.rows import ArrayRows, Pixels, Rows, as_images
 from srquant.upscale.spans import Span, TileSize, contribution, even_size, next_span, spans
-
-Pixels = NDArray[np.unsignedinteger[Any]]
-"""``H x W x bands``, uint8 or uint16."""
-
-
-class Rows(Protocol):
-    """A picture that is read from top to bottom."""
-
-    height: int
-    width: int
-
-    def read(self, top: int, bottom: int) -> Pixels:
-        """Rows ``top..bottom``, ``(bottom - top) x width x bands``; ``top`` never decreases."""
-        ...
 
 
 def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iterator[Pixels]:
     """Upscale a picture from top to bottom.
 
     Args:
-        engine: what runs the network.
+        engine: what runs the network; one with branches decides for each tile, see ``branching.engine_for``.
         picture: 8 or 16 bit; one band is shown to the network as gray, and its result is averaged over the colours.
         tile: input pixels along a side that one tile contributes (it reads up to twice the radius more), or ``auto``
             for what fits the free memory. Halved when memory runs out.
@@ -76,8 +62,7 @@ def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
     smallest, scale = engine.network.facts.smallest, engine.network.facts.scale
     missing = [(0, max(0, smallest - height)), (0, max(0, smallest - width)), (0, 0)]
     pixels = np.pad(pixels, missing, "edge") if height < smallest or width < smallest else pixels
-    images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(white)  # 1 x bands x H x W
-    result = engine(np.repeat(images, 3, axis=1) if bands == 1 else images)[0]  # 3 x sH x sW
+    result = engine(as_images(pixels))[0]  # 3 x sH x sW
     result = result[:, : scale * height, : scale * width]
     if bands == 1:
         result = result.mean(axis=0, keepdims=True)
@@ -92,20 +77,9 @@ def upscale_array(engine: Engine, image: Pixels, tile: TileSize = "auto") -> Pix
     Returns:
         ``scale*H x scale*W`` with the bands and type of ``image``.
     """
-    upscaled: Pixels = np.concatenate(list(upscale_rows(engine, ArrayRows(image), tile)))
+    chosen = engine_for(engine, lambda: ArrayRows(image))
+    upscaled: Pixels = np.concatenate(list(upscale_rows(chosen, ArrayRows(image), tile)))
     return upscaled
-
-
-class ArrayRows:
-    """``Rows`` of an array."""
-
-    def __init__(self, image: Pixels) -> None:
-        self.image = image
-        self.height, self.width = image.shape[:2]
-
-    def read(self, top: int, bottom: int) -> Pixels:
-        """Rows ``top..bottom``."""
-        return self.image[top:bottom]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
