@@ -17,20 +17,23 @@ from typing import Any
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.accounting import fab
+from srquant.deploy.accounting import fab, picture_fab
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.precision import layer_precisions
 from srquant.deploy.spending import middles, spending
 from srquant.errors import EngineError
 from srquant.evaluate.evaluate import Report, evaluate
+from srquant.evaluate.patches import Measure
 from srquant.evaluate.worker import peak_memory
 from srquant.methods import METHODS
 from srquant.methods.options import configure
 from srquant.models.load import load_model
 from srquant.models.network import Network
+from srquant.quant.branches import MIDDLE
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Kind, LayerBits, Policy
+from srquant.upscale.branching import BranchingEngine
 from srquant.upscale.engines import Engine, OpenVINOEngine, TorchEngine, open_engine
 from srquant.upscale.tiles import upscale_tile
 
@@ -95,7 +98,7 @@ def measure(run: Run) -> dict[str, Any]:
     result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory()}
     frozen, size = through_file(quantized)
     engine, complaint = fastest(frozen.network)
-    bits = fab(frozen.network)
+    bits = picture_fab(frozen.network)
     measured = [scores(engine, benchmark, bits) for benchmark in sets]
     return {
         **result,
@@ -105,7 +108,7 @@ def measure(run: Run) -> dict[str, Any]:
         "engine": engine.name,
         "engine_complaint": complaint,
         "float_layers": float_layers(engine, frozen),
-        "fab": bits,
+        "fab": fab(frozen.network),
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
     }
@@ -130,34 +133,35 @@ def through_file(quantized: QuantizedModel) -> tuple[FrozenModel, int]:
 def fastest(network: Network) -> tuple[Engine, str | None]:
     """OpenVINO, or PyTorch and why."""
     try:
-        return OpenVINOEngine(network, 1), None
+        return open_engine("openvino", network, 1), None
     except EngineError as error:
         return TorchEngine(network), str(error)
 
 
 def float_layers(engine: Engine, frozen: FrozenModel) -> list[str]:
     """Quantized layers that the engine doesn't compute in integers."""
+    engine = engine.branch(MIDDLE) if isinstance(engine, BranchingEngine) else engine
     if not isinstance(engine, OpenVINOEngine):
         return list(frozen.parts)
     precisions = {layer.name: layer.precision for layer in layer_precisions(engine.model)}
     return [name for name in frozen.parts if precisions.get(name, "int8") != "int8"]
 
 
-def scores(engine: Engine, benchmark: BenchmarkSet, bits: float | None) -> dict[str, Any]:
+def scores(engine: Engine, benchmark: BenchmarkSet, bits: float | Measure | None) -> dict[str, Any]:
     """Means over a set."""
-    report = score(engine, benchmark)
+    report = score(engine, benchmark, bits)
     return {
         "set": report.dataset,
         "psnr_y": report.psnr_y,
         "ssim_a": report.ssim_a,
         "ssim_b": report.ssim_b,
-        "fab": bits,
+        "fab": report.fab,
     }
 
 
-def score(engine: Engine, benchmark: BenchmarkSet) -> Report:
+def score(engine: Engine, benchmark: BenchmarkSet, bits: float | Measure | None = None) -> Report:
     """Upscale a set."""
-    return evaluate(partial(upscale_tile, engine), benchmark, engine.name)
+    return evaluate(partial(upscale_tile, engine), benchmark, engine.name, bits)
 
 
 def write(value: dict[str, Any], path: Path) -> None:

@@ -34,7 +34,7 @@ def evaluate(
     check_json(json)
 
     from srquant.data.benchmark import BenchmarkSet
-    from srquant.deploy.accounting import fab
+    from srquant.deploy.accounting import picture_fab
     from srquant.deploy.opening import open_network
     from srquant.evaluate import evaluate as scores
     from srquant.upscale.engines import open_engine
@@ -43,7 +43,7 @@ def evaluate(
     network = open_network(model, scale)
     sets = [BenchmarkSet(folder, network.facts.scale) for folder in data]
     running = open_engine(engine, network, threads)
-    upscaler, bits = partial(upscale_tile, running), fab(network)
+    upscaler, bits = partial(upscale_tile, running), picture_fab(network)
     with progress() as step:
         reports = [
             scores.evaluate(upscaler, benchmark, running.name, bits, patch, partial(step, benchmark.name))

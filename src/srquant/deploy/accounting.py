@@ -1,10 +1,15 @@
-"""What each layer of a float or frozen network costs."""
+"""What each layer of a float or frozen network costs; where bits depend on the picture, at the middle ones."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from srquant.deploy.summary import layer_summaries
-from srquant.evaluate.costs import LayerCost, count_macs, feature_average_bits, weighted_layers
+from srquant.evaluate.costs import EIGHT, FLOAT_BITS, LayerCost, count_macs, feature_average_bits, weighted_layers
 from srquant.models.network import Network
+from srquant.quant.branches import BranchedNetwork, representative
 
 SMALL = 24
 """Side of a picture on which every network runs and little is computed."""
@@ -18,6 +23,7 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
         height: rows of the low-resolution picture.
         width: its columns.
     """
+    network = representative(network)
     bits = {layer.name: layer for layer in layer_summaries(network)}
     macs = count_macs(network, [name for name in weighted_layers(network) if name in bits], height, width)
     return [
@@ -29,6 +35,20 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
 def fab(network: Network) -> float | None:
     """Feature average bit-width; None for a float network."""
     return feature_average_bits(layer_costs(network, SMALL, SMALL))
+
+
+def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float] | None:
+    """``fab``, or where it depends on the picture a function of it, ``H x W x 3``."""
+    if not isinstance(network, BranchedNetwork):
+        return fab(network)
+    counted = [layer.name for layer in layer_summaries(network) if layer.activation_bits not in (EIGHT, FLOAT_BITS)]
+
+    def of_picture(image: NDArray[np.uint8]) -> float:
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
+        bits = {layer.name: layer.activation_bits for layer in layer_summaries(network.branch_for(pixels))}
+        return sum(bits[name] for name in counted) / len(counted)
+
+    return of_picture
 
 
 def _weights(network: Network, name: str) -> int:

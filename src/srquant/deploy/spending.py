@@ -1,7 +1,8 @@
 """What a frozen network spends: codes, bits, whether ranges rest, and which engine runs it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -13,8 +14,11 @@ from srquant.data.benchmark import BenchmarkSet
 from srquant.deploy.accounting import layer_costs
 from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.parts import LayerParts
+from srquant.deploy.summary import layer_summaries
 from srquant.evaluate.costs import bit_ops, mean_activation_bits, mean_weight_bits
-from srquant.evaluate.effective import CodesUsed, counted, mean_effective_bits, watched
+from srquant.evaluate.effective import CodesUsed, Seen, counted, mean_effective_bits, watched
+from srquant.models.network import Network
+from srquant.quant.branches import BranchedNetwork
 
 Ranges = Literal["static", "dynamic"]
 
@@ -32,9 +36,9 @@ class Spending:
     Attributes:
         effective_activation_bits: log2 of the activation codes that occur, mean over the low-bit layers.
         effective_weight_bits: the same of weights.
-        activation_bits: weighted by multiply-accumulates.
+        activation_bits: weighted by multiply-accumulates; mean over the pictures where it depends on them.
         weight_bits: weighted by the number of weights.
-        bit_ops: for a picture of 180 x 320.
+        bit_ops: for a picture of 180 x 320; mean over the pictures' bits where they differ.
         ranges: whether activation ranges depend on the picture.
         overspends: layers with more codes than the bits they are said to have.
     """
@@ -58,40 +62,48 @@ class Spending:
         )
 
 
-def spending(model: FrozenModel, pictures: Iterable[Tensor]) -> Spending:
+def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:
     """Count what a network spends.
 
     Args:
         model: frozen.
         pictures: ``1 x 3 x H x W`` in [0, 1]; PyTorch runs the network on each.
     """
-    used, costs = codes_used(model, pictures), layer_costs(model.network, HEIGHT, WIDTH)
+    used = codes_used(model, pictures)
+    costs = [layer_costs(network, HEIGHT, WIDTH) for network in running(model.network, pictures)]
     activations, weights = mean_effective_bits(used)
     overspent = tuple(layer.name for layer in used if layer.overspends)
     return Spending(
         activations,
         weights,
-        mean_activation_bits(costs),
-        mean_weight_bits(costs),
-        bit_ops(costs),
+        fmean(mean_activation_bits(layers) for layers in costs),
+        mean_weight_bits(costs[0]),
+        fmean(bit_ops(layers) for layers in costs),
         ranges_of(model),
         overspent,
     )
 
 
-def codes_used(model: FrozenModel, pictures: Iterable[Tensor], by_picture: bool = False) -> list[CodesUsed]:
+def running(network: Network, pictures: Sequence[Tensor]) -> list[Network]:
+    """The branch that each picture takes; the network itself, once, where it has no branches."""
+    if not isinstance(network, BranchedNetwork):
+        return [network]
+    return [network.branch_for(picture) for picture in pictures]
+
+
+def codes_used(model: FrozenModel, pictures: Sequence[Tensor], by_picture: bool = False) -> list[CodesUsed]:
     """Codes of every quantized convolution and linear layer.
 
     Args:
         model: frozen.
         pictures: as ``spending``.
-        by_picture: whether a layer's grid depends on the picture, so that codes are counted for each.
+        by_picture: whether a layer's range depends on the picture, so that codes are counted for each; bits that do
+            are seen without being told.
     """
+    if isinstance(model.network, BranchedNetwork):
+        return codes_used_in_branches(model, model.network, pictures)
     layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
-    grids = {name: model.network.module.get_submodule(f"{name}.grid") for name in layers}
-    with torch.inference_mode(), watched(grids) as seen:
-        for picture in pictures:
-            model.network(picture)
+    seen = codes_seen(model.network, layers, pictures)
     return [
         CodesUsed(
             name,
@@ -102,6 +114,33 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor], by_picture: bool 
         )
         for name, part in layers.items()
     ]
+
+
+def codes_used_in_branches(model: FrozenModel, network: BranchedNetwork, pictures: Sequence[Tensor]) -> list[CodesUsed]:
+    """The same, each picture in its branch; bits are means over pictures."""
+    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
+    branches = running(network, pictures)
+    seen = [codes_seen(branch, layers, [picture]) for branch, picture in zip(branches, pictures, strict=True)]
+    bits = [{layer.name: layer.activation_bits for layer in layer_summaries(branch)} for branch in branches]
+    return [
+        CodesUsed(
+            name,
+            fmean(of_picture[name] for of_picture in bits),
+            part.weight_bits,
+            counted([call for of_picture in seen for call in of_picture[name]], True),
+            len(torch.unique(part.weight.codes)),
+        )
+        for name, part in layers.items()
+    ]
+
+
+def codes_seen(network: Network, layers: Iterable[str], pictures: Iterable[Tensor]) -> Seen:
+    """Which codes reach the named layers in PyTorch."""
+    grids = {name: network.module.get_submodule(f"{name}.grid") for name in layers}
+    with torch.inference_mode(), watched(grids) as seen:
+        for picture in pictures:
+            network(picture)
+    return seen
 
 
 def ranges_of(model: FrozenModel) -> Ranges:

@@ -9,7 +9,7 @@ import numpy as np
 from srquant.data.benchmark import BenchmarkSet, Sample
 from srquant.errors import ImageError
 from srquant.evaluate.metrics import psnr_y, ssim
-from srquant.evaluate.patches import Upscaler, in_patches
+from srquant.evaluate.patches import Measure, Upscaler, in_patches, mean_over_patches
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Report:
         dataset: name of the set.
         scale: upscaling factor.
         engine: what computed the pictures, e.g. ``openvino``.
-        fab: feature average bit-width of the network, None for a float one.
+        fab: feature average bit-width of the network, mean over pictures; None for a float one.
         images: one score per picture, sorted by name.
     """
 
@@ -77,7 +77,7 @@ def evaluate(
     upscaler: Upscaler,
     benchmark: BenchmarkSet,
     engine: str,
-    fab: float | None = None,
+    fab: float | Measure | None = None,
     patch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
@@ -87,7 +87,7 @@ def evaluate(
         upscaler: ``H x W x 3`` RGB to ``scale*H x scale*W x 3`` RGB, 8 bit, clipped and rounded.
         benchmark: the set; its scale must be the upscaler's.
         engine: name for the report.
-        fab: for the report.
+        fab: for the report; a function where it depends on what is upscaled.
         patch: side of the patches that are upscaled one by one; None for whole pictures.
         progress: told the pictures done so far and all pictures.
 
@@ -96,11 +96,15 @@ def evaluate(
     """
     if patch is not None:
         upscaler = in_patches(upscaler, benchmark.scale, patch)
+        fab = mean_over_patches(fab, patch) if callable(fab) else fab
     scores: list[ImageScore] = []
+    bits: list[float] = []
     for sample in benchmark:
         scores.append(_score(sample, upscaler, benchmark.scale))
+        bits += [fab(sample.low)] if callable(fab) else []
         progress(len(scores), len(benchmark))
-    return Report(benchmark.name, benchmark.scale, engine, fab, tuple(scores))
+    mean_fab = float(np.mean(bits)) if callable(fab) else fab
+    return Report(benchmark.name, benchmark.scale, engine, mean_fab, tuple(scores))
 
 
 def _score(sample: Sample, upscaler: Upscaler, border: int) -> ImageScore:

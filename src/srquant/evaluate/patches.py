@@ -15,6 +15,10 @@ Upscaler = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """``H x W x 3`` RGB to ``scale*H x scale*W x 3`` RGB, 8 bit, clipped and rounded."""
 
 
+Measure = Callable[[NDArray[np.uint8]], float]
+"""``H x W x 3`` RGB to a number."""
+
+
 def spans(length: int, patch: int) -> list[tuple[int, int]]:
     """Where the patches of one axis start and stop.
 
@@ -25,6 +29,17 @@ def spans(length: int, patch: int) -> list[tuple[int, int]]:
         raise ImageError(f"can't cut patches of {patch} pixels: use at least 1")
     starts = [patch * i for i in range(max(1, length // patch))]
     return list(zip(starts, [*starts[1:], length], strict=True))
+
+
+def mean_over_patches(measure: Measure, patch: int = 96) -> Measure:
+    """The mean of what is measured on each patch alone."""
+
+    def mean(image: NDArray[np.uint8]) -> float:
+        rows, columns = (spans(size, patch) for size in image.shape[:2])
+        values = [measure(image[top:bottom, left:right]) for top, bottom in rows for left, right in columns]
+        return sum(values) / len(values)
+
+    return mean
 
 
 def in_patches(upscaler: Upscaler, scale: int, patch: int = 96) -> Upscaler:

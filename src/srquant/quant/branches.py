@@ -45,6 +45,11 @@ class BranchedNetwork(Network):
         bits: Tensor = (density > upper).long() - (density < lower).long()
         return bits
 
+    def branch_for(self, image: Tensor) -> Network:
+        """The branch that upscales a picture, ``1 x 3 x H x W`` in [0, 1]."""
+        (bits,) = self.picture_bits(gradient_density(image)).tolist()
+        return self.branches[bits]
+
     def forward(self, images: Tensor) -> Tensor:
         """Upscale, as ``Network``; each picture in its branch."""
         bits = self.picture_bits(gradient_density(images))
