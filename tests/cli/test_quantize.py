@@ -3,8 +3,10 @@ import json
 import pytest
 import torch
 
+from srquant.deploy.file import load
 from srquant.methods import METHODS
 from srquant.models.edsr import EDSR
+from srquant.models.swinir import SwinIR
 
 
 @pytest.fixture
@@ -40,10 +42,59 @@ def test_last_override_decides_and_may_be_float(layers):
     assert bits["body.1"] == (32, 32)
 
 
+SHORT = {
+    "ptq4sr": ["iterations=2"],
+    "adabm": ["epochs=3"],
+    "2dquant": ["iterations=2", "batch=2"],
+    "outlier-aware": ["epochs=3"],
+    "gba": ["epochs=1"],
+}
+"""Options that make a method quick."""
+
+
+@pytest.fixture
+def origin(run, quantize, tmp_path):
+    def after(*arguments):
+        result = quantize(*arguments, "--overwrite")
+        assert result.exit_code == 0, result.output
+        return load(tmp_path / "out.safetensors").origin
+
+    return after
+
+
+def settings(method):
+    return [part for text in SHORT.get(method, []) for part in ("--set", text)]
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_methods(quantize, run, method):
+def test_methods(origin, run, method):
     assert method in run("quantize", "--help").stdout
-    assert quantize("--method", method, "--skip-bits", "8", "--granularity", "channel").exit_code == 0
+    assert origin("--method", method, *settings(method)).method == method
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "tails"])
+def test_range_methods_on_other_grids(origin, method):
+    assert origin("--method", method, "--skip-bits", "8", "--granularity", "channel").options["finetune"] == "none"
+
+
+def test_settings_reach_the_method(origin):
+    options = origin("--method", "percentile", "--set", "share=0.02", "--set", "momentum=0.5").options
+    assert (options["share"], options["momentum"]) == (0.02, 0.5)
+
+
+@pytest.mark.parametrize(("recipe", "chosen"), [((), "together"), (("--recipe", "weights"), "weights")])
+def test_finetune_is_an_option_of_range_methods(origin, recipe, chosen):
+    assert origin("--method", "mse", "--finetune", *recipe).options["finetune"] == chosen
+
+
+def test_only_the_given_kinds_are_quantized(quantize, complaint):
+    assert "quantize more than linear" in complaint(quantize("--layers", "linear"))
+
+
+def test_networks_with_attention_are_quantized_as_the_method_says(quantize, tmp_path):
+    torch.save(SwinIR((1,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), tmp_path / "swinir.pt")
+    assert quantize("--method", "minmax", model=tmp_path / "swinir.pt").exit_code == 0
+    assert load(tmp_path / "out.safetensors").policy.kinds == METHODS["minmax"].attention
 
 
 def test_same_seed_same_file(quantize, tmp_path):
@@ -66,6 +117,17 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
     [
         (("--method", "minimax"), "did you mean 'minmax'?"),
         (("--finetune", "--recipe", "publish"), "did you mean 'published'?"),
+        (("--recipe", "published"), "add --finetune"),
+        (("--method", "gba", "--finetune"), "gba decides itself"),
+        (("--method", "ptq4sr", "--finetune"), "ptq4sr decides itself"),
+        (("--set", "momentun=0.5"), "did you mean 'momentum'"),
+        (("--set", "momentum"), "NAME=VALUE"),
+        (("--set", "momentum=much"), "give a number"),
+        (("--layers", "convs"), "did you mean 'conv'?"),
+        (("--layers", "conv,"), "no kind of layer is called ''"),
+        (("--method", "outlier-aware", "-a", "2"), "3"),
+        (("--method", "gba", "-a", "2"), "leave 2 to 8"),
+        (("--method", "adabm", "-a", "8"), "8"),
         (("-w", "9"), "from 2 to 8"),
         (("-a", "1"), "from 2 to 8"),
         (("--head-bits", "many"), "--head-bits many"),

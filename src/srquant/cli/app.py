@@ -14,6 +14,7 @@ from srquant.cli.demo import demo
 from srquant.cli.evaluate import evaluate
 from srquant.cli.export import export
 from srquant.cli.info import info
+from srquant.cli.methods import methods
 from srquant.cli.output import fail
 from srquant.cli.quantize import quantize
 from srquant.cli.upscale import upscale
@@ -39,6 +40,7 @@ app = typer.Typer(
 
 EXAMPLES: dict[Callable[..., None], str] = {
     info: "srquant info edsr_w4a4.safetensors",
+    methods: "srquant methods gba",
     quantize: "srquant quantize edsr.pt --finetune -w 4 -a 4 --calibration DIR -o edsr_w4a4.safetensors",
     evaluate: "srquant evaluate edsr_w4a4.safetensors --data Set5 --engine openvino --json out.json",
     export: "srquant export edsr_w4a4.safetensors -o edsr_w4a4.xml",

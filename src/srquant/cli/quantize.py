@@ -1,22 +1,19 @@
 """``srquant quantize``: checkpoint -> quantized file."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from srquant.cli.options import Overwrite, Scale
 from srquant.cli.output import check_output, progress, show
-from srquant.errors import CheckpointError, PolicyError, suggest
+from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_config, parse_override, skip
+from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from srquant.quant.policy import Granularity, LayerBits, Override
-
-Thing = TypeVar("Thing")
-
-FLOAT = ("0", "float")
-"""How a user says that something stays float."""
+    from srquant.models.network import Network
+    from srquant.quant.policy import Granularity
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", show_default=False, help="Float checkpoint (.pt, .pth, .safetensors).")
@@ -25,9 +22,32 @@ Calibration = Annotated[
     Path, typer.Option(metavar="DIR", show_default=False, help="Low-resolution pictures; no ground truth needed.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .safetensors file to write.")]
-MethodName = Annotated[str, typer.Option("--method", help="How ranges are found: minmax, percentile, mse or tails.")]
-FinetuneFlag = Annotated[bool, typer.Option("--finetune", help="Learn the bounds from the float network's outputs.")]
-Recipe = Annotated[str, typer.Option(help="How to finetune: together, weights (alone), or published as for baselines.")]
+MethodName = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="One of minmax, percentile, mse, ptq4sr, adabm, 2dquant, outlier-aware, gba, tails: see srquant methods.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of the method (srquant methods NAME); repeatable."),
+]
+FinetuneFlag = Annotated[
+    bool, typer.Option("--finetune", help="minmax, percentile, mse, tails: learn the bounds from the float network.")
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False, help="With --finetune: together (default), weights (alone), or published as for baselines."
+    ),
+]
+Layers = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS", help="What is quantized: some of conv,linear,matmul; auto: what the method's paper does."
+    ),
+]
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the body's weights, 2 to 8.")]
 ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of its activations, 2 to 8.")]
 EndBits = Annotated[str, typer.Option(metavar="BITS", help="BITS or W/A of these layers; float (or 0) keeps them so.")]
@@ -52,8 +72,10 @@ def quantize(
     calibration: Calibration,
     output: Output,
     method: MethodName = "minmax",
+    settings: Settings = None,
     finetune: FinetuneFlag = False,
-    recipe: Recipe = "together",
+    recipe: Recipe = None,
+    layers: Layers = "auto",
     weight_bits: WeightBits = 4,
     activation_bits: ActivationBits = 4,
     head_bits: EndBits = "8",
@@ -72,11 +94,9 @@ def quantize(
     check_output(output, overwrite)
 
     from srquant.data.calibration import CalibrationSet
-    from srquant.deploy.file import is_quantized_file, save
+    from srquant.deploy.file import save
     from srquant.deploy.freeze import freeze
-    from srquant.methods import METHODS
-    from srquant.methods.options import configure
-    from srquant.models.load import describe, load_model
+    from srquant.models.load import describe
     from srquant.models.packaged import find_model
     from srquant.quant.policy import LayerBits, Policy
 
@@ -89,13 +109,12 @@ def quantize(
         cast("Granularity", granularity),
         cast("Granularity", activation_granularity),
     )
-    chosen = find(method, METHODS, "method")
-    config = configure(chosen.config, [f"finetune={recipe}"] if finetune else [])
+    chosen = find_method(method)
+    config = method_config(chosen, finetune, recipe, settings or [])
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
-    if model.is_file() and is_quantized_file(model):
-        raise CheckpointError(f"{model} is quantized already; give the float checkpoint")
-    network = load_model(model, scale)
+    network = load_float(model, scale)
+    policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
     with progress() as step:
         quantized = chosen.quantize(network, pictures, policy, config, step)
     save(freeze(quantized), output, overwrite)
@@ -103,56 +122,15 @@ def quantize(
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")
 
 
-def find(name: str, known: Mapping[str, Thing], what: str) -> Thing:
-    """The method or recipe called ``name``.
+def load_float(path: Path, scale: int | None) -> "Network":
+    """A float network.
 
     Raises:
-        PolicyError: there is none.
+        CheckpointError: the file can't be loaded, or is quantized.
     """
-    if name not in known:
-        raise PolicyError(f"no {what} is called {name!r}; {suggest(name, known)}")
-    return known[name]
+    from srquant.deploy.file import is_quantized_file
+    from srquant.models.load import load_model
 
-
-def layer_bits(what: str, text: str) -> "LayerBits | None":
-    """Bits from ``8``, ``4/8`` (weights/activations), or ``float``.
-
-    Raises:
-        PolicyError: anything else.
-    """
-    from srquant.quant.policy import LayerBits
-
-    if text in FLOAT:
-        return None
-    weight, slash, activation = text.partition("/")
-    activation = activation if slash else weight
-    if not (weight.isdecimal() and activation.isdecimal()):
-        raise PolicyError(f"{what} {text}: give bits such as 8 or 4/8 (weights/activations), or float")
-    return LayerBits(int(weight), int(activation))
-
-
-def skip(text: str) -> Literal[8] | None:
-    """Bits of the skip stream.
-
-    Raises:
-        PolicyError: neither 8 nor float.
-    """
-    if text in FLOAT:
-        return None
-    if text != "8":
-        raise PolicyError(f"--skip-bits {text}: give float or 8")
-    return 8
-
-
-def parse_override(text: str) -> "Override":
-    """An override from ``body.3.*=4/8``.
-
-    Raises:
-        PolicyError: it doesn't look like that.
-    """
-    from srquant.quant.policy import Override
-
-    pattern, equals, bits = text.rpartition("=")
-    if not equals or not pattern:
-        raise PolicyError(f"--override {text}: give PATTERN=W/A such as 'body.*=4/8', or PATTERN=float")
-    return Override(pattern, layer_bits("--override", bits))
+    if path.is_file() and is_quantized_file(path):
+        raise CheckpointError(f"{path} is quantized already; give the float checkpoint")
+    return load_model(path, scale)

@@ -1,0 +1,122 @@
+"""How the values of ``srquant quantize`` are read: bits, layers, a method's options."""
+
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
+
+from srquant.errors import PolicyError, suggest
+
+if TYPE_CHECKING:
+    from srquant.methods import Method
+    from srquant.models.network import Network
+    from srquant.quant.policy import Kind, LayerBits, Override
+
+FLOAT = ("0", "float")
+"""How a user says that something stays float."""
+
+AUTO = "auto"
+
+
+def find_method(name: str) -> "Method[Any]":
+    """The method called ``name``.
+
+    Raises:
+        PolicyError: there is none.
+    """
+    from srquant.methods import METHODS
+
+    if name not in METHODS:
+        raise PolicyError(f"no method is called {name!r}; {suggest(name, METHODS)}")
+    return METHODS[name]
+
+
+def method_config(method: "Method[Any]", finetune: bool, recipe: str | None, settings: list[str]) -> Any:
+    """The method's options: its defaults, what ``--finetune`` and ``--recipe`` mean for it, then ``--set``.
+
+    Raises:
+        PolicyError: no such option or value, or a recipe for a method that has none.
+    """
+    from srquant.methods.options import configure
+
+    if recipe is not None and not finetune:
+        raise PolicyError(f"--recipe {recipe} says how to finetune: add --finetune")
+    if not finetune:
+        return configure(method.config, settings)
+    known = recipes(method)
+    if not known:
+        raise PolicyError(
+            f"--finetune is for methods that only find ranges, {method.name} decides itself what it learns: leave it "
+            f"out; 'srquant methods {method.name}' shows its options"
+        )
+    chosen = recipe or known[0]
+    if chosen not in known:
+        raise PolicyError(f"no recipe is called {chosen!r}; {suggest(chosen, known)}")
+    return configure(method.config, [f"finetune={chosen}", *settings])
+
+
+def recipes(method: "Method[Any]") -> list[str]:
+    """How a range method can finetune; nothing for other methods."""
+    from srquant.methods.pipeline import Recipe
+
+    is_range_method = get_type_hints(method.config).get("finetune") == Recipe
+    return [name for name in get_args(Recipe) if name != "none"] if is_range_method else []
+
+
+def layer_kinds(text: str, method: "Method[Any]", network: "Network") -> "tuple[Kind, ...]":
+    """Kinds of layers from ``conv,linear,matmul``, or what the method takes in such a network for ``auto``.
+
+    Raises:
+        PolicyError: an unknown kind.
+    """
+    from srquant.methods.kinds import default_kinds
+    from srquant.quant.policy import KINDS
+
+    if text == AUTO:
+        return default_kinds(method, network)
+    kinds = tuple(text.split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise PolicyError(f"--layers {text}: no kind of layer is called {kind!r}; {suggest(kind, [*KINDS, AUTO])}")
+    return cast("tuple[Kind, ...]", kinds)
+
+
+def layer_bits(what: str, text: str) -> "LayerBits | None":
+    """Bits from ``8``, ``4/8`` (weights/activations), or ``float``.
+
+    Raises:
+        PolicyError: anything else.
+    """
+    from srquant.quant.policy import LayerBits
+
+    if text in FLOAT:
+        return None
+    weight, slash, activation = text.partition("/")
+    activation = activation if slash else weight
+    if not (weight.isdecimal() and activation.isdecimal()):
+        raise PolicyError(f"{what} {text}: give bits such as 8 or 4/8 (weights/activations), or float")
+    return LayerBits(int(weight), int(activation))
+
+
+def skip(text: str) -> Literal[8] | None:
+    """Bits of the skip stream.
+
+    Raises:
+        PolicyError: neither 8 nor float.
+    """
+    if text in FLOAT:
+        return None
+    if text != "8":
+        raise PolicyError(f"--skip-bits {text}: give float or 8")
+    return 8
+
+
+def parse_override(text: str) -> "Override":
+    """An override from ``body.3.*=4/8``.
+
+    Raises:
+        PolicyError: it doesn't look like that.
+    """
+    from srquant.quant.policy import Override
+
+    pattern, equals, bits = text.rpartition("=")
+    if not equals or not pattern:
+        raise PolicyError(f"--override {text}: give PATTERN=W/A such as 'body.*=4/8', or PATTERN=float")
+    return Override(pattern, layer_bits("--override", bits))
