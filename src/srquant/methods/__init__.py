@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from srquant.data.calibration import CalibrationSet
-from srquant.methods import gba, minmax, mse, percentile, tails
+from srquant.methods import adabm, gba, minmax, mse, outlier_aware, percentile, ptq4sr, tails, two_d_quant
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Kind, Policy
@@ -64,6 +64,18 @@ METHODS: dict[str, Method[Any]] = {
         Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.MinMax, minmax.quantize),
         Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.Percentile, percentile.quantize),
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
+        Method("ptq4sr", "dual clipping, then pixel-aware (Tu et al. 2023)", ptq4sr.PTQ4SR, ptq4sr.quantize),
+        Method("adabm", "bits by picture and layer (Hong and Lee 2024)", adabm.AdaBM, adabm.quantize, ("linear",)),
+        Method(
+            "2dquant", "searched, then distilled bounds (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize
+        ),
+        Method(
+            "outlier-aware",
+            "piecewise grids, sensitive blocks weigh more (arXiv 2511.00682)",
+            outlier_aware.OutlierAware,
+            outlier_aware.quantize,
+            ("linear",),
+        ),
         Method(
             "gba",
             "bits from gradients, dynamic ranges per channel (GBA, CVPR 2026)",
