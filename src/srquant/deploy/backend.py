@@ -122,8 +122,8 @@ class Backend(Protocol[V]):
     def dequantize_operand(self, integers: V, step: float, offset: float) -> V:
         """Integers of an operand to values ``step * integer + offset``."""
 
-    def integer_matmul(self, left: V, right: V, name: str) -> V:
-        """Product of two integer operands, as float32."""
+    def integer_matmul(self, left: V, right: V, scale: float, name: str) -> V:
+        """``scale`` times the product of two integer operands."""
 
 
 def floats(values: Any) -> Floats:

@@ -21,7 +21,7 @@ SPLITS = (torch.chunk, torch.split, "chunk", "split")
 TRANSPOSITIONS = (torch.transpose, "transpose")
 """Those for which the number of axes must be known."""
 
-TRACED_SIZE = 64
+TRACED_SIZE = 32
 """Height and width of the picture by which they are found."""
 
 BYTE_LEVELS = 256

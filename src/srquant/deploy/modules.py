@@ -58,7 +58,7 @@ def _matmul(backend: Backend[V], matmul: Matmul, name: str, a: V, b: V) -> V:
 def _integer_matmul(backend: Backend[V], matmul: IntegerMatmul, name: str, left: V, right: V) -> V:
     """See ``IntegerMatmul`` for the formula; terms of offsets that are zero are left out."""
     (left_step, right_step), (left_offset, right_offset) = matmul.steps, matmul.offsets
-    values = _scaled(backend, backend.integer_matmul(left, right, name), left_step * right_step)
+    values = backend.integer_matmul(left, right, left_step * right_step, name)
     if left_offset:
         sums = backend.total(backend.dequantize_operand(right, 1.0, 0.0), -2)
         values = backend.arithmetic("add", values, _scaled(backend, sums, left_offset * right_step))

@@ -175,8 +175,8 @@ class OnnxBackend:
     def dequantize_operand(self, integers: str, step: float, offset: float) -> str:
         return self.dequantize(integers, step, offset)
 
-    def integer_matmul(self, left: str, right: str, name: str) -> str:
-        return self.matmul(self.dequantize(left, 1.0, 0.0), self.dequantize(right, 1.0, 0.0), name)
+    def integer_matmul(self, left: str, right: str, scale: float, name: str) -> str:
+        return self.matmul(self.dequantize(left, scale, 0.0), self.dequantize(right, 1.0, 0.0), name)
 
     def _gelu(self, x: str) -> str:
         bell = self._node("Erf", self._node("Div", x, self._number(math.sqrt(2.0))))

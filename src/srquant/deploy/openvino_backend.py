@@ -56,6 +56,8 @@ class OpenVINOBackend:
     """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product.
 
     Args:
+    What the plug-in may fuse into that is named ``NAME/...``.
+
         pair_saturation: whether the target processor lacks VNNI: 16 levels may become signed bytes, which such
             processors shift by 128 before they multiply, so only 256 levels are bytes there.
     """
@@ -180,8 +182,10 @@ class OpenVINOBackend:
     def dequantize_operand(self, integers: Node, step: float, offset: float) -> Node:
         return self.dequantize(integers, step, offset)
 
-    def integer_matmul(self, left: Node, right: Node, name: str) -> Node:
-        return self.matmul(left, right, name)
+    def integer_matmul(self, left: Node, right: Node, scale: float, name: str) -> Node:
+        values = ops.multiply(self.matmul(left, right, name), _number(scale))
+        values.set_friendly_name(f"{name}/scale")
+        return values
 
     def _quantize(self, x: Node, grid: FrozenGrid, lower: Floats, step: Floats) -> Node:
         """The channels' lower bounds and steps are part of FakeQuantize's bounds."""
@@ -241,7 +245,11 @@ def _dequantized(weight: Floats, scale: Floats) -> Node:
 
 def _named_sum(node: Node, bias: Floats, name: str) -> Node:
     node.set_friendly_name(name)
-    return ops.add(node, ops.constant(bias)) if bias.any() else node
+    if not bias.any():
+        return node
+    total = ops.add(node, ops.constant(bias))
+    total.set_friendly_name(f"{name}/bias")
+    return total
 
 
 def _interpolate(x: Node, target: Node, meaning: str, mode: Interpolation) -> Node:
