@@ -12,6 +12,7 @@ from srquant.errors import OutputError
 if TYPE_CHECKING:
     from srquant.deploy.precision import LayerPrecision
     from srquant.models.network import Network
+    from srquant.quant.branches import BranchedNetwork
 
 Output = Annotated[
     Path, typer.Option("-o", "--output", show_default=False, help=".xml for OpenVINO (.bin beside it) or .onnx.")
@@ -19,24 +20,60 @@ Output = Annotated[
 
 
 def export(model: Model, output: Output, scale: Scale = None, overwrite: Overwrite = False, json: Json = None) -> None:
-    """Write a model for OpenVINO or ONNX runtimes and show the precision each layer runs in here."""
+    """Write a model for OpenVINO or ONNX runtimes and show the precision each layer runs in here.
+
+    A network whose bits depend on the picture becomes three files: NAME.low, NAME.middle and NAME.high.
+    """
     if output.suffix not in (".xml", ".onnx"):
         raise OutputError(f"{output}: its suffix decides the format; use .xml for OpenVINO or .onnx")
-    check_output(output, overwrite)
-    if output.suffix == ".xml":
-        check_output(output.with_suffix(".bin"), overwrite)
     check_json(json)
 
     from srquant.deploy.opening import open_network
+    from srquant.quant.branches import BranchedNetwork
 
     network = open_network(model, scale)
-    layers = export_openvino(network, output) if output.suffix == ".xml" else export_onnx(network, output)
-    rows = table("layer", "precision", title=str(output))
+    parts = branch_files(network, output) if isinstance(network, BranchedNetwork) else {output: network}
+    for path in parts:
+        check_files(path, overwrite)
+    values = [export_file(part, path, json) for path, part in parts.items()]
+    if isinstance(network, BranchedNetwork):
+        show(when(network), json_to=json)
+        write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
+    else:
+        write_json(values[0], json)
+
+
+def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Network]":
+    """The branches by the files they go to."""
+    from srquant.quant.branches import NAMES
+
+    return {output.with_suffix(f".{NAMES[bits]}{output.suffix}"): part for bits, part in network.branches.items()}
+
+
+def when(network: "BranchedNetwork") -> str:
+    """One line: which picture takes which branch."""
+    lower, upper = network.thresholds.tolist()
+    return f"for pictures of gradient density below {lower:.2f}: low; above {upper:.2f}: high; between: middle"
+
+
+def check_files(path: Path, overwrite: bool) -> None:
+    """Find out before long work whether the file, and the .bin beside an .xml, can be written."""
+    check_output(path, overwrite)
+    if path.suffix == ".xml":
+        check_output(path.with_suffix(".bin"), overwrite)
+
+
+def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
+    """Write one network and show its precisions; returns the values for JSON."""
+    layers = export_openvino(network, path) if path.suffix == ".xml" else export_onnx(network, path)
+    rows = table("layer", "precision", title=str(path))
     for layer in layers:
         rows.add_row(layer.name, layer.precision)
     show(rows, json_to=json)
-    precisions = [{"name": layer.name, "precision": layer.precision} for layer in layers]
-    write_json({"path": str(output), "layers": precisions}, json)
+    return {
+        "path": str(path),
+        "layers": [{"name": layer.name, "precision": layer.precision} for layer in layers],
+    }
 
 
 def export_openvino(network: "Network", output: Path) -> "list[LayerPrecision]":

@@ -19,6 +19,7 @@ from srquant.evaluate.contenders import Contender
 from srquant.methods import METHODS
 from srquant.models.load import float_form
 from srquant.models.network import Network
+from srquant.quant.branches import NAMES, BranchedNetwork
 from srquant.quant.policy import LayerBits, Policy
 
 NOISE_PICTURES, NOISE_SIDE = 4, 64
@@ -41,7 +42,7 @@ def contenders(model: Network | FrozenModel, folder: Path) -> list[Contender]:
     rows = float_contenders(network, folder)
     rows.append(Contender("onnxruntime-static", "int8", "onnxruntime", static_int8(rows[-1].path, folder)))
     if isinstance(model, FrozenModel):
-        return [*rows, integer_contender("openvino", model.network, folder)]
+        return rows + quantized_contenders(model.network, folder)
     pictures = write_noise(folder / "noise")
     skips: dict[str, Literal[8] | None] = {"openvino": None, "openvino-skip8": 8}
     integer = {name: quantize_plainly(network, pictures, skip) for name, skip in skips.items()}
@@ -66,6 +67,13 @@ def integer_contender(name: str, network: Network, folder: Path) -> Contender:
     path = folder / f"{name}.xml"
     save_openvino(to_openvino(network), path)
     return Contender(name, "int8", "openvino", path)
+
+
+def quantized_contenders(network: Network, folder: Path) -> list[Contender]:
+    """A frozen network in OpenVINO, or each of its branches."""
+    if not isinstance(network, BranchedNetwork):
+        return [integer_contender("openvino", network, folder)]
+    return [integer_contender(f"openvino-{NAMES[bits]}", part, folder) for bits, part in network.branches.items()]
 
 
 def quantize_plainly(network: Network, pictures: Path, skip_bits: Literal[8] | None) -> Network:

@@ -15,6 +15,8 @@ from srquant.quant.lattice import settle, settle_grid
 from srquant.quant.layers import quant_layers
 
 MIDDLE = 0
+NAMES = {-1: "low", 0: "middle", 1: "high"}
+"""Branches by the gradient density of their pictures."""
 
 
 class BranchedNetwork(Network):
