@@ -14,7 +14,7 @@ bounds move by the rounding of their output scale: hardly at 4 bits, by up to a 
 
 Networks with factors that are no powers of two between layers (PReLU slopes, residual scaling) leave the lattice and
 agree statistically only. Layers with dynamic ranges (``quant/dynamic.py``) are left as they are: their step is another
-one for every picture.
+one for every picture, and engines add up their products in float, each in its own order.
 """
 
 import math
@@ -69,6 +69,7 @@ def settle(network: Network) -> float:
                 settle_grid(quantizer, delta)
     for layer in quant_layers(network).values():
         if isinstance(layer.input_quantizer, DynamicQuantizer):
+            layer.held = layer.weight_quantizer.integer_weight(layer.weight).values().float()
             continue
         settle_weight(layer, delta)
         layer.lattice = delta
