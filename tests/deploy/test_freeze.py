@@ -147,7 +147,7 @@ def test_settled_layers_are_equal_on_the_lattice(drawn):
 
 def differing_codes(layer: QuantConv2d | QuantLinear, frozen: FrozenConv2d | FrozenLinear, x: Tensor) -> int:
     quantizer = layer.input_quantizer
-    scaled = x if frozen.scaling is None else (x - frozen.scaling.lower) / frozen.scaling.step
+    scaled = x if frozen.before is None else (x - frozen.before.lower) / frozen.before.step
     integers = frozen.grid(scaled) + frozen.grid.zero_point
     return int((integers != codes(x, quantizer.lower, quantizer.upper, quantizer.levels)).sum())
 

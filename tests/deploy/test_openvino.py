@@ -125,7 +125,7 @@ def test_colour_shift_before_the_first_convolution_keeps_its_channels(freeze_dir
 @pytest.mark.parametrize("engine", [run, lambda n, i: run_onnx(to_onnx(n), i)], ids=["openvino", "onnxruntime"])
 def test_channels_with_grids_of_their_own(padding, engine):
     conv = random_conv(3)
-    conv.scaling = ChannelScaling(
+    conv.before = ChannelScaling(
         torch.tensor([-0.5, 0.1, 0.3]).view(3, 1, 1), torch.tensor([0.02, 0.01, 0.03]).view(3, 1, 1), padding
     )
     images = torch.rand(1, 3, 15, 17)

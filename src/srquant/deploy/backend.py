@@ -14,6 +14,7 @@ from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 Floats = NDArray[np.float32]
 Arithmetic = Literal["add", "subtract", "multiply", "divide", "modulus", "minimum", "maximum"]
 Activation = Literal["relu", "sigmoid", "tanh", "gelu"]
+Extreme = Literal["smallest", "largest"]
 Interpolation = Literal["nearest", "bilinear"]
 
 V = TypeVar("V")
@@ -46,6 +47,12 @@ class Backend(Protocol[V]):
 
     def quantize(self, x: V, grid: FrozenGrid) -> V:
         """Values to integers ``k - z``."""
+
+    def points(self, x: V, grid: FrozenGrid) -> V:
+        """Values to the values of grid points, all in float."""
+
+    def pieces(self, x: V, edges: Floats, levels: Sequence[int]) -> V:
+        """Values to the nearest point of their region: uniform grids of ``levels`` points from edge to edge."""
 
     def quantize_channels(self, x: V, grid: FrozenGrid, lower: Floats, step: Floats) -> V:
         """Quantize ``(x - lower) / step``; lower and step are per channel, shaped to broadcast."""
@@ -106,6 +113,9 @@ class Backend(Protocol[V]):
 
     def total(self, x: V, axis: int) -> V:
         """Sum along an axis, kept with size 1."""
+
+    def extreme(self, x: V, which: Extreme, axes: Sequence[int]) -> V:
+        """Smallest or largest value along axes, kept with size 1."""
 
     def softmax(self, x: V) -> V:
         """Over the last axis."""

@@ -1,9 +1,10 @@
 """The quantized file: one safetensors with packed weights, float32 bounds and scales, a JSON header and a checksum.
 
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
-each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.bias``. Of a
-matrix product: ``NAME.left.bounds`` and ``NAME.right.bounds``. Other parameters of the network keep their names behind
-``float.``. ``sha256`` is the checksum (in the metadata it would change its place from file to file).
+each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.edges`` (of the
+regions of a piecewise linear grid), ``NAME.bias``. Of a matrix product: ``NAME.left.bounds`` and
+``NAME.right.bounds``. Other parameters of the network keep their names behind ``float.``. ``sha256`` is the checksum
+(in the metadata it would change its place from file to file).
 """
 
 import contextlib
@@ -20,8 +21,9 @@ from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.packing import pack
 from srquant.deploy.parts import LayerParts, MatmulParts, Parts, SumParts, grids
-from srquant.deploy.restore import FLOAT, Tensors, restore
+from srquant.deploy.restore import FLOAT, THRESHOLDS, Tensors, restore
 from srquant.errors import InputError, OutputError, QuantizedFileError
+from srquant.quant.branches import BranchedNetwork
 from srquant.quant.quantizers import IntegerWeight
 
 HEADER, CHECKSUM = "srquant", "sha256"
@@ -98,7 +100,17 @@ def _record(name: str, part: Parts) -> LayerRecord:
     if isinstance(part, MatmulParts):
         return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits)
     shape = tuple(part.weight.codes.shape)
-    return LayerRecord(name, part.bounds.bits, part.lattice, part.weight_bits, shape, part.window)
+    return LayerRecord(
+        name,
+        part.bounds.bits,
+        part.lattice,
+        part.weight_bits,
+        shape,
+        part.window,
+        branch_bits=part.bounds.branch_bits,
+        region_levels=() if part.bounds.pieces is None else part.bounds.pieces.levels,
+        dynamic=part.dynamic,
+    )
 
 
 def _tensors(model: FrozenModel) -> Tensors:
@@ -106,6 +118,8 @@ def _tensors(model: FrozenModel) -> Tensors:
     for name, part in model.parts.items():
         for key, bounds in grids(part).items():
             tensors[f"{name}.{key}"] = torch.stack([bounds.lower, bounds.upper])
+            if bounds.pieces is not None:
+                tensors[f"{name}.edges"] = bounds.pieces.edges
         if isinstance(part, LayerParts):
             tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
             tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)
@@ -114,6 +128,8 @@ def _tensors(model: FrozenModel) -> Tensors:
     frozen = tuple(f"{name}." for name in model.parts)
     floats = model.network.module.state_dict().items()
     tensors |= {f"{FLOAT}{key}": value for key, value in floats if not key.startswith(frozen)}
+    if isinstance(model.network, BranchedNetwork):
+        tensors[THRESHOLDS] = model.network.thresholds
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 

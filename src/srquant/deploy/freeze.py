@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from srquant.deploy.branches import assemble_branches, merged
 from srquant.deploy.parts import LayerParts, Parts, grids, put_together, take_apart
 from srquant.errors import PolicyError
 from srquant.models.network import Network
+from srquant.quant.branches import BranchedNetwork, representative
 from srquant.quant.grid import relative_step, step_size
 from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul
 from srquant.quant.model import Origin, QuantizedModel
@@ -18,7 +20,7 @@ from srquant.quant.policy import Policy
 
 @dataclass(frozen=True)
 class FrozenModel(QuantizedModel):
-    """A deployable network of ``FrozenConv2d``, ``FrozenLinear``, ``FrozenMatmul`` and ``FrozenAdd``, on the CPU.
+    """A deployable network of frozen layers (``deploy.frozen``, ``deploy.dynamic``), on the CPU.
 
     Attributes:
         parts: what each frozen layer is made of, by name.
@@ -36,19 +38,32 @@ def freeze(model: QuantizedModel) -> FrozenModel:
     Raises:
         PolicyError: a grid's bounds are not finite or not apart.
     """
-    parts = {
-        name: take_apart(module)
-        for name, module in model.network.module.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantMatmul)
-    }
+    parts = parts_of(model.network)
     for name, part in parts.items():
         check_grids(name, part)
-    return assemble(copy.deepcopy(model.network).cpu(), model.policy, model.origin, parts)
+    network = copy.deepcopy(representative(model.network)).cpu()
+    thresholds = model.network.thresholds.cpu() if isinstance(model.network, BranchedNetwork) else None
+    return assemble(network, model.policy, model.origin, parts, thresholds)
 
 
-def assemble(network: Network, policy: Policy, origin: Origin, parts: Mapping[str, Parts]) -> FrozenModel:
-    """Replace the named layers of ``network`` by what ``parts`` make, in place."""
+def parts_of(network: Network) -> dict[str, Parts]:
+    """What each quantized layer of a network, or of its branches, is made of."""
+    if isinstance(network, BranchedNetwork):
+        return merged([parts_of(branch) for branch in network.branches.values()])
+    return {
+        name: take_apart(module)
+        for name, module in network.module.named_modules()
+        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantMatmul)
+    }
+
+
+def assemble(
+    network: Network, policy: Policy, origin: Origin, parts: Mapping[str, Parts], thresholds: Tensor | None = None
+) -> FrozenModel:
+    """Replace the named layers of ``network`` by what ``parts`` make, in place; with thresholds, in three branches."""
     network.eval().requires_grad_(False)
+    if thresholds is not None:
+        return FrozenModel(assemble_branches(network, parts, thresholds).eval(), policy, origin, parts)
     for name, part in parts.items():
         network.module.set_submodule(name, put_together(part))
     return FrozenModel(network, policy, origin, parts)
@@ -59,6 +74,8 @@ def check_grids(name: str, part: Parts) -> None:
     positive: list[tuple[str, Tensor]] = []
     for bounds in grids(part).values():
         positive.append(("step of the input's grid", step_size(bounds.lower, bounds.upper, 1 << bounds.bits)))
+        if bounds.pieces is not None:
+            positive.append(("width of a region", bounds.pieces.edges.diff()))
         relative = relative_step(bounds.lower, bounds.upper)
         if relative is not None:
             positive.append(("step of a channel over their mean", relative))

@@ -22,15 +22,17 @@ class FrozenGrid(nn.Module):
         lower: first grid point, 0-d float32.
         upper: last grid point, 0-d float32.
         levels: number of grid points, 4..256.
+        zero_point: code of a padded zero; None takes that of the grid point nearest to zero.
     """
 
-    def __init__(self, lower: Tensor, upper: Tensor, levels: int) -> None:
+    def __init__(self, lower: Tensor, upper: Tensor, levels: int, zero_point: int | None = None) -> None:
         super().__init__()
         self.lower: Tensor
         self.upper: Tensor
         self.register_buffer("lower", lower.detach().clone())
         self.register_buffer("upper", upper.detach().clone())
         self.levels = levels
+        self.padded_zero = zero_point
 
     @property
     def step(self) -> float:
@@ -39,12 +41,14 @@ class FrozenGrid(nn.Module):
 
     @property
     def zero_point(self) -> int:
-        """Code of the grid point nearest to zero."""
+        """Code of a padded zero."""
+        if self.padded_zero is not None:
+            return self.padded_zero
         return int(zero_point(self.lower, self.upper, self.levels))
 
     @property
     def offset(self) -> float:
-        """Value of the grid point nearest to zero."""
+        """Value of a padded zero."""
         return float(self.lower) + self.step * self.zero_point
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +98,7 @@ class FrozenConv2d(nn.Module):
         dilation: per axis.
         groups: number of groups.
         weight_bits: bits that a weight takes in the file.
-        scaling: applied to the input first, where each channel has its own grid.
+        before: applied to the input first: brings channels with grids of their own to one, or values to their points.
         lattice: spacing of output scale and bias, a power of two; None leaves them as they are.
     """
 
@@ -109,12 +113,12 @@ class FrozenConv2d(nn.Module):
         dilation: tuple[int, int],
         groups: int,
         weight_bits: int,
-        scaling: ChannelScaling | None = None,
+        before: nn.Module | None = None,
         lattice: float | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.scaling = scaling
+        self.before = before
         self.lattice = lattice
         self.weight: Tensor
         self.weight_scale: Tensor
@@ -137,7 +141,7 @@ class FrozenConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` values to ``N x C_out x H' x W'`` values."""
-        integers = self.grid(x if self.scaling is None else self.scaling(x)).to(self.accumulator)
+        integers = self.grid(x if self.before is None else self.before(x)).to(self.accumulator)
         weight = self.weight.to(self.accumulator)
         sums = F.conv2d(integers, weight, None, self.stride, self.padding, self.dilation, self.groups).float()
         shape = (1, -1, 1, 1)
@@ -154,12 +158,12 @@ class FrozenLinear(nn.Module):
         weight_scale: Tensor,
         bias: Tensor | None,
         weight_bits: int,
-        scaling: ChannelScaling | None = None,
+        before: nn.Module | None = None,
         lattice: float | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.scaling = scaling
+        self.before = before
         self.lattice = lattice
         self.weight: Tensor
         self.weight_scale: Tensor
@@ -181,7 +185,7 @@ class FrozenLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``... x in`` values to ``... x out`` values."""
-        integers = self.grid(x if self.scaling is None else self.scaling(x)).to(self.accumulator)
+        integers = self.grid(x if self.before is None else self.before(x)).to(self.accumulator)
         sums = F.linear(integers, self.weight.to(self.accumulator)).float()
         return sums * self.output_scale() + self.corrected_bias()
 

@@ -7,13 +7,15 @@ from torch.fx.passes.shape_prop import ShapeProp
 from srquant.deploy import rewrites
 from srquant.deploy.constants import fold_constants
 from srquant.deploy.cpu import INT16_MAX, safe_on_pair_saturation
+from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
 from srquant.deploy.lowered import Dequantize, DequantizeOperand, Quantize, float_layer, integer_layer
-from srquant.deploy.patterns import insert, replace
+from srquant.deploy.patterns import insert, module_of, replace
 from srquant.errors import EngineError
 from srquant.models.layers import Add, Matmul, MeanShift
 from srquant.models.network import Network
 from srquant.models.windows import STEPS
+from srquant.quant.branches import BranchedNetwork
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
 """Functions and methods whose parts' sizes must be known."""
@@ -28,7 +30,7 @@ BYTE_LEVELS = 256
 SIGNED_MARGIN = 8
 """OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
-LEAVES = (FrozenConv2d, FrozenLinear, FrozenMatmul, FrozenAdd, Add, Matmul, MeanShift, *STEPS)
+LEAVES = (DynamicLayer, FrozenConv2d, FrozenLinear, FrozenMatmul, FrozenAdd, Add, Matmul, MeanShift, *STEPS)
 
 
 class _Tracer(fx.Tracer):
@@ -51,6 +53,8 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     Raises:
         EngineError: the network's forward depends on the picture, so it has no fixed graph.
     """
+    if isinstance(network, BranchedNetwork):
+        raise EngineError("the picture decides which of three branches runs; export each of 'network.branches'")
     try:
         graph = _Tracer().trace(network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -60,12 +64,16 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
         ) from error
     lowered = fx.GraphModule(network, graph)
     fold_constants(lowered)
-    if any(node.target in (*SPLITS, *TRANSPOSITIONS) for node in graph.nodes):
+    if any(_needs_shapes(lowered, node) for node in graph.nodes):
         ShapeProp(lowered).propagate(torch.zeros(1, 3, TRACED_SIZE, TRACED_SIZE))
     _take_apart(lowered, pair_saturation)
     rewrites.apply_all(lowered)
     lowered.recompile()
     return lowered
+
+
+def _needs_shapes(graph: fx.GraphModule, node: fx.Node) -> bool:
+    return node.target in (*SPLITS, *TRANSPOSITIONS) or isinstance(module_of(graph, node), DynamicLayer)
 
 
 def layer_name(node: fx.Node) -> str:
@@ -79,7 +87,9 @@ def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
         if node.op != "call_module":
             continue
         module = layers.setdefault(node.target, graph.get_submodule(node.target))
-        if isinstance(module, FrozenConv2d | FrozenLinear):
+        if isinstance(module, DynamicLayer):
+            _split_dynamic(graph, node, module)
+        elif isinstance(module, FrozenConv2d | FrozenLinear):
             _split_layer(graph, node, module, pair_saturation)
         elif isinstance(module, FrozenAdd):
             _split_add(graph, node, module)
@@ -93,10 +103,19 @@ def _split_layer(
     integer = integer_layer(layer)
     fits = not pair_saturation or (safe_on_pair_saturation(layer.weight, layer.grid.levels) and _unsigned(layer.grid))
     with graph.graph.inserting_before(node):
-        operand = insert(graph, Quantize(layer.grid, layer.scaling), node.args[0])
+        operand = insert(graph, Quantize(layer.grid, layer.before), node.args[0])
         operand = operand if fits else insert(graph, Dequantize(layer.grid, 0.0), operand)
     node.args = (operand,)
     replace(graph, node, integer if fits else float_layer(integer, layer.grid.step))
+
+
+def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
+    source = node.all_input_nodes[0]
+    with graph.graph.inserting_before(node):
+        rank = len(source.meta["tensor_meta"].shape)
+        points = DynamicPoints(layer.grid, layer.points.channel_axis, rank)
+        node.args = (insert(graph, points, source),)
+    replace(graph, node, layer.float_layer())
 
 
 def _split_matmul(graph: fx.GraphModule, node: fx.Node, matmul: FrozenMatmul, pair_saturation: bool) -> None:

@@ -11,7 +11,10 @@ from srquant.models.network import Argument
 from srquant.quant.model import Origin
 from srquant.quant.policy import LayerBits, Override, Policy
 
-VERSION = 1
+VERSION = 2
+
+MOST_POINTS = 256
+"""Points of all regions of a piecewise linear grid."""
 
 T = TypeVar("T")
 
@@ -29,6 +32,9 @@ class LayerRecord:
         window: of a convolution.
         scale: factor of the second addend, of a sum.
         right_bits: 2..8, of a matrix product's second operand.
+        dynamic: whether a layer's bounds are of values normalised channel by channel.
+        region_levels: of a layer with a piecewise linear grid, the points of its two or three regions.
+        branch_bits: of a layer whose activation bits depend on the picture, 2..8 for each of its three branches.
     """
 
     name: str
@@ -39,6 +45,9 @@ class LayerRecord:
     window: Window | None = None
     scale: float = 1.0
     right_bits: int | None = None
+    dynamic: bool = False
+    branch_bits: tuple[int, ...] = ()
+    region_levels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,17 +116,45 @@ def _bits(fields: dict[str, int] | None) -> LayerBits | None:
 def _layer(fields: dict[str, Any]) -> LayerRecord:
     window = fields.pop("window")
     shape = tuple(_size(n, 1) for n in fields.pop("shape"))
-    record = LayerRecord(window=None if window is None else _window(**window), shape=shape, **fields)
+    branch_bits = _branch_bits(fields.pop("branch_bits", []))
+    regions = _region_levels(fields.pop("region_levels", []))
+    record = LayerRecord(
+        window=None if window is None else _window(**window),
+        shape=shape,
+        branch_bits=branch_bits,
+        region_levels=regions,
+        **fields,
+    )
     _of(str, record.name)
+    if _of(bool, record.dynamic) and record.weight_bits is None:
+        raise ValueError("only layers have dynamic ranges")
     for bits in (record.weight_bits, record.right_bits):
         LayerBits(8 if bits is None else bits, record.activation_bits)
     if record.lattice is not None and not _is_lattice(record.lattice):
         raise ValueError(f"lattice {record.lattice!r}")
+    if branch_bits and (record.weight_bits is None or record.lattice is None):
+        raise ValueError(f"bits of branches {branch_bits} without a lattice")
+    if regions and (record.weight_bits is None or record.dynamic or branch_bits):
+        raise ValueError(f"regions {regions} of something else than a layer on one grid")
     if isinstance(record.scale, bool) or (
         record.weight_bits is not None and len(shape) != (2 if window is None else 4)
     ):
         raise ValueError(f"scale {record.scale!r}, weight shape {shape}")
     return record
+
+
+def _branch_bits(values: list[Any]) -> tuple[int, ...]:
+    bits = tuple(LayerBits(8, value).activation for value in _of(list, values))
+    if len(bits) not in (0, 3):
+        raise ValueError(f"bits of {len(bits)} branches")
+    return bits
+
+
+def _region_levels(values: list[Any]) -> tuple[int, ...]:
+    levels = tuple(_size(value, 2) for value in _of(list, values))
+    if len(levels) not in (0, 2, 3) or sum(levels) > MOST_POINTS:
+        raise ValueError(f"regions of {levels} points")
+    return levels
 
 
 def _is_lattice(spacing: float) -> bool:

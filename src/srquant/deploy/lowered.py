@@ -10,26 +10,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid, FrozenLinear, OperandGrid
+from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear, OperandGrid
 
 
 class Quantize(nn.Module):
-    """Values to integers ``k - z`` (as floats), each channel scaled first where it has a grid of its own."""
+    """Values to integers ``k - z`` (as floats).
 
-    def __init__(self, grid: FrozenGrid, scaling: ChannelScaling | None = None) -> None:
+    Args:
+        grid: of the integers.
+        before: applied first, see ``FrozenConv2d``.
+    """
+
+    def __init__(self, grid: FrozenGrid, before: nn.Module | None = None) -> None:
         super().__init__()
         self.grid = grid
-        self.scaling = scaling
+        self.before = before
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same, or to the padded one where the scaling pads."""
-        result: Tensor = self.grid(x if self.scaling is None else self.scaling(x))
+        """Any shape to the same, or to the padded one where a ``ChannelScaling`` pads."""
+        result: Tensor = self.grid(x if self.before is None else self.before(x))
         return result
 
     def same(self, grid: FrozenGrid) -> bool:
         """Whether this is plain quantization to ``grid``."""
         equal = torch.equal(self.grid.lower, grid.lower) and torch.equal(self.grid.upper, grid.upper)
-        return self.scaling is None and self.grid.levels == grid.levels and equal
+        return self.before is None and self.grid.levels == grid.levels and equal
 
 
 class Dequantize(nn.Module):

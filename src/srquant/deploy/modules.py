@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from srquant.deploy.backend import Backend, V, floats, per_channel
-from srquant.deploy.frozen import IntegerMatmul, OperandGrid
+from srquant.deploy.dynamic import DynamicPoints
+from srquant.deploy.frozen import ChannelScaling, IntegerMatmul, OperandGrid
 from srquant.deploy.lowered import (
     BlockShuffle,
     Dequantize,
@@ -17,9 +18,11 @@ from srquant.deploy.lowered import (
     Quantize,
     Window,
 )
+from srquant.deploy.piecewise import PiecewisePoints
 from srquant.deploy.windows import WINDOW_STEPS
 from srquant.errors import EngineError
 from srquant.models.layers import Add, Matmul, MeanShift
+from srquant.quant.dynamic import SMALLEST_WIDTH
 
 
 def _conv(backend: Backend[V], conv: nn.Conv2d, name: str, x: V) -> V:
@@ -73,15 +76,29 @@ def _scaled(backend: Backend[V], x: V, factor: float) -> V:
 
 
 def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
-    scaling = quantize.scaling
-    if scaling is None:
-        return backend.quantize(x, quantize.grid)
-    padded = backend.pad(x, scaling.padding) if any(scaling.padding) else x
-    return backend.quantize_channels(padded, quantize.grid, floats(scaling.lower)[None], floats(scaling.step)[None])
+    before = quantize.before
+    if isinstance(before, ChannelScaling):
+        padded = backend.pad(x, before.padding) if any(before.padding) else x
+        return backend.quantize_channels(padded, quantize.grid, floats(before.lower)[None], floats(before.step)[None])
+    if isinstance(before, PiecewisePoints):
+        x = backend.pieces(x, floats(before.edges), before.levels)
+    return backend.quantize(x, quantize.grid)
 
 
 def _dequantize(backend: Backend[V], dequantize: Dequantize, name: str, x: V) -> V:
     return backend.dequantize(x, dequantize.grid.step, dequantize.offset)
+
+
+def _dynamic_points(backend: Backend[V], points: DynamicPoints, name: str, x: V) -> V:
+    """One factor and one term per channel before the grid, and one of each behind it."""
+    smallest, largest = backend.extreme(x, "smallest", points.axes), backend.extreme(x, "largest", points.axes)
+    narrowest, one_half = backend.constant(floats(SMALLEST_WIDTH)), backend.constant(floats(0.5))
+    width = backend.arithmetic("maximum", backend.arithmetic("subtract", largest, smallest), narrowest)
+    half = backend.arithmetic("multiply", width, one_half)
+    middle = backend.arithmetic("add", smallest, half)
+    normalised = backend.arithmetic("divide", backend.arithmetic("subtract", x, middle), half)
+    restored = backend.arithmetic("multiply", backend.points(normalised, points.grid), half)
+    return backend.arithmetic("add", restored, middle)
 
 
 def _add(backend: Backend[V], add: Add, name: str, a: V, b: V) -> V:
@@ -176,6 +193,7 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     OperandGrid: _quantize_operand,
     DequantizeOperand: _dequantize_operand,
     Quantize: _quantize,
+    DynamicPoints: _dynamic_points,
     Dequantize: _dequantize,
     Add: _add,
     MeanShift: _mean_shift,

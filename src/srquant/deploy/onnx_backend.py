@@ -6,13 +6,14 @@ Integers ``k - z`` travel as uint8 ``k``; ``z`` is remembered by the value's nam
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
+from srquant.deploy.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
 from srquant.deploy.frozen import FrozenGrid, OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
@@ -71,6 +72,19 @@ class OnnxBackend:
             codes = self._node("Clip", codes, *limits)
         self.zero_points[codes] = zero_point
         return codes
+
+    def points(self, x: str, grid: FrozenGrid) -> str:
+        return self.dequantize(self.quantize(x, grid), grid.step, grid.offset)
+
+    def pieces(self, x: str, edges: Floats, levels: Sequence[int]) -> str:
+        """Each region adds nothing for values below it and its width for values above."""
+        total = self._number(edges[0])
+        for (start, end), count in zip(pairwise(edges), levels, strict=True):
+            step = self._number((end - start) / (count - 1))
+            inside = self._node("Clip", x, self._number(start), self._number(end))
+            position = self._node("Div", self._node("Sub", inside, self._number(start)), step)
+            total = self._node("Add", total, self._node("Mul", self._node("Round", position), step))
+        return total
 
     def quantize_channels(self, x: str, grid: FrozenGrid, lower: Floats, step: Floats) -> str:
         shifted = self._node("Sub", x, self.constant(lower))
@@ -145,6 +159,9 @@ class OnnxBackend:
 
     def total(self, x: str, axis: int) -> str:
         return self._node("ReduceSum", x, self._integer(axis), keepdims=1)
+
+    def extreme(self, x: str, which: Extreme, axes: Sequence[int]) -> str:
+        return self._node("ReduceMin" if which == "smallest" else "ReduceMax", x, axes=axes, keepdims=1)
 
     def softmax(self, x: str) -> str:
         return self._node("Softmax", x, axis=-1)

@@ -6,6 +6,7 @@ Integers ``k - z`` are FakeQuantize results; the CPU plug-in's low-precision pas
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from openvino import Node
 from openvino.opset1 import max_pool  # the later ones have a second output
 
-from srquant.deploy.backend import Activation, Arithmetic, Floats, Interpolation
+from srquant.deploy.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
 from srquant.deploy.frozen import FrozenGrid, OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
@@ -55,9 +56,9 @@ class _Dequantized:
 class OpenVINOBackend:
     """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product.
 
-    Args:
     What the plug-in may fuse into that is named ``NAME/...``.
 
+    Args:
         pair_saturation: whether the target processor lacks VNNI: 16 levels may become signed bytes, which such
             processors shift by 128 before they multiply, so only 256 levels are bytes there.
     """
@@ -88,6 +89,17 @@ class OpenVINOBackend:
         if (dequantized := self.dequantized.get(x.get_friendly_name())) is not None:
             return _requantize(dequantized, grid)
         return self._quantize(x, grid, np.zeros(1, np.float32), np.ones(1, np.float32))
+
+    def points(self, x: Node, grid: FrozenGrid) -> Node:
+        lower, upper = float(grid.lower), float(grid.upper)
+        return _fake_quantize(x, grid.levels, (lower, upper, lower, upper))
+
+    def pieces(self, x: Node, edges: Floats, levels: Sequence[int]) -> Node:
+        """Each region adds nothing for values below it and its width for values above."""
+        total = _number(edges[0])
+        for (start, end), count in zip(pairwise(edges), levels, strict=True):
+            total = ops.add(total, _fake_quantize(x, count, (start, end, 0.0, end - start)))
+        return total
 
     def quantize_channels(self, x: Node, grid: FrozenGrid, lower: Floats, step: Floats) -> Node:
         return self._quantize(x, grid, lower, step)
@@ -160,6 +172,10 @@ class OpenVINOBackend:
 
     def total(self, x: Node, axis: int) -> Node:
         return ops.reduce_sum(x, _integer(axis), True)
+
+    def extreme(self, x: Node, which: Extreme, axes: Sequence[int]) -> Node:
+        reduce = ops.reduce_min if which == "smallest" else ops.reduce_max
+        return reduce(x, ops.constant(np.array(axes)), True)
 
     def softmax(self, x: Node) -> Node:
         return ops.softmax(x, -1)

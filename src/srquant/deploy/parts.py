@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from srquant.deploy.dynamic import DynamicLayer
 from srquant.deploy.frozen import (
     ChannelScaling,
     FrozenAdd,
@@ -15,6 +16,8 @@ from srquant.deploy.frozen import (
     settled_scale,
 )
 from srquant.deploy.lowered import Window
+from srquant.deploy.piecewise import Pieces, PiecewisePoints, fine_grid, pieces_of
+from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import on_lattice, step_size, zero_point
 from srquant.quant.layers import (
     QuantAdd,
@@ -26,6 +29,7 @@ from srquant.quant.layers import (
     quantizer_of,
     scaled_weight,
 )
+from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, IntegerWeight
 
 
@@ -37,11 +41,16 @@ class Bounds:
         lower: float32, 0-d or one value per input channel.
         upper: same shape, above ``lower``.
         bits: 2..8.
+        branch_bits: where bits depend on the picture, those of its three branches; ``bits`` are the middle ones, and
+            the bounds belong to the last. See ``deploy.branches``.
+        pieces: regions of a piecewise linear grid, whose points are then put on 256 between the bounds.
     """
 
     lower: Tensor
     upper: Tensor
     bits: int
+    branch_bits: tuple[int, ...] = ()
+    pieces: Pieces | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class LayerParts:
         bias: float32 ``C_out``, or None.
         window: of a convolution.
         lattice: spacing of output scale and bias, or None.
+        dynamic: whether the bounds are of values that are normalised channel by channel (``quant.dynamic``).
     """
 
     bounds: Bounds
@@ -63,6 +73,7 @@ class LayerParts:
     bias: Tensor | None
     window: Window | None
     lattice: float | None
+    dynamic: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantMatmul) -> Pa
         None if layer.bias is None else layer.bias.detach().clone(),
         window,
         module.lattice,
+        isinstance(quantizer, DynamicQuantizer),
     )
 
 
@@ -124,22 +136,33 @@ def put_together(parts: Parts) -> nn.Module:
         return FrozenMatmul(_grid(parts.left), _grid(parts.right), parts.lattice)
     if isinstance(parts, SumParts):
         return FrozenAdd(_grid(parts.bounds), parts.scale)
+    if parts.dynamic:
+        weight, scale = parts.weight.integers(), parts.weight.scale
+        return DynamicLayer(_grid(parts.bounds), weight, scale, parts.bias, parts.weight_bits, parts.window)
+    if parts.bounds.pieces is not None:
+        return _layer_on_pieces(parts, parts.bounds.pieces)
     if parts.bounds.lower.dim() == 0:
         return _layer(parts, _grid(parts.bounds), parts.weight.scale, parts.bias, None)
     return _layer_on_channel_grids(parts)
 
 
 def _layer(
-    parts: LayerParts, grid: FrozenGrid, scale: Tensor, bias: Tensor | None, scaling: ChannelScaling | None
+    parts: LayerParts, grid: FrozenGrid, scale: Tensor, bias: Tensor | None, before: nn.Module | None
 ) -> FrozenConv2d | FrozenLinear:
     weight = parts.weight.integers()
     if parts.window is None:
-        return FrozenLinear(grid, weight, scale, bias, parts.weight_bits, scaling, parts.lattice)
+        return FrozenLinear(grid, weight, scale, bias, parts.weight_bits, before, parts.lattice)
     w = parts.window
-    padding = w.padding if scaling is None or scaling.padding == (0, 0) else (0, 0)
+    padding = (0, 0) if isinstance(before, ChannelScaling) and any(before.padding) else w.padding
     return FrozenConv2d(
-        grid, weight, scale, bias, w.stride, padding, w.dilation, w.groups, parts.weight_bits, scaling, parts.lattice
+        grid, weight, scale, bias, w.stride, padding, w.dilation, w.groups, parts.weight_bits, before, parts.lattice
     )
+
+
+def _layer_on_pieces(parts: LayerParts, pieces: Pieces) -> nn.Module:
+    points = PiecewisePoints(pieces.edges, pieces.levels, parts.bounds.bits)
+    grid = fine_grid(parts.bounds.lower, parts.bounds.upper, points)
+    return _layer(parts, grid, parts.weight.scale, parts.bias, points)
 
 
 def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
@@ -163,7 +186,8 @@ def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
 def _bounds(quantizer: ActivationQuantizer) -> Bounds:
     shape = () if quantizer.lower.dim() == 0 else (-1,)
     lower, upper = (bound.detach().reshape(shape).clone() for bound in (quantizer.lower, quantizer.upper))
-    return Bounds(lower, upper, quantizer.bits)
+    pieces = pieces_of(quantizer) if isinstance(quantizer, PiecewiseQuantizer) else None
+    return Bounds(lower, upper, quantizer.bits, pieces=pieces)
 
 
 def _grid(bounds: Bounds) -> FrozenGrid:

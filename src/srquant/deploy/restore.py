@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,19 @@ from srquant.deploy.header import Header, LayerRecord
 from srquant.deploy.lowered import Window
 from srquant.deploy.packing import packed_size, unpack
 from srquant.deploy.parts import Bounds, LayerParts, MatmulParts, Parts, SumParts, window_of
+from srquant.deploy.piecewise import Pieces
 from srquant.errors import QuantizedFileError
 from srquant.models.layers import Add, Matmul
 from srquant.models.load import build
 from srquant.models.network import Network
+from srquant.quant.branches import branches_of
 from srquant.quant.quantizers import LARGEST_INTEGER, IntegerWeight, weight_levels
 
 FLOAT = "float."
 """Before the names of tensors that belong to no frozen layer."""
+
+THRESHOLDS = "thresholds"
+"""Name of the two gradient densities between which a picture adds no bits."""
 
 Tensors = dict[str, Tensor]
 
@@ -37,9 +43,19 @@ def restore(header: Header, tensors: Tensors) -> FrozenModel:
     parts = {record.name: _parts(record, modules.get(record.name), left) for record in header.layers}
     for name, part in parts.items():
         check_grids(name, part)
-    frozen = assemble(network, header.policy, header.origin, parts)
+    frozen = assemble(network, header.policy, header.origin, parts, _thresholds(header, left))
     _load_floats(frozen, left)
     return frozen
+
+
+def _thresholds(header: Header, tensors: Tensors) -> Tensor | None:
+    """Densities that choose the branch; None where no layer's bits depend on the picture."""
+    if THRESHOLDS not in tensors and not any(record.branch_bits for record in header.layers):
+        return None
+    thresholds = _take(tensors, THRESHOLDS, torch.float32, (2,))
+    if not bool(thresholds[0] <= thresholds[1]):
+        raise QuantizedFileError(f"thresholds of the gradient density are {thresholds.tolist()}, not in order")
+    return thresholds
 
 
 def _without_weights(header: Header, most_parameters: int) -> Network:
@@ -75,11 +91,17 @@ def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> P
     if record.weight_bits is None:
         return SumParts(_bounds(record.name, record.activation_bits, tensors, (2,)), record.scale)
     rows, inputs = record.shape[0], record.shape[1] * (1 if record.window is None else record.window.groups)
-    bounds = _bounds(record.name, record.activation_bits, tensors, (2,), (2, inputs))
+    shapes = ((2,),) if record.dynamic or record.region_levels else ((2,), (2, inputs))
+    bounds = _bounds(record.name, record.activation_bits, tensors, *shapes)
+    if record.branch_bits:
+        bounds = replace(bounds, branch_bits=record.branch_bits)
+    if record.region_levels:
+        edges = _take(tensors, f"{record.name}.edges", torch.float32, (len(record.region_levels) + 1,))
+        bounds = replace(bounds, pieces=Pieces(edges, record.region_levels))
     weight = _integer_weight(record, record.weight_bits, tensors)
     has_bias = getattr(module, "bias", None) is not None
     bias = _take(tensors, f"{record.name}.bias", torch.float32, (rows,)) if has_bias else None
-    return LayerParts(bounds, weight, record.weight_bits, bias, record.window, record.lattice)
+    return LayerParts(bounds, weight, record.weight_bits, bias, record.window, record.lattice, record.dynamic)
 
 
 def _fits(record: LayerRecord, module: nn.Module | None) -> bool:
@@ -131,5 +153,6 @@ def _load_floats(model: FrozenModel, tensors: Tensors) -> None:
     floats = {key: _take(tensors, f"{FLOAT}{key}", own.dtype, tuple(own.shape)) for key, own in expected.items()}
     if tensors:
         raise QuantizedFileError(f"tensors {sorted(tensors)[:4]} belong to nothing in the network")
-    module.load_state_dict(floats, strict=False, assign=True)
-    module.requires_grad_(False)
+    for network in branches_of(model.network):
+        network.module.load_state_dict(floats, strict=False, assign=True)
+    model.network.requires_grad_(False)

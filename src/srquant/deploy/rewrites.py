@@ -54,7 +54,7 @@ def fold_shift(graph: fx.GraphModule) -> None:
     for node, quantize in calls(graph, Quantize):
         source = node.all_input_nodes[0]
         shift = module_of(graph, source)
-        if isinstance(shift, MeanShift) and quantize.scaling is None:
+        if isinstance(shift, MeanShift) and quantize.before is None:
             scaling = ChannelScaling(-shift.bias.view(-1, 1, 1), torch.ones_like(shift.bias).view(-1, 1, 1), (0, 0))
             with graph.graph.inserting_before(node):
                 node.replace_all_uses_with(insert(graph, Quantize(quantize.grid, scaling), *source.args))
@@ -78,7 +78,7 @@ def quantize_before_shuffle(graph: fx.GraphModule) -> None:
     """``Quantize(PixelShuffle(x))`` is ``PixelShuffle(Quantize(x))``."""
     for node, quantize in calls(graph, Quantize):
         source = node.all_input_nodes[0]
-        if isinstance(module_of(graph, source), nn.PixelShuffle) and quantize.scaling is None:
+        if isinstance(module_of(graph, source), nn.PixelShuffle) and quantize.before is None:
             with graph.graph.inserting_before(node):
                 integers = insert(graph, quantize, source.args[0])
                 shuffled = graph.graph.call_module(str(source.target), (integers,))
@@ -93,7 +93,7 @@ def share_quantizers(graph: fx.GraphModule) -> None:
         first = next((q for s, grid, q in seen if s is source and quantize.same(grid)), None)
         if first is not None:
             node.replace_all_uses_with(first)
-        elif quantize.scaling is None:
+        elif quantize.before is None:
             seen.append((source, quantize.grid, node))
 
 

@@ -4,46 +4,73 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import nn
 
-from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.dynamic import DynamicLayer
+from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
+from srquant.deploy.piecewise import PiecewisePoints
+from srquant.models.layers import Matmul
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
+Ranges = Literal["static", "dynamic"]
+Kind = Literal["conv", "linear", "matmul"]
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One convolution or linear layer.
+    """One convolution, linear layer or matrix product of two activations.
 
     Attributes:
         name: in the network.
-        kind: ``conv`` or ``linear``.
-        weight_bits: 2..8, or 32 for float.
-        activation_bits: 2..8, or 32 for float.
-        levels_used: different weights that occur; None for a float layer.
+        kind: ``conv``, ``linear`` or ``matmul``.
+        weight_bits: 2..8, or 32 for float; of a matrix product's second operand.
+        activation_bits: 2..8, or 32 for float; of a matrix product's first operand.
+        levels_used: different weights that occur; None for a float layer and a matrix product.
+        ranges: whether the input's range is known before a picture is seen; None for a float layer.
     """
 
     name: str
-    kind: Literal["conv", "linear"]
+    kind: Kind
     weight_bits: int
     activation_bits: int
     levels_used: int | None
+    ranges: Ranges | None
 
 
 def layer_summaries(network: Network) -> list[LayerSummary]:
-    """All convolutions and linear layers of a float or frozen network, in module order."""
+    """All convolutions, linear layers and matrix products of a float or frozen network, in module order."""
     return [
         summarise(name, module)
         for name, module in network.module.named_modules()
-        if isinstance(module, FrozenConv2d | FrozenLinear | nn.Conv2d | nn.Linear)
+        if isinstance(
+            module, FrozenConv2d | FrozenLinear | DynamicLayer | FrozenMatmul | nn.Conv2d | nn.Linear | Matmul
+        )
     ]
 
 
 def summarise(name: str, module: nn.Module) -> LayerSummary:
     """One layer's line."""
-    kind: Literal["conv", "linear"] = "conv" if isinstance(module, FrozenConv2d | nn.Conv2d) else "linear"
-    if not isinstance(module, FrozenConv2d | FrozenLinear):
-        return LayerSummary(name, kind, FLOAT_BITS, FLOAT_BITS, None)
-    activation_bits = (module.grid.levels - 1).bit_length()
-    return LayerSummary(name, kind, module.weight_bits, activation_bits, len(np.unique(module.weight.numpy())))
+    if isinstance(module, Matmul):
+        return LayerSummary(name, "matmul", FLOAT_BITS, FLOAT_BITS, None, None)
+    if isinstance(module, FrozenMatmul):
+        left, right = (_bits(operand.grid) for operand in (module.left, module.right))
+        return LayerSummary(name, "matmul", right, left, None, "static")
+    kind: Kind = "linear" if torch.as_tensor(module.weight).dim() == 2 else "conv"
+    if not isinstance(module, FrozenConv2d | FrozenLinear | DynamicLayer):
+        return LayerSummary(name, kind, FLOAT_BITS, FLOAT_BITS, None, None)
+    ranges: Ranges = "dynamic" if isinstance(module, DynamicLayer) else "static"
+    return LayerSummary(
+        name, kind, module.weight_bits, _activation_bits(module), len(np.unique(module.weight.numpy())), ranges
+    )
+
+
+def _activation_bits(layer: FrozenConv2d | FrozenLinear | DynamicLayer) -> int:
+    if not isinstance(layer, DynamicLayer) and isinstance(layer.before, PiecewisePoints):
+        return layer.before.bits
+    return _bits(layer.grid)
+
+
+def _bits(grid: FrozenGrid) -> int:
+    return (grid.levels - 1).bit_length()
