@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from ptq_rows import runs
 from ptq_run import Run, shared
@@ -50,9 +51,10 @@ def wanted(arguments: argparse.Namespace) -> list[Run]:
     return left
 
 
-def overridden(arguments: argparse.Namespace) -> dict[str, int | None]:
-    """Settings that the command line gives to all runs."""
-    return {"count": arguments.count, "patch": arguments.patch}
+def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Settings that the command line gives to all runs; None where it doesn't."""
+    sets = tuple(f"data/{name}" for name in arguments.sets.split(",")) if arguments.sets else None
+    return {"count": arguments.count, "patch": arguments.patch, "sets": sets}
 
 
 def matches(name: str, patterns: list[str]) -> bool:
@@ -104,6 +106,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     parser.add_argument("--count", type=int, help="calibration pictures for all rows")
     parser.add_argument("--patch", type=int, help="side of crops for all rows")
+    parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
     parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables there")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     arguments = parser.parse_args()

@@ -126,6 +126,7 @@ ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "fine
 ROWS = (
     Row("float", FLOAT),
     Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
+    Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",)),
     Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), plotted=True),
     Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",)),
     Row("percentile", "percentile", bits=ALL_BITS, paper=("Percentile",), plotted=True),

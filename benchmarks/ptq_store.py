@@ -26,9 +26,9 @@ class Store:
         InputError: the folder was made with other settings.
     """
 
-    def __init__(self, folder: Path, pictures: Path, overrides: dict[str, int | None]) -> None:
+    def __init__(self, folder: Path, pictures: Path, overrides: dict[str, Any]) -> None:
         self.folder = folder
-        wanted = {**overrides, "data": _fingerprint(pictures)}
+        wanted = json.loads(json.dumps({**overrides, "data": _fingerprint(pictures)}))
         manifest = folder / MANIFEST
         if manifest.exists():
             _same(wanted, json.loads(manifest.read_text()), manifest)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,13 +13,11 @@ from srquant.data.benchmark import BenchmarkSet
 from srquant.deploy.accounting import layer_costs
 from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.parts import LayerParts
-from srquant.deploy.summary import layer_summaries
+from srquant.deploy.summary import Ranges, layer_summaries
 from srquant.evaluate.costs import bit_ops, mean_activation_bits, mean_weight_bits
 from srquant.evaluate.effective import CodesUsed, Seen, counted, mean_effective_bits, watched
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork
-
-Ranges = Literal["static", "dynamic"]
 
 PICTURES, SIDE = 5, 128
 """Codes are counted on the middle of this many pictures, this many pixels wide and high at most."""
@@ -79,7 +76,7 @@ def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:
         fmean(mean_activation_bits(layers) for layers in costs),
         mean_weight_bits(costs[0]),
         fmean(bit_ops(layers) for layers in costs),
-        ranges_of(model),
+        ranges_of(model.network),
         overspent,
     )
 
@@ -91,23 +88,28 @@ def running(network: Network, pictures: Sequence[Tensor]) -> list[Network]:
     return [network.branch_for(picture) for picture in pictures]
 
 
-def codes_used(model: FrozenModel, pictures: Sequence[Tensor], by_picture: bool = False) -> list[CodesUsed]:
+def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed]:
     """Codes of every quantized convolution and linear layer.
 
     Args:
         model: frozen.
-        pictures: as ``spending``.
-        by_picture: whether a layer's range depends on the picture, so that codes are counted for each; bits that do
-            are seen without being told.
+        pictures: as ``spending``; at least one.
     """
-    if isinstance(model.network, BranchedNetwork):
-        return codes_used_in_branches(model, model.network, pictures)
     layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
-    seen = codes_seen(model.network, layers, pictures)
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    bits: dict[str, list[int]] = {name: [] for name in layers}
+    for picture in pictures:
+        branch = model.network.branch_for(picture) if isinstance(model.network, BranchedNetwork) else model.network
+        for name, calls in _codes_of(branch, picture, list(layers)).items():
+            seen[name].append(torch.stack(calls).any(0))
+        for layer in layer_summaries(branch):
+            if layer.name in bits:
+                bits[layer.name].append(layer.activation_bits)
+    by_picture = isinstance(model.network, BranchedNetwork)
     return [
         CodesUsed(
             name,
-            part.bounds.bits,
+            sum(bits[name]) / len(bits[name]),
             part.weight_bits,
             counted(seen[name], by_picture),
             len(torch.unique(part.weight.codes)),
@@ -116,36 +118,16 @@ def codes_used(model: FrozenModel, pictures: Sequence[Tensor], by_picture: bool 
     ]
 
 
-def codes_used_in_branches(model: FrozenModel, network: BranchedNetwork, pictures: Sequence[Tensor]) -> list[CodesUsed]:
-    """The same, each picture in its branch; bits are means over pictures."""
-    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
-    branches = running(network, pictures)
-    seen = [codes_seen(branch, layers, [picture]) for branch, picture in zip(branches, pictures, strict=True)]
-    bits = [{layer.name: layer.activation_bits for layer in layer_summaries(branch)} for branch in branches]
-    return [
-        CodesUsed(
-            name,
-            fmean(of_picture[name] for of_picture in bits),
-            part.weight_bits,
-            counted([call for of_picture in seen for call in of_picture[name]], True),
-            len(torch.unique(part.weight.codes)),
-        )
-        for name, part in layers.items()
-    ]
-
-
-def codes_seen(network: Network, layers: Iterable[str], pictures: Iterable[Tensor]) -> Seen:
-    """Which codes reach the named layers in PyTorch."""
-    grids = {name: network.module.get_submodule(f"{name}.grid") for name in layers}
+def _codes_of(network: Network, picture: Tensor, names: list[str]) -> Seen:
+    grids = {name: network.module.get_submodule(f"{name}.grid") for name in names}
     with torch.inference_mode(), watched(grids) as seen:
-        for picture in pictures:
-            network(picture)
+        network(picture)
     return seen
 
 
-def ranges_of(model: FrozenModel) -> Ranges:
-    """Whether activation ranges are known before a picture is seen."""
-    return "static"
+def ranges_of(network: Network) -> Ranges:
+    """Whether all activation ranges are known before a picture is seen."""
+    return "dynamic" if any(layer.ranges == "dynamic" for layer in layer_summaries(network)) else "static"
 
 
 def middles(benchmark: BenchmarkSet) -> list[Tensor]:

@@ -23,7 +23,7 @@ class CodesUsed:
 
     Attributes:
         name: of the layer.
-        activation_bits: as the method says.
+        activation_bits: as the method says; the mean over pictures where they depend on the picture.
         weight_bits: as the method says.
         activation_codes: different integers that reach the layer, one number per picture where its grid depends on
             the picture, else one for all pictures.
@@ -79,9 +79,14 @@ def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
             handle.remove()
 
 
-def counted(calls: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
-    """Codes of one layer: per call where grids depend on the picture, else in all calls together."""
-    rows = torch.stack(list(calls))
+def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
+    """Codes of one layer: per picture where its grid depends on it, else in all pictures together.
+
+    Args:
+        pictures: which codes occurred in each, ``511`` booleans.
+        by_picture: whether the grid depends on the picture.
+    """
+    rows = torch.stack(list(pictures))
     return tuple(rows.sum(1).tolist()) if by_picture else (int(rows.any(0).sum()),)
 
 
