@@ -77,11 +77,12 @@ def test_global_random_state_is_neither_read_nor_changed(folder):
 
 
 def test_pictures_are_read_when_their_batch_is_made(folder, monkeypatch):
+    chosen = CalibrationSet(folder, 10, patch=8)
     read = []
     monkeypatch.setattr(
         calibration, "read_rgb", lambda path, inner=calibration.read_rgb: read.append(path) or inner(path)
     )
-    batches = CalibrationSet(folder, 10, patch=8).batches(3)
+    batches = chosen.batches(3)
     assert not read
     next(batches)
     assert len(read) == 3
@@ -134,4 +135,37 @@ def test_a_damaged_picture_is_named(folder):
     content = (folder / "5.png").read_bytes()
     (folder / "5.png").write_bytes(content[:-30])
     with pytest.raises(ImageError, match=r"5\.png"):
+        crops(CalibrationSet(folder, 10, patch=8))
+
+
+def test_the_same_picture_over_and_over(folder):
+    for path in sorted(folder.iterdir())[1:]:
+        shutil.copy(folder / "0.png", path)
+    with pytest.raises(DatasetError, match=r"all 10 calibration pictures are the same as .*0\.png"):
+        CalibrationSet(folder, 10, patch=8)
+    CalibrationSet(folder, 1, patch=8)
+
+
+def test_pictures_of_one_colour(tmp_path):
+    for i, colour in enumerate([(0, 0, 0), (255, 255, 255), (9, 80, 7)]):
+        image = np.broadcast_to(np.array(colour, np.uint8), (12, 14, 3))
+        pyvips.Image.new_from_array(image, interpretation="srgb").write_to_file(str(tmp_path / f"{i}.png"))
+    for count in (1, 3):
+        with pytest.raises(DatasetError, match=r"every calibration picture in .* has a single colour"):
+            CalibrationSet(tmp_path, count, patch=8)
+
+
+def test_one_picture_with_colours_is_enough(folder):
+    blank = np.zeros((24, 31, 3), np.uint8)
+    for i in range(9):
+        pyvips.Image.new_from_array(blank + i, interpretation="srgb").write_to_file(str(folder / f"{i}.png"))
+    CalibrationSet(folder, 10, patch=8)
+
+
+def test_a_picture_with_pixels_that_are_not_a_number(folder):
+    pixels = np.random.default_rng(0).random((24, 31, 3)).astype(np.float32)
+    pixels[:, :, 1] = np.nan
+    (folder / "5.png").unlink()
+    pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(folder / "5.tif"))
+    with pytest.raises(ImageError, match=r"5\.tif has pixels that are not a number"):
         crops(CalibrationSet(folder, 10, patch=8))

@@ -155,3 +155,13 @@ def test_an_empty_folder_says_where_pictures_are(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DatasetError, match="nowhere is not a folder"):
         list_images(tmp_path / "nowhere")
+
+
+def test_pixels_that_are_not_a_number(tmp_path):
+    pixels = np.full((6, 5, 3), 0.5, np.float32)
+    pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(tmp_path / "whole.tif"))
+    pixels[2, 3, 1] = np.nan
+    pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(tmp_path / "broken.tif"))
+    assert read_rgb(tmp_path / "whole.tif").shape == (6, 5, 3)
+    with pytest.raises(ImageError, match=r"broken\.tif has pixels that are not a number"):
+        read_rgb(tmp_path / "broken.tif")

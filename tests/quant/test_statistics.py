@@ -8,7 +8,7 @@ import torch
 
 from srquant.errors import DatasetError
 from srquant.models.load import build
-from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.policy import LayerBits, Override, Policy
 from srquant.quant.ranges import minmax, percentile
 from srquant.quant.statistics import Collection, activation_bounds
 
@@ -108,6 +108,25 @@ def test_no_batches(tiny):
     with pytest.raises(DatasetError, match="at least one picture"):
         activation_bounds(network, Policy(skip_bits=8), [], OUTERMOST)
     assert hooks(network) == 0
+
+
+@pytest.mark.parametrize("rule", [minmax, percentile(0.01)])
+def test_a_layer_that_never_sees_anything_is_named(tiny, pictures, rule):
+    network = tiny("edsr")
+    network.module.body[0].body[0].weight.data.zero_()
+    network.module.body[0].body[0].bias.data.fill_(-1.0)
+    with pytest.raises(DatasetError, match=r"'body\.0\.body\.2' is zero on all calibration pictures"):
+        activation_bounds(network, Policy(), [pictures(), pictures(seed=2)], Collection(rule, 0.9))
+    assert hooks(network) == 0
+    kept_float = Policy(overrides=(Override("body.0.body.2", None),))
+    assert "body.1.body.2" in activation_bounds(network, kept_float, [pictures()], Collection(rule, 0.9))
+
+
+def test_a_layer_that_rarely_sees_something_has_bounds(tiny, pictures):
+    network, black = tiny("edsr"), torch.zeros(2, 3, 12, 12)
+    network.module.sub_mean.bias.data.zero_()
+    bounds = activation_bounds(network, Policy(), [black, pictures(), black], Collection(percentile(0.4), 0.9))
+    assert bounds["head.0"][1] > 0
 
 
 def test_no_hooks_are_left(tiny, pictures):

@@ -28,7 +28,8 @@ class CalibrationSet:
         patch: side of the square crops in pixels.
 
     Raises:
-        DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, or a value out of range.
+        DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, all the same, each of a single
+            colour, or a value out of range.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class CalibrationSet:
             if getattr(self, name) < smallest:
                 raise DatasetError(f"{name} of the calibration set is {getattr(self, name)}: use at least {smallest}")
         self._check_sizes()
+        self._check_variety()
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
@@ -94,6 +96,24 @@ class CalibrationSet:
                 f"{smallest} has {height}x{width} pixels, smaller than the crops of {self.patch}x{self.patch}: "
                 f"leave it out or use --patch {min(height, width)}"
             )
+
+    def _check_variety(self) -> None:
+        """Stops reading at the first picture that has what it takes."""
+        first, *others = self.files
+        if others and all(_same_content(first, other) for other in others):
+            raise DatasetError(
+                f"all {self.count} calibration pictures are the same as {first}: give different ones, or use --count 1"
+            )
+        if all(_one_colour(read_rgb(path)) for path in self.files):
+            raise DatasetError(f"every calibration picture in {self.folder} has a single colour: give natural pictures")
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+
+
+def _one_colour(image: NDArray[np.uint8]) -> bool:
+    return bool((image == image[0, 0]).all())
 
 
 def _augment(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -58,12 +58,15 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         ``H x W x 3``, 8 bit.
 
     Raises:
-        ImageError: missing, not a picture, truncated or damaged.
+        ImageError: missing, not a picture, truncated, damaged, or with NaN.
     """
     try:
-        array = _to_rgb(_open(path)).numpy()
+        opened = _open(path)
+        array, broken = _to_rgb(opened).numpy(), _has_nan(opened)
     except pyvips.Error as error:
         raise _unreadable(path, error) from None
+    if broken:
+        raise ImageError(f"{path} has pixels that are not a number: replace the file or leave it out")
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     image: NDArray[np.uint8] = np.ascontiguousarray(array)
@@ -83,6 +86,11 @@ def _to_rgb(image: pyvips.Image) -> pyvips.Image:
     if image.format == "ushort" and image.interpretation in ("rgb16", "grey16"):
         return image if image.bands == 3 else image[0].bandjoin([image[0], image[0]])
     return image.colourspace("srgb").cast("uchar")[:3]
+
+
+def _has_nan(image: pyvips.Image) -> bool:
+    """Only NaN differs from itself."""
+    return bool(image.format in ("float", "double") and (image != image).max() > 0)
 
 
 def _unreadable(path: Path, error: pyvips.Error) -> ImageError:

@@ -113,6 +113,10 @@ class RunningBounds:
         levels: points of the grid that the bounds are for.
         momentum: weight of what was seen before in the exponential moving average; ``mean`` takes the mean
             of all batches, None the outermost bounds.
+        lower: so far; None before the first batch.
+        upper: the same.
+        batches: seen so far.
+        silent: whether all values so far were zero.
     """
 
     rule: Rule
@@ -121,9 +125,11 @@ class RunningBounds:
     lower: Tensor | None = None
     upper: Tensor | None = None
     batches: int = 0
+    silent: bool = True
 
     def update(self, rows: Tensor) -> None:
         """Take in one batch, ``rows x values``."""
+        self.silent = self.silent and not bool(rows.any())
         lower, upper = self.rule(rows, self.levels)
         if self.lower is None or self.upper is None:
             self.lower, self.upper = lower, upper

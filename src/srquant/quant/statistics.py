@@ -62,7 +62,7 @@ def activation_bounds(
         collect: how.
 
     Raises:
-        DatasetError: a batch is not finite, or there is none.
+        DatasetError: a batch is not finite, there is none, or an activation is zero everywhere.
     """
     running = {
         name: collect.start(name, 2**bits.activation, name in network.facts.head)
@@ -94,6 +94,7 @@ def activation_bounds(
     finally:
         for handle in handles:
             handle.remove()
+    _refuse_silence(running)
     modules = dict(network.module.named_modules())
     return {name: _shaped(modules.get(name), *bounds.bounds()) for name, bounds in running.items()}
 
@@ -129,6 +130,16 @@ def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
         return lower.reshape(()), upper.reshape(())
     shape = (-1,) if isinstance(module, nn.Linear) else (-1, 1, 1)
     return lower.reshape(shape), upper.reshape(shape)
+
+
+def _refuse_silence(running: Mapping[str, RunningBounds]) -> None:
+    silent = [name for name, bounds in running.items() if bounds.silent]
+    if silent:
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        raise DatasetError(
+            f"the activation of {silent[0]!r}{more} is zero on all calibration pictures, so it has no range: "
+            "give other pictures, or keep the layer float with an override"
+        )
 
 
 def _run(network: Network, batches: Iterable[Tensor]) -> None:
