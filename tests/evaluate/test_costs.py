@@ -55,6 +55,10 @@ def test_sizes_of_edsr_are_those_of_adabm(float_layers, edges, scalars, thousand
     assert size_bytes(layers, PARAMETERS + scalars) == 4000 * thousands
 
 
+def test_size_of_edsr_at_6_bits_is_that_of_adabm():
+    assert model_size(edsr_layers(6, 8), PARAMETERS + 146) / 1000 == 305.549
+
+
 def test_operations_of_float_edsr():
     layers = edsr_layers(32, 32, macs=count_macs(EDSR, weighted_layers(EDSR), 48, 48))
     assert bit_ops(layers) == 2 * 1_983_168 * 2304 * 1024

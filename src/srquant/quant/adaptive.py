@@ -62,7 +62,7 @@ class AdaptiveQuantizer(ActivationQuantizer):
 
     def plain(self, picture_bits: int) -> ActivationQuantizer:
         """The quantizer of pictures that add ``picture_bits``."""
-        bits = self.bits + int(self.layer_bits()) + picture_bits
+        bits = self.bits + int(self.layer_bits().item()) + picture_bits
         return ActivationQuantizer(self.lower, self.upper, min(max(bits, FEWEST_BITS), MOST_BITS))
 
 
@@ -131,5 +131,5 @@ def mean_bits(network: Network) -> Tensor:
 
 
 def surrogate(value: Tensor, soft: Tensor) -> Tensor:
-    """``value`` with the gradient of ``soft``."""
-    return value.detach() + soft - soft.detach()
+    """``value``, exactly, with the gradient of ``soft``."""
+    return soft - soft.detach() + value.detach()
