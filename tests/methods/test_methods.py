@@ -16,7 +16,7 @@ from srquant.quant.grid import codes
 from srquant.quant.layers import QuantAdd, QuantConv2d
 from srquant.quant.policy import LayerBits, Override, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
-from srquant.quant.ranges import mse, symmetric_mse
+from srquant.quant.ranges import mse, symmetric_max, symmetric_mse
 
 RANGE_METHODS = [METHODS[name] for name in ("minmax", "percentile", "mse", "tails")]
 methods = pytest.mark.parametrize("method", RANGE_METHODS, ids=lambda method: method.name)
@@ -166,6 +166,23 @@ def test_percentile_of_weights_is_of_the_signed_values():
     assert lower.item() == -upper.item()
     negative = torch.tensor([[-4.0, -1.0, -2.0]])
     assert [b.item() for b in percentile.weight_percentile(0.01)(negative, 16)] == [-4.0, 4.0]
+
+
+@pytest.mark.parametrize(("levels", "clips"), [(16, True), (127, True), (255, False), (256, False)])
+def test_percentile_may_leave_8_bits_alone(levels, clips):
+    rows = torch.linspace(0, 1, 1001).view(1, -1)
+    rule = percentile.below_8_bits(percentile.weight_percentile(0.01), symmetric_max)
+    assert rule(rows, levels)[1].item() == pytest.approx(0.99 if clips else 1.0)
+
+
+def test_percentile_keeps_the_colours_of_the_picture_if_told(network, calibration):
+    grids = []
+    for config in (percentile.Percentile(), percentile.Percentile(skip_8bit=True), METHODS["minmax"].config()):
+        model = percentile if isinstance(config, percentile.Percentile) else METHODS["minmax"]
+        layers = layers_of(model.quantize(network, calibration, Policy(), config).network)
+        grids.append([float(layers[name].input_quantizer.upper.detach()) for name in ("head.0", "body.2")])
+    assert grids[0][0] < grids[1][0] == grids[2][0]
+    assert grids[0][1] == pytest.approx(grids[1][1], rel=1e-3)  # settling differs
 
 
 @pytest.mark.parametrize(("levels", "clips_tails"), [(16, False), (64, False), (127, False), (128, True), (256, True)])
