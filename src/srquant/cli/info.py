@@ -50,6 +50,7 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]") -> "Tabl
     for layer in layers:
         used = "-" if layer.levels_used is None else str(layer.levels_used)
         bits = [text_of(b) for b in (layer.weight_bits, layer.activation_bits)]
+        bits[1] += " dynamic" if layer.ranges == "dynamic" else ""
         rows.add_row(layer.name, layer.kind, *bits, used, macs.get(layer.name, "-"))
     return rows
 
@@ -76,7 +77,7 @@ def operations(costs: "list[LayerCost]", size: str) -> str:
 
 def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
     """The keys scripts rely on: the float network's parameters, the file's bytes."""
-    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used")
+    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges")
     return {
         "architecture": network.facts.architecture,
         "scale": network.facts.scale,
