@@ -1,0 +1,156 @@
+"""Layers on piecewise linear grids: frozen, in a file, in engines."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from srquant.deploy.cpu import has_vnni
+from srquant.deploy.file import checksum, load, save
+from srquant.deploy.freeze import check_grids, freeze
+from srquant.deploy.header import Header, LayerRecord, from_json, to_json
+from srquant.deploy.openvino import to_openvino
+from srquant.deploy.parts import LayerParts
+from srquant.deploy.precision import layer_precisions
+from srquant.deploy.spending import codes_used
+from srquant.deploy.summary import layer_summaries
+from srquant.errors import PolicyError, QuantizedFileError
+from srquant.models.load import build
+from srquant.quant.insert import insert_quantizers
+from srquant.quant.lattice import settle
+from srquant.quant.layers import quant_layers
+from srquant.quant.model import Origin, QuantizedModel
+from srquant.quant.piecewise import PiecewiseQuantizer
+from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.ranges import minmax, symmetric_mse
+from srquant.quant.statistics import Collection, activation_bounds
+from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine
+
+NETWORKS = {
+    "edsr": {"blocks": 1, "features": 8},
+    "carn": {"features": 8, "groups": 4, "shared": True},
+    "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16},
+}
+LAST_ROUNDING = 2e-7
+"""Of a picture in [0, 1]: colour shift and value range may be applied in another order."""
+
+engines = pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
+budgets = pytest.mark.parametrize("budget", ["paper", "code"])
+skips = pytest.mark.parametrize("skip_bits", [None, 8], ids=["float skip", "8-bit skip"])
+
+
+@pytest.fixture
+def quantized() -> Callable[..., QuantizedModel]:
+    def make(architecture: str, bits: int = 4, budget: str = "paper", **policy) -> QuantizedModel:
+        network = build(architecture, NETWORKS[architecture]).eval()
+        policy = Policy(LayerBits(4, bits), **policy)
+        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        student = insert_quantizers(network, policy, bounds, symmetric_mse)
+        for layer in quant_layers(student).values():
+            grid = layer.input_quantizer
+            if grid.bits < 8:
+                layer.input_quantizer = PiecewiseQuantizer(grid.lower, grid.upper * 0.4, grid.upper, bits, budget)
+        settle(student)
+        return QuantizedModel(student, policy, Origin("outlier-aware"))
+
+    return make
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(2, 3, 20, 17, generator=torch.Generator().manual_seed(3))
+
+
+def upscaled(model: QuantizedModel, picture: Tensor) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model.network(picture)
+    return result
+
+
+@pytest.mark.parametrize("architecture", ["edsr", "carn"])
+@pytest.mark.parametrize("bits", [3, 4, 6])
+@budgets
+def test_frozen_network_computes_the_same_picture(quantized, picture, architecture, bits, budget):
+    model = quantized(architecture, bits, budget)
+    assert torch.equal(upscaled(model, picture), upscaled(freeze(model), picture))
+
+
+@engines
+@budgets
+@skips
+@pytest.mark.parametrize("bits", [4, 6])
+def test_engines_compute_the_same_picture(quantized, picture, engine, bits, budget, skip_bits):
+    frozen = freeze(quantized("edsr", bits, budget, skip_bits=skip_bits))
+    ours = torch.from_numpy(engine(frozen.network, 1)(picture.numpy()))
+    torch.testing.assert_close(ours, upscaled(frozen, picture), rtol=0, atol=LAST_ROUNDING)
+
+
+@pytest.mark.parametrize("architecture", ["edsr", "swinir"])
+def test_file_gives_the_same_picture(quantized, picture, tmp_path: Path, architecture):
+    frozen = freeze(quantized(architecture))
+    save(frozen, tmp_path / "model.safetensors")
+    assert torch.equal(upscaled(load(tmp_path / "model.safetensors"), picture), upscaled(frozen, picture))
+
+
+@pytest.mark.skipif(not has_vnni(), reason="layers that would saturate run in float")
+def test_convolutions_run_as_int8(quantized):
+    frozen = freeze(quantized("edsr"))
+    assert {layer.precision for layer in layer_precisions(to_openvino(frozen.network))} == {"int8"}
+
+
+@pytest.mark.parametrize(("budget", "codes"), [("paper", 16), ("code", 32)])
+def test_what_it_says_it_spends(quantized, picture, budget, codes):
+    frozen = freeze(quantized("edsr", 4, budget))
+    piecewise = [layer for layer in codes_used(frozen, [picture]) if layer.activation_bits < 8]
+    assert {layer.activation_bits for layer in layer_summaries(frozen.network)} == {4, 8}
+    assert {layer.activation_bits for layer in piecewise} == {4}
+    most = max(layer.activation_codes[0] for layer in piecewise)
+    assert codes // 2 < most <= codes
+    assert any(layer.overspends for layer in piecewise) == (budget == "code")
+
+
+def test_empty_regions_are_refused(quantized):
+    part = freeze(quantized("edsr")).parts["body.0.body.0"]
+    assert isinstance(part, LayerParts)
+    assert part.bounds.pieces is not None
+    part.bounds.pieces.edges[1] = part.bounds.pieces.edges[0]
+    with pytest.raises(PolicyError, match=r"body.0.*width of a region"):
+        check_grids("body.0", part)
+
+
+RECORD = LayerRecord("body.0", 4, None, 4, (8, 8), region_levels=(4, 8, 4))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(RECORD, region_levels=(4,)),
+        replace(RECORD, region_levels=(4, 8, 1)),
+        replace(RECORD, region_levels=(128, 256, 128)),
+        replace(RECORD, dynamic=True),
+        replace(RECORD, weight_bits=None),
+    ],
+    ids=["one region", "one point", "too many points", "dynamic", "of a sum"],
+)
+def test_impossible_regions_in_a_header(record):
+    header = Header("edsr", {}, Policy(), Origin("outlier-aware"), (RECORD,))
+    assert from_json(to_json(header)) == header
+    with pytest.raises(QuantizedFileError, match=r"impossible: .*(region|below 2)"):
+        from_json(to_json(replace(header, layers=(record,))))
+
+
+def test_edges_must_be_in_the_file(quantized, tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    save(freeze(quantized("edsr")), path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()["srquant"]
+    tensors = load_file(path)
+    del tensors["body.0.body.0.edges"], tensors["sha256"]
+    save_file({**tensors, "sha256": checksum(header, tensors)}, path, {"srquant": header})
+    with pytest.raises(QuantizedFileError, match=r"body.0.body.0.edges' is missing"):
+        load(path)
