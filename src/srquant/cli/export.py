@@ -37,7 +37,7 @@ def export(model: Model, output: Output, scale: Scale = None, overwrite: Overwri
         check_files(path, overwrite)
     values = [export_file(part, path, json) for path, part in parts.items()]
     if isinstance(network, BranchedNetwork):
-        show(when(network), json_to=json)
+        show(network.describe(), json_to=json)
         write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
     else:
         write_json(values[0], json)
@@ -48,12 +48,6 @@ def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Networ
     from srquant.quant.branches import NAMES
 
     return {output.with_suffix(f".{NAMES[bits]}{output.suffix}"): part for bits, part in network.branches.items()}
-
-
-def when(network: "BranchedNetwork") -> str:
-    """One line: which picture takes which branch."""
-    lower, upper = network.thresholds.tolist()
-    return f"for pictures of gradient density below {lower:.2f}: low; above {upper:.2f}: high; between: middle"
 
 
 def check_files(path: Path, overwrite: bool) -> None:

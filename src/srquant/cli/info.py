@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from srquant.deploy.summary import LayerSummary
     from srquant.evaluate.costs import LayerCost
     from srquant.models.network import Network
+    from srquant.quant.branches import BranchedNetwork
 
 
 def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, json: Json = None) -> None:
@@ -26,30 +27,51 @@ def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, jso
     from srquant.deploy.summary import layer_summaries
     from srquant.models.load import describe, float_form
     from srquant.models.packaged import find_model
+    from srquant.quant.branches import BranchedNetwork
 
     model = find_model(model)
     opened = open_model(model, scale)
     network = opened.network if isinstance(opened, FrozenModel) else opened
     original = float_form(network) if isinstance(opened, FrozenModel) else network
     layers, costs = layer_summaries(network), layer_costs(network, height, width)
+    by_branch = bits_by_branch(network)
     show(
-        layer_table(layers, costs),
+        layer_table(layers, costs, by_branch),
         describe(original),
         made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
+        *([network.describe()] if isinstance(network, BranchedNetwork) else []),
         json_to=json,
     )
-    write_json(to_json(original, model, layers), json)
+    values = to_json(original, model, layers)
+    write_json(values | branches_to_json(network, by_branch) if isinstance(network, BranchedNetwork) else values, json)
 
 
-def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]") -> "Table":
-    """One row per layer."""
+def bits_by_branch(network: "Network") -> dict[str, list[int]]:
+    """Activation bits of each layer for pictures of low, middle and high density; empty where they are the same."""
+    from srquant.deploy.summary import layer_summaries
+    from srquant.quant.branches import branches_of
+
+    branches = [layer_summaries(branch) for branch in branches_of(network)]
+    bits = {layers[0].name: [layer.activation_bits for layer in layers] for layers in zip(*branches, strict=True)}
+    return {name: widths for name, widths in bits.items() if len(set(widths)) > 1}
+
+
+def branches_to_json(network: "BranchedNetwork", by_branch: dict[str, list[int]]) -> dict[str, object]:
+    """What more there is to say about a network whose bits depend on the picture."""
+    return {"thresholds": network.thresholds.tolist(), "branch_bits": by_branch}
+
+
+def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branch: dict[str, list[int]]) -> "Table":
+    """One row per layer; bits that depend on the picture are written ``3-5``."""
     macs = {cost.name: f"{cost.macs / 1e6:,.1f}" for cost in costs}
     rows = table("layer", "kind", "weight bits", "activation bits", "levels used", "MMAC")
     for layer in layers:
         used = "-" if layer.levels_used is None else str(layer.levels_used)
         bits = [text_of(b) for b in (layer.weight_bits, layer.activation_bits)]
+        if layer.name in by_branch:
+            bits[1] = f"{min(by_branch[layer.name])}-{max(by_branch[layer.name])}"
         bits[1] += " dynamic" if layer.ranges == "dynamic" else ""
         rows.add_row(layer.name, layer.kind, *bits, used, macs.get(layer.name, "-"))
     return rows

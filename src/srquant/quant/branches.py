@@ -47,6 +47,11 @@ class BranchedNetwork(Network):
         bits: Tensor = (density > upper).long() - (density < lower).long()
         return bits
 
+    def describe(self) -> str:
+        """One line: which picture takes which branch."""
+        lower, upper = self.thresholds.tolist()
+        return f"gradient density below {lower:.2f}: branch low; above {upper:.2f}: branch high; between: branch middle"
+
     def branch_for(self, image: Tensor) -> Network:
         """The branch that upscales a picture, ``1 x 3 x H x W`` in [0, 1]."""
         (bits,) = self.picture_bits(gradient_density(image)).tolist()
