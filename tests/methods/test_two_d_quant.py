@@ -7,14 +7,16 @@ from torch import nn
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import freeze
-from srquant.methods.two_d_quant import TwoDQuant, calibrate, initialize, quantize
+from srquant.methods.two_d_quant import TwoDQuant, calibrate, initialize, loss_of, quantize
 from srquant.models.load import build, load_model
 from srquant.models.split_qkv import split_qkv
 from srquant.quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
 from srquant.quant.layers import QuantMatmul, activation_quantizers, quant_layers
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.ranges import minmax, squared_error
-from srquant.training.losses import output_loss
+from srquant.training.features import Features
+from srquant.training.losses import feature_loss, output_loss
+from srquant.training.teacher import recorded
 
 ATTENTION = Policy(kinds=("linear", "matmul"), symmetric_weights=False)
 SHORT = {"iterations": 4, "batch": 2}
@@ -108,9 +110,12 @@ def test_only_bounds_learn(calibration):
     fixed = {id(p): p.detach().clone() for p in student.parameters() if p.numel() > 1}
     before = bounds_of(student)
     learning = []
-    student.register_forward_hook(
-        lambda *_: learning.append(sum(p.numel() for p in student.parameters() if p.requires_grad))
-    )
+
+    def note(*_):
+        if torch.is_grad_enabled():
+            learning.append(sum(p.numel() for p in student.parameters() if p.requires_grad))
+
+    student.register_forward_hook(note)
     calibrate(student, network, calibration, TwoDQuant(**SHORT), None)
     assert set(learning) == {4 * len(quant_layers(student))}
     assert all(torch.equal(p.detach(), fixed[id(p)]) for p in student.parameters() if id(p) in fixed)
@@ -130,8 +135,24 @@ def test_distillation_brings_the_picture_closer(calibration, loss, iterations):
 
     before = error()
     learn = {"iterations": iterations, "batch": 2, "rates": "relative", "learning_rate": 3e-3}
-    calibrate(student, network, calibration, TwoDQuant(loss=loss, feature_weight=0.1, **learn), None)
+    calibrate(student, network, calibration, TwoDQuant(loss=loss, **learn), None)
     assert error() < before
+
+
+def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration):
+    network = edsr()
+    student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
+    with recorded(network, calibration, 4) as lessons:
+        (lesson,) = lessons
+    with torch.no_grad(), Features(student) as features:
+        output, taken = student(lesson.images), features.take()
+        picture = float(output_loss(output, lesson.output))
+        distance = float(feature_loss(taken, lesson.features)) * len(taken)
+        totals = [
+            float(loss_of(config, student, lesson)(output, taken, lesson))
+            for config in (TwoDQuant(), TwoDQuant(feature_weight=5.0), TwoDQuant(loss="output_only"))
+        ]
+    assert totals == pytest.approx([1.5 * picture, picture + 5 * distance, picture], rel=1e-4)
 
 
 def test_schedules_differ(calibration):
@@ -175,7 +196,7 @@ def test_four_bits_on_a_published_network(shared):
     network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt").eval()
     calibration = CalibrationSet(shared / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4", count=16, seed=0, patch=40)
     images = next(calibration.batches(4, epoch=99))
-    learn = {"iterations": 12, "batch": 2, "rates": "relative", "learning_rate": 3e-3, "feature_weight": 0.1}
+    learn = {"iterations": 12, "batch": 2, "rates": "relative", "learning_rate": 3e-3}
     with torch.inference_mode():
         exact = network(images)
     errors = []

@@ -3,7 +3,7 @@
 1. DOBI: float network on 32 crops at once; of 100 ranges for each tensor, weights too, the one with the smallest
    squared error. Bell-shaped values: both ends move; values with one tail (attention map, after GELU): the upper end.
 2. DQC: all bounds learn from the float network, 3000 iterations of 32 crops, Adam, cosine from 1e-2 to 0:
-   L1 of pictures + ``feature_weight`` * squared distance of normalised features, summed over blocks.
+   L1 of pictures + lambda * squared distance of normalised features, summed over blocks.
 
 Attention: queries, keys and values get a layer each; linear layers and both matmuls are quantized, convolutions not.
 The last iterate is kept; paper and code keep the best one on Set5.
@@ -12,6 +12,8 @@ The last iterate is kept; paper and code keep the best one on Set5.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import torch
 
 from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import option
@@ -26,14 +28,18 @@ from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import minmax
 from srquant.quant.statistics import Collection, activation_bounds
+from srquant.training.features import Features
 from srquant.training.finetune import Progress, counter, distillation
 from srquant.training.iterate import Iterations, epochs, iterate
 from srquant.training.loop import Guards, Loss, Quantizer
-from srquant.training.losses import output_loss
-from srquant.training.teacher import recorded
+from srquant.training.losses import feature_loss, output_loss
+from srquant.training.teacher import Lesson, recorded
 
 STATISTICS = 32
 """Crops of the one batch that DOBI sees."""
+
+BALANCE = 0.5
+"""Feature loss over output loss at the start; with the 5 of the released configs it is 600 to 1300 (EDSR, IMDTN)."""
 
 NARROWEST = 1e-4
 """Bounds stay this far apart, relative to what DOBI found; the code has no guard."""
@@ -50,7 +56,9 @@ class TwoDQuant:
     loss: Literal["full", "output_only"] = option(
         "full", "with the feature loss, or without, which is what the code's scaling amounts to", "Eq. 4; released code"
     )
-    feature_weight: float = option(5.0, "lambda, of the feature loss", "released code")
+    feature_weight: float | None = option(
+        None, "lambda; none: the feature loss starts at half of the output loss", "ours; released code: 5"
+    )
     iterations: int = option(3000, "steps of DQC", "section 4.1; code: 4000")
     batch: int = option(32, "crops per step", "section 4.1; code: 16")
     learning_rate: float = option(1e-2, "Adam's", "section 4.1")
@@ -99,16 +107,26 @@ def calibrate(
     plan = Iterations(config.iterations, config.learning_rate, last, relative, betas)
     different = epochs(config.iterations, config.batch, calibration.count, config.crops)
     with recorded(teacher, calibration, config.batch, different) as lessons:
-        loss, guards = loss_of(config, teacher), Guards(student, NARROWEST)
+        loss, guards = loss_of(config, student, next(iter(lessons))), Guards(student, NARROWEST)
         iterate(student, bounds_of(student), lessons, plan, loss, guards, counter(progress, "DQC", config.iterations))
     student.requires_grad_(False)
 
 
-def loss_of(config: TwoDQuant, teacher: Network) -> Loss:
-    """Eq. 4 and 5: mean L1, and norms per sample where the code divides by those of other samples."""
-    if config.loss == "output_only":
+def loss_of(config: TwoDQuant, student: Network, lesson: Lesson) -> Loss:
+    """Eq. 4 to 6: mean L1 plus lambda times feature loss, norms per sample (the code mixes those of different ones).
+
+    Args:
+        config: says which terms, and lambda.
+        student: as it is before learning.
+        lesson: on which lambda is found where the config leaves it open.
+    """
+    if config.loss == "output_only" or not lesson.features:
         return lambda output, features, lesson: output_loss(output, lesson.output)
-    return distillation(config.feature_weight * len(teacher.facts.features))
+    if config.feature_weight is not None:
+        return distillation(config.feature_weight * len(lesson.features))
+    with torch.no_grad(), Features(student) as features:
+        output = output_loss(student(lesson.images), lesson.output)
+        return distillation(BALANCE * float(output / feature_loss(features.take(), lesson.features).clamp(min=1e-12)))
 
 
 def bounds_of(student: Network) -> Iterable[Quantizer]:
