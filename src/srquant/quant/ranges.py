@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,12 +61,11 @@ def symmetric_mse(rows: Tensor, levels: int) -> Bounds:
 
 def quantile(rows: Tensor, share: float) -> Tensor:
     """Linearly interpolated quantile of each row, of any size (``torch.quantile`` stops at 16 million values)."""
-    position = share * (rows.shape[1] - 1)
+    last = rows.shape[1] - 1
+    position = share * last
     below = int(position)
-    first = rows.kthvalue(below + 1, dim=1).values
-    if below + 1 == rows.shape[1]:
-        return first
-    second = rows.kthvalue(below + 2, dim=1).values
+    ordered = torch.from_numpy(np.partition(rows.detach().cpu().numpy(), below, axis=1)).to(rows.device)
+    first, second = ordered[:, below], ordered[:, min(below + 1, last) :].amin(1)
     return first + (position - below) * (second - first)
 
 
