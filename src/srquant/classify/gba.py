@@ -1,0 +1,155 @@
+"""GBA on ResNet-18 ("Gradient Knows Best", CVPR 2026, table 5 of its supplement): bits from gradients.
+
+1. Fold batch norms. Bounds of every layer's input: min-max with moving average; of its weights: smallest squared error.
+2. Gradients of the loss in the bits of each layer between the first and the last, averaged over two epochs: first
+   those of activations, which then get their bits from the ranks, then those of weights.
+3. Bounds of activations and weights are learned with these bits; weights stay.
+
+The loss compares with the float network: mean L1 of the logits and ten times the distance of normalised features of
+the eight blocks. The supplement leaves the loss, the granularity of weights and the dynamic ranges open here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from srquant.classify.gradient_layer import GradientLayer, Group, inputs_of_layers, insert_gradient_layers
+from srquant.classify.insert import CLASSIFIER, STEM
+from srquant.classify.resnet import ResNet18, blocks, folded
+from srquant.classify.seed import seeded
+from srquant.errors import PolicyError
+from srquant.methods.options import option
+from srquant.quant.allocation import allocate_bits
+from srquant.quant.policy import FEWEST_BITS, Granularity, LayerBits
+from srquant.training.finetune import Progress, counter
+from srquant.training.losses import feature_loss, normalised
+
+NARROWEST = 1e-3
+"""Bounds stay at least this far apart, relative to their distance at the start."""
+
+
+@dataclass(frozen=True)
+class GBA:
+    """Options of GBA."""
+
+    mixed: Literal["activations", "both"] = option("both", "what gets bits of its own", "Ours*; Ours: activations")
+    largest: int = option(1, "bits lie at most this far from the base", "GBA table 8")
+    dynamic: bool = option(False, "ranges per image and input channel (DAN); not comparable", "open in GBA")
+    weights: Granularity = option("channel", "one grid per tensor or per output channel", "open in GBA")
+    epochs: int = option(2, "of each of the three parts", "GBA supplement")
+    batch: int = option(2, "images per step", "GBA supplement")
+    statistics_batch: int = option(16, "images per batch of min-max", "GBA supplement")
+    momentum: float = option(0.9, "weight of earlier batches in the moving average", "GBA supplement")
+    feature_weight: float = option(10.0, "of the feature loss", "GBA supplement")
+    learning_rate: float = option(0.01, "of the bounds", "GBA supplement")
+    seed: int = option(0, "of the batches", "ours")
+
+
+def quantize(
+    network: ResNet18, images: Tensor, bits: LayerBits, config: GBA, progress: Progress | None = None
+) -> ResNet18:
+    """Quantize with bits from gradients.
+
+    Args:
+        network: float, with or without batch norms; left unchanged.
+        images: calibration images as the network takes them, ``N x 3 x H x W``, on its device.
+        bits: the base of the layers between the first and the last; these two have 8.
+        config: options.
+        progress: told after every step.
+
+    Returns:
+        The quantized network; ``bits_of`` tells its bits.
+
+    Raises:
+        PolicyError: a layer could get fewer than 2 bits.
+    """
+    if min(bits.weight, bits.activation) - config.largest < FEWEST_BITS:
+        raise PolicyError(f"{bits} less {config.largest} is below {FEWEST_BITS} bits: use more bits")
+    teacher = folded(network)
+    bounds = inputs_of_layers(teacher, torch.split(images, config.statistics_batch), config.momentum)
+    student = insert_gradient_layers(teacher, bits, bounds, config.weights, config.dynamic)
+    groups: tuple[Group, ...] = ("activations",) if config.mixed == "activations" else ("activations", "weights")
+    with seeded(config.seed):
+        for group in groups:
+            allocate(group, student, teacher, images, config, progress)
+        finetune(student, teacher, images, config, progress)
+    return student.requires_grad_(False)
+
+
+def allocate(
+    group: Group, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
+) -> None:
+    """Give every low-bit layer its bits of activations or weights (Eq. 6 and 7)."""
+    layers = [layer for name, layer in gradient_layers(student).items() if name not in (STEM, CLASSIFIER)]
+    probes = [layer.probe(group) for layer in layers]
+    report = counter(progress, f"gradients of {group}", steps_of(images, config))
+    for batch in batches(images, config):
+        distance(student, teacher, batch, config.feature_weight).backward()  # type: ignore[no-untyped-call]
+        report()
+    gradients = [0.0 if probe.grad is None else float(probe.grad) / steps_of(images, config) for probe in probes]
+    for layer, offset in zip(layers, allocate_bits(gradients, config.largest), strict=True):
+        layer.add_bits(group, offset)
+
+
+def finetune(student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None) -> None:
+    """Learn all bounds; bits and weights rest."""
+    quantizers = [q for layer in gradient_layers(student).values() for q in (layer.inputs, layer.weights)]
+    narrowest = [NARROWEST * (q.upper - q.lower).detach() for q in quantizers]
+    parameters = [p.requires_grad_(True) for q in quantizers for p in (q.lower, q.upper)]
+    optimizer = torch.optim.Adam(parameters, config.learning_rate)
+    report = counter(progress, "bounds", steps_of(images, config))
+    for batch in batches(images, config):
+        optimizer.zero_grad()
+        distance(student, teacher, batch, config.feature_weight).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        for quantizer, least in zip(quantizers, narrowest, strict=True):
+            quantizer.upper.data = torch.maximum(quantizer.upper.data, quantizer.lower.data + least)
+        report()
+
+
+def distance(student: ResNet18, teacher: ResNet18, images: Tensor, feature_weight: float) -> Tensor:
+    """``L_rec + feature_weight * L_feat`` (Eq. 1 and 3), 0-d."""
+    with torch.no_grad():
+        wanted, wanted_features = outputs(teacher, images)
+    logits, features = outputs(student, images)
+    return (logits - wanted).abs().mean() + feature_weight * feature_loss(
+        features, [normalised(feature) for feature in wanted_features]
+    )
+
+
+def outputs(network: ResNet18, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Logits and the outputs of the eight blocks."""
+    features: list[Tensor] = []
+    hooks = [
+        network.get_submodule(name).register_forward_hook(lambda module, args, output: features.append(output))
+        for name in blocks(network)
+    ]
+    logits = network(images)
+    for hook in hooks:
+        hook.remove()
+    return logits, features
+
+
+def batches(images: Tensor, config: GBA) -> Iterator[Tensor]:
+    """Every image once per epoch, in another order each time."""
+    for _ in range(config.epochs):
+        for chosen in torch.split(torch.randperm(len(images)), config.batch):
+            yield images[chosen]
+
+
+def steps_of(images: Tensor, config: GBA) -> int:
+    """Number of batches in all epochs."""
+    return config.epochs * -(-len(images) // config.batch)
+
+
+def gradient_layers(network: nn.Module) -> dict[str, GradientLayer]:
+    """The quantized layers by name, in module order."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, GradientLayer)}
+
+
+def bits_of(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """Bits of weights and activations of every layer by name; with a base of 8 some have 9."""
+    return {name: (layer.weights.bits, layer.inputs.bits) for name, layer in gradient_layers(network).items()}

@@ -1,0 +1,106 @@
+"""Layers whose bit-widths have gradients: what GBA puts into a folded ResNet-18."""
+
+import copy
+from collections.abc import Iterable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from srquant.classify.insert import CLASSIFIER, ENDS, STEM, replace
+from srquant.classify.layers import apply_layer
+from srquant.classify.resnet import ResNet18
+from srquant.quant.dynamic import DynamicQuantizer
+from srquant.quant.policy import Granularity, LayerBits
+from srquant.quant.quantizers import ActivationQuantizer
+from srquant.quant.ranges import Bounds, RunningBounds, minmax, symmetric_mse
+
+Group = Literal["activations", "weights"]
+
+
+class GradientLayer(nn.Module):
+    """A layer with its input and its weight on grids between learnable bounds, the weight itself at rest.
+
+    Args:
+        layer: float.
+        inputs: quantizer of its input.
+        weights: quantizer of its weight, bounds 0-d or ``C_out x 1 ...``.
+    """
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, inputs: ActivationQuantizer, weights: ActivationQuantizer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.inputs = inputs
+        self.weights = weights
+        self.probes: dict[Group, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C x H x W`` or ``N x C`` to the layer's output."""
+        points = self.inputs(x, self.probes.get("activations"))
+        weight = self.weights(self.layer.weight, self.probes.get("weights"))
+        return apply_layer(self.layer, points, weight)
+
+    def probe(self, group: Group) -> Tensor:
+        """A 0-d tensor in the place of the bits, which collects the gradient of the loss in them."""
+        bits = torch.full_like(self.layer.weight[:1].flatten()[0], float(self._quantizer(group).bits))
+        self.probes[group] = bits.requires_grad_(True)
+        return self.probes[group]
+
+    def add_bits(self, group: Group, offset: int) -> None:
+        """Change the bits and end their probing."""
+        self._quantizer(group).bits += offset
+        del self.probes[group]
+
+    def _quantizer(self, group: Group) -> ActivationQuantizer:
+        return self.inputs if group == "activations" else self.weights
+
+
+def insert_gradient_layers(
+    network: ResNet18, bits: LayerBits, bounds: dict[str, Bounds], granularity: Granularity, dynamic: bool
+) -> ResNet18:
+    """A copy with all layers quantized; first and last with 8 bits.
+
+    Args:
+        network: folded.
+        bits: of the layers between the first and the last.
+        bounds: 0-d bounds of every layer's input by name.
+        granularity: of weights; their bounds have the smallest squared error.
+        dynamic: ranges per image and channel before convolutions.
+    """
+    student = copy.deepcopy(network)
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            own = LayerBits(ENDS, ENDS) if name in (STEM, CLASSIFIER) else bits
+            inputs = ActivationQuantizer(*bounds[name], own.activation)
+            if dynamic and isinstance(layer, nn.Conv2d):
+                inputs = DynamicQuantizer(own.activation, channel_axis=1)
+            weights = weight_quantizer(layer.weight, own.weight, granularity)
+            replace(student, name, GradientLayer(copy.deepcopy(layer), inputs, weights))
+    return student.eval().requires_grad_(False).to(network.fc.weight.device)
+
+
+def weight_quantizer(weight: Tensor, bits: int, granularity: Granularity) -> ActivationQuantizer:
+    """Symmetric bounds of smallest squared error; the two are independent from then on."""
+    rows = weight.detach().flatten(1) if granularity == "channel" else weight.detach().reshape(1, -1)
+    shape = (-1, *[1] * (weight.dim() - 1)) if granularity == "channel" else ()
+    lower, upper = symmetric_mse(rows, 1 << bits)
+    return ActivationQuantizer(lower.reshape(shape), upper.reshape(shape), bits)
+
+
+@torch.no_grad()
+def inputs_of_layers(network: ResNet18, batches: Iterable[Tensor], momentum: float) -> dict[str, Bounds]:
+    """Min-max with moving average of what goes into every convolution and linear layer, 0-d bounds by name."""
+    layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    running = {name: RunningBounds(minmax, 2, momentum) for name in layers}
+    hooks = [layer.register_forward_pre_hook(partial(_watch, running[name])) for name, layer in layers.items()]
+    for batch in batches:
+        network(batch)
+    for hook in hooks:
+        hook.remove()
+    bounds = {name: seen.bounds() for name, seen in running.items()}
+    return {name: (lower.squeeze(), upper.squeeze()) for name, (lower, upper) in bounds.items()}
+
+
+def _watch(running: RunningBounds, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    running.update(args[0].reshape(1, -1))

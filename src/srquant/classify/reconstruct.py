@@ -1,0 +1,148 @@
+"""Reconstruction: a unit's rounding and steps learn to repeat the float unit's output."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from srquant.classify.layers import StepQuantizer
+from srquant.classify.rounding import AdaptiveRounding, beta_at, penalty
+from srquant.classify.units import FORWARD_BATCH, Run
+from srquant.errors import PolicyError
+
+NARROWEST = 1e-3
+"""Steps stay above this share of their size at the start."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a unit is learned.
+
+    Attributes:
+        iterations: steps of Adam.
+        batch: images per step.
+        rounding_rate: learning rate of the rounding variables, constant.
+        step_rate: learning rate of the quantizers' steps, cosine to 0.
+        penalty_weight: of the sum that pushes roundings up or down.
+        warmup: share of the iterations without that penalty.
+        beta: first and last exponent of the penalty.
+    """
+
+    iterations: int
+    batch: int = 32
+    rounding_rate: float = 1e-3
+    step_rate: float = 4e-5
+    penalty_weight: float = 0.01
+    warmup: float = 0.2
+    beta: tuple[float, float] = (20.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.batch < 1:
+            raise PolicyError(f"{self.iterations} iterations with batch {self.batch}: needs one of each")
+
+    def penalty(self, roundings: list[AdaptiveRounding], iteration: int) -> Tensor | float:
+        """Weighted penalty of all rounding variables at an iteration from 1 on."""
+        if iteration < self.warmup * self.iterations:
+            return 0.0
+        beta = beta_at(iteration, self.iterations, self.warmup, *self.beta)
+        return self.penalty_weight * sum(penalty(rounding.share(), beta) for rounding in roundings)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is learned in a unit."""
+
+    roundings: list[AdaptiveRounding]
+    quantizers: list[StepQuantizer]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All of them."""
+        return [*(r.logits for r in self.roundings), *(q.step for q in self.quantizers)]
+
+    def optimizers(self, schedule: Schedule) -> list[torch.optim.Adam]:
+        """One for the roundings, one for the steps, where there are any."""
+        rates = [
+            ([r.logits for r in self.roundings], schedule.rounding_rate),
+            ([q.step for q in self.quantizers], schedule.step_rate),
+        ]
+        return [torch.optim.Adam(parameters, rate) for parameters, rate in rates if parameters]
+
+
+def reconstruct(
+    learner: Learner,
+    count: int,
+    schedule: Schedule,
+    loss: Callable[[Tensor], Tensor],
+    error: Callable[[], float],
+    report: Callable[[], None] = lambda: None,
+) -> None:
+    """Learn a unit in place; what is learned is kept only where it beats the start, which is nearest rounding.
+
+    Args:
+        learner: the unit's rounding variables and steps.
+        count: images to draw from.
+        schedule: iterations, rates, penalty.
+        loss: from the numbers of the images of a batch to the reconstruction loss.
+        error: reconstruction error of the unit as it will be used, on all images.
+        report: called after each iteration.
+    """
+    if not learner.parameters():
+        return
+    start, before = [p.detach().clone() for p in learner.parameters()], error()
+    narrowest = [NARROWEST * q.step.detach() for q in learner.quantizers]
+    optimizers = learner.optimizers(schedule)
+    with _learning(learner):
+        for iteration in range(1, schedule.iterations + 1):
+            value = loss(torch.randperm(count)[: schedule.batch]) + schedule.penalty(learner.roundings, iteration)
+            _step(optimizers, value)
+            _lower_step_rate(learner, optimizers[-1], schedule, iteration)
+            for quantizer, least in zip(learner.quantizers, narrowest, strict=True):
+                quantizer.step.data.clamp_(min=least)
+            report()
+    if not error() <= before:
+        for parameter, value in zip(learner.parameters(), start, strict=True):
+            parameter.data.copy_(value)
+
+
+@contextmanager
+def _learning(learner: Learner) -> Iterator[None]:
+    """Soft rounding and gradients inside, hard rounding afterwards."""
+    for parameter in learner.parameters():
+        parameter.requires_grad_(True)
+    for rounding in learner.roundings:
+        rounding.soft = True
+    yield
+    for parameter in learner.parameters():
+        parameter.requires_grad_(False)
+    for rounding in learner.roundings:
+        rounding.soft = False
+
+
+def _step(optimizers: list[torch.optim.Adam], value: Tensor) -> None:
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def _lower_step_rate(learner: Learner, last: torch.optim.Adam, schedule: Schedule, iteration: int) -> None:
+    """Cosine to 0 for the rate of the steps."""
+    if learner.quantizers:
+        turn = math.cos(math.pi * iteration / schedule.iterations)
+        last.param_groups[0]["lr"] = schedule.step_rate * (1 + turn) / 2
+
+
+def lp_loss(output: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
+    """``|difference|**power``, summed over channels, mean over images and positions; 0-d."""
+    return (output - target).abs().pow(power).sum(1).mean()
+
+
+@torch.no_grad()
+def unit_error(run: Run, inputs: Tensor, targets: Tensor, power: float = 2.0) -> float:
+    """``lp_loss`` of a unit over all images."""
+    pairs = zip(torch.split(inputs, FORWARD_BATCH), torch.split(targets, FORWARD_BATCH), strict=True)
+    return sum(float(lp_loss(run(x), y, power)) * len(x) for x, y in pairs) / len(inputs)

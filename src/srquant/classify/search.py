@@ -1,0 +1,45 @@
+"""Grids by search: the range shrunk step by step to the smallest Lp error (BRECQ code, ``p = 2.4``, 80 steps)."""
+
+import torch
+from torch import Tensor
+
+from srquant.quant.ranges import SEARCH_VALUES
+
+POWER = 2.4
+SHRINKS = 80
+SMALLEST_SCALE = 1e-8
+
+
+def search_grid(rows: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """Grid of each row with a zero among its points.
+
+    Args:
+        rows: ``rows x values``; long ones are judged on evenly spaced values.
+        levels: number of grid points.
+
+    Returns:
+        Scale (distance of the points, above 0) and zero point (whole numbers in 0..levels-1), ``rows`` each.
+    """
+    low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
+    rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
+    scale, zero_point = _grid(low, high, levels)
+    best = lp_error(rows, scale, zero_point, levels)
+    for shrink in range(1, SHRINKS):
+        candidate = _grid(low * (1 - shrink / 100), high * (1 - shrink / 100), levels)
+        error = lp_error(rows, *candidate, levels)
+        better = error < best
+        best = torch.where(better, error, best)
+        scale, zero_point = torch.where(better, candidate[0], scale), torch.where(better, candidate[1], zero_point)
+    return scale, zero_point
+
+
+def lp_error(rows: Tensor, scale: Tensor, zero_point: Tensor, levels: int) -> Tensor:
+    """Mean of the rounding and clipping error's magnitude to the power 2.4, ``rows``."""
+    step, zero = scale.unsqueeze(1), zero_point.unsqueeze(1)
+    points = step * ((rows / step).round().add_(zero).clamp_(0, levels - 1) - zero)
+    return (points - rows).abs_().pow_(POWER).mean(1)
+
+
+def _grid(low: Tensor, high: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    scale = ((high - low) / (levels - 1)).clamp(min=SMALLEST_SCALE)
+    return scale, (-low / scale).round().clamp(0, levels - 1)
