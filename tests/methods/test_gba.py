@@ -183,7 +183,7 @@ def test_gradients_are_means_over_the_lessons(network, calibration):
         found = bit_gradients(student, quantizers, lessons, GBA(), lambda: None)
         with learnable_bits(quantizers) as offsets, Features(student) as features:
             for lesson in lessons:
-                distillation(10.0)(student(lesson.images), features.take(), lesson).backward()
+                distillation(10 / 255)(student(lesson.images), features.take(), lesson).backward()
     assert found == pytest.approx([float(offset.grad) / 2 for offset in offsets], rel=1e-4)
     assert len({round(gradient, 12) for gradient in found}) == len(found)
 

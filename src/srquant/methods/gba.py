@@ -2,8 +2,8 @@
 
 1. Bounds. Activations: min-max of batches of 16 crops, moving average 0.9; with DAN, which brings every channel of
    every sample to [-1, 1], that is -1 and 1 exactly. Weights: smallest squared error (OMSE), two bounds.
-2. Bits (GBA). 2 passes over batches of 2 at base bits: mean gradient of L1 + 10 * feature loss in each layer's bits.
-   Ranked by signed gradient, about a quarter of the layers gives a bit and a quarter gets one (Eq. 4 to 7).
+2. Bits (GBA). 2 passes over batches of 2 at base bits: mean gradient, in each layer's bits, of L1 in grey levels
+   + 10 * feature loss. Ranked by signed gradient, a quarter of the layers gives a bit, a quarter gets one (Eq. 4 to 7).
    First the activations' bits, then, if asked for, the weights' with the activations' already set.
 3. Bounds again, bits fixed: 2 passes of Adam at 0.01 with the same loss.
 
@@ -35,10 +35,12 @@ from srquant.quant.policy import FEWEST_BITS, MOST_BITS, Override, Policy
 from srquant.quant.ranges import minmax, symmetric_mse
 from srquant.quant.statistics import ActivationBounds, Collection, activation_bounds
 from srquant.training.finetune import Group, Progress, counter, distillation
-from srquant.training.loop import Guards, Quantizer, adam, bound_rates, train_pass
+from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
 from srquant.training.teacher import Lessons, recorded
 
 STAGES = (1, 2, 3)
+WHITE = 255.0
+"""Published losses are in grey levels, as these networks work in [0, 255]; only the ratio of the losses matters."""
 MIXED: dict[str, tuple[Group, ...]] = {
     "none": (),
     "weights": ("weights",),
@@ -77,7 +79,7 @@ class GBA:
     decay: float = option(0.9, "factor on that rate from pass to pass", "AdaBM code, the paper is silent")
     epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A")
     batch: int = option(2, "crops per step", "supplement, A")
-    feature_weight: float = option(10.0, "of the feature loss", "supplement, table 9")
+    feature_weight: float = option(10.0, "of the feature loss beside L1 in grey levels", "supplement, table 9")
     momentum: float = option(0.9, MOMENTUM, "supplement, A")
 
     def __post_init__(self) -> None:
@@ -132,10 +134,8 @@ def bit_gradients(
                 total += torch.zeros(()) if offset.grad is None else offset.grad
                 offset.clamp_(-config.largest, config.largest)
 
-        rate = config.allocation_rate if config.mode == "adam" else 0.0
-        train_pass(
-            student, lessons, torch.optim.Adam(offsets, rate), distillation(config.feature_weight), collect, report
-        )
+        optimizer = torch.optim.Adam(offsets, config.allocation_rate if config.mode == "adam" else 0.0)
+        train_pass(student, lessons, optimizer, _loss(config), collect, report)
     return [float(total) / len(lessons) for total in sums]
 
 
@@ -154,10 +154,15 @@ def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Prog
     for epoch in range(config.epochs):
         optimizer = turns[epoch % len(turns)]
         report = counter(progress, f"bounds, pass {epoch + 1}/{config.epochs}", steps)
-        train_pass(student, islice(stream, steps), optimizer, distillation(config.feature_weight), guards, report)
+        train_pass(student, islice(stream, steps), optimizer, _loss(config), guards, report)
         for group in optimizer.param_groups:
             group["lr"] *= config.decay
     student.requires_grad_(False)
+
+
+def _loss(config: GBA) -> Loss:
+    """Eq. 1 and 3, divided by ``WHITE``."""
+    return distillation(config.feature_weight / WHITE)
 
 
 def _student(network: Network, policy: Policy, bounds: ActivationBounds, dynamic: bool) -> Network:
