@@ -70,10 +70,11 @@ def _function(backend: Backend[V], node: fx.Node, arguments: tuple[Any, ...], op
 
 def _split(backend: Backend[V], node: fx.Node, x: V) -> list[V]:
     parts = node.meta["tensor_meta"]
-    axis = [*node.args[2:], *node.kwargs.values(), 0][0] % len(parts[0].shape)
+    given: Any = [*node.args[2:], *node.kwargs.values(), 0][0]
+    axis = given % len(parts[0].shape)
     if axis not in (1, len(parts[0].shape) - 1):
         raise _unknown(f"a split along another axis than channels ({node.format_node()})")
-    ends = list(accumulate(part.shape[axis] for part in parts))
+    ends = list(accumulate(int(part.shape[axis]) for part in parts))
     return [backend.part(x, axis, start, end) for start, end in pairwise([0, *ends])]
 
 

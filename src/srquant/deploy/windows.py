@@ -5,7 +5,7 @@ them once. Windows are cut out and put back by one gather of tokens, cyclic shif
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from torch import nn
@@ -26,37 +26,25 @@ HIDDEN = -100.0
 """What a mask adds to the score of hidden tokens."""
 
 
-class _Integers:
+class _Integers(Generic[V]):
     """Arithmetic on vectors of integers in a backend."""
 
     def __init__(self, backend: Backend[V]) -> None:
         self.backend = backend
 
-    def __call__(self, operation: Arithmetic, a: Any, b: Any) -> Any:
-        operands = (self.backend.constant(np.array([x])) if isinstance(x, int) else x for x in (a, b))
-        return self.backend.arithmetic(operation, *operands)
-
-    def quotient(self, a: Any, b: int) -> Any:
-        return self("divide", a, b)
-
-    def remainder(self, a: Any, b: Any) -> Any:
-        return self("modulus", a, b)
-
-    def outer_sum(self, rows: Any, columns: Any) -> Any:
-        """``rows[i] + columns[j]``, rows after rows."""
-        backend = self.backend
-        table = self("add", backend.reshape(rows, [-1, 1]), backend.reshape(columns, [1, -1]))
-        return backend.reshape(table, [-1])
+    def __call__(self, operation: Arithmetic, a: V, b: V | int) -> V:
+        second = self.backend.constant(np.array([b])) if isinstance(b, int) else b
+        return self.backend.arithmetic(operation, a, second)
 
 
 def _mirror(backend: Backend[V], mirror: Mirror, name: str, images: V) -> V:
     compute = _Integers(backend)
     for axis in (2, 3):
         size = backend.extent(images, axis)
-        windows = compute("add", compute.quotient(size, mirror.multiple), 1)
+        windows = compute("add", compute("divide", size, mirror.multiple), 1)
         position = backend.positions(compute("multiply", windows, mirror.multiple))
         period = compute("multiply", size, 2)
-        there = compute.remainder(position, period)
+        there = compute("modulus", position, period)
         back = compute("subtract", compute("subtract", period, 1), there)
         images = backend.gather(images, compute("minimum", there, back), axis)
     return images
@@ -90,7 +78,7 @@ def _window_order(backend: Backend[V], x: V, window: int, shift: int) -> V:
     places = []
     for axis in (1, 2):
         length = backend.extent(x, axis)
-        shifted = compute.remainder(compute("add", backend.positions(length), shift), length)
+        shifted = compute("modulus", compute("add", backend.positions(length), shift), length)
         places.append(compute("multiply", shifted, width) if axis == 1 else shifted)
     return _windows(backend, places[0], places[1], window)
 
@@ -105,16 +93,20 @@ def _windows(backend: Backend[V], rows: V, columns: V, window: int) -> V:
 def _picture_order(backend: Backend[V], x: V, window: int, shift: int) -> V:
     """For each pixel of the picture ``x`` the place of its token, counted window by window."""
     compute = _Integers(backend)
-    windows_in_row = compute.quotient(backend.extent(x, 2), window)
-    places = []
-    for axis, inside, between in ((1, window, window**2), (2, 1, window**2)):
-        length = backend.extent(x, axis)
-        back = compute("subtract", compute("add", backend.positions(length), length), shift)
-        position = compute.remainder(back, length)
-        first = compute("multiply", compute.quotient(position, window), between)
-        first = compute("multiply", first, windows_in_row) if axis == 1 else first
-        places.append(compute("add", first, compute("multiply", compute.remainder(position, window), inside)))
-    return compute.outer_sum(places[0], places[1])
+    tokens_in_row = compute("multiply", backend.extent(x, 2), window)
+    rows = _places(backend, backend.extent(x, 1), shift, window, tokens_in_row, window)
+    columns = _places(backend, backend.extent(x, 2), shift, window, window**2, 1)
+    table = compute("add", backend.reshape(rows, [-1, 1]), backend.reshape(columns, [1, -1]))
+    return backend.reshape(table, [-1])
+
+
+def _places(backend: Backend[V], length: V, shift: int, window: int, between: V | int, inside: int) -> V:
+    """What each position along an axis adds to its token's place: a step for each window and one inside a window."""
+    compute = _Integers(backend)
+    back = compute("subtract", compute("add", backend.positions(length), length), shift)
+    position = compute("modulus", back, length)
+    windows = compute("multiply", compute("divide", position, window), between)
+    return compute("add", windows, compute("multiply", compute("modulus", position, window), inside))
 
 
 def _shift_mask(backend: Backend[V], mask: ShiftMask, name: str, x: V) -> V:
@@ -142,13 +134,14 @@ def _strips(backend: Backend[V], length: V, mask: ShiftMask) -> V:
 
 def _add_mask(backend: Backend[V], step: AddMask, name: str, scores: V, mask: V) -> V:
     shape = [backend.extent(scores, axis) for axis in range(4)]
-    by_window = backend.reshape(scores, [-1, backend.extent(mask, 0), *shape[1:]])
-    per_head = backend.reshape(mask, [backend.extent(mask, 0), 1, shape[2], shape[3]])
-    return backend.reshape(backend.arithmetic("add", by_window, per_head), shape)
+    windows, (_, heads, queries, keys) = backend.extent(mask, 0), shape
+    by_window = backend.reshape(scores, [-1, windows, heads, queries, keys])
+    for_all_heads = backend.reshape(mask, [windows, 1, queries, keys])
+    return backend.reshape(backend.arithmetic("add", by_window, for_all_heads), shape)
 
 
 def _split_heads(backend: Backend[V], step: SplitHeads, name: str, x: V) -> V:
-    shape = [backend.extent(x, 0), backend.extent(x, 1), step.heads, -1]
+    shape: list[int | V] = [backend.extent(x, 0), backend.extent(x, 1), step.heads, -1]
     return backend.transpose(backend.reshape(x, shape), (0, 2, 1, 3))
 
 

@@ -53,8 +53,9 @@ class WindowAttention(nn.Module):
         Returns:
             The shape of ``windows``.
         """
-        q, k, v = (self.split(x) for x in self.projections(windows))
-        scores = self.qk(q * self.factor, k.transpose(-2, -1)) + self.bias()
+        q, k, v = self.projections(windows)
+        q, k, v = self.split(q * self.factor), self.split(k), self.split(v)
+        scores = self.qk(q, k.transpose(-2, -1)) + self.bias()
         if mask is not None:
             scores = self.mask(scores, mask)
         attended: Tensor = self.proj(self.merge(self.av(self.softmax(scores), v)))

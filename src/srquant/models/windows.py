@@ -93,7 +93,8 @@ class SplitHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A head takes neighbouring channels."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        batch, tokens, features = x.shape
+        return x.view(batch, tokens, self.heads, features // self.heads).transpose(1, 2)
 
 
 class MergeHeads(nn.Module):
