@@ -93,8 +93,8 @@ def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Boun
 def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
     """Mean squared rounding and clipping error of each row on its grid, ``rows``."""
     low, high = lower.unsqueeze(1), upper.unsqueeze(1)
-    points = codes(rows, low, high, levels) * step_size(low, high, levels) + low
-    return (points - rows).square().mean(1)
+    points = codes(rows, low, high, levels).mul_(step_size(low, high, levels)).add_(low)
+    return points.sub_(rows).square_().mean(1)
 
 
 def spread(lower: Tensor, upper: Tensor) -> Bounds:
