@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import freeze
 from srquant.errors import DatasetError, PolicyError
 from srquant.methods import adabm
-from srquant.methods.adabm import AdaBM, excess_bits, finetune, initialise, loss_of, quantize, weight_rule
+from srquant.methods.adabm import AdaBM, excess_bits, finetune, initialise, loss_of, quantize, thresholds, weight_rule
 from srquant.models.load import build
 from srquant.quant.adaptive import AdaptiveNetwork, adaptive_quantizers, mean_bits
 from srquant.quant.branches import BranchedNetwork, branches_of
@@ -248,12 +245,10 @@ def test_grids_per_channel_are_refused(network, calibration):
         quantize(network, calibration, Policy(activation_granularity="channel"), AdaBM())
 
 
-def test_equal_pictures_are_refused(network, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (14, 14, 3), np.uint8)
-    for i in range(3):
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    with pytest.raises(DatasetError):
-        quantize(network, CalibrationSet(tmp_path, count=3, patch=14), Policy(), AdaBM())
+def test_crops_of_equal_density_are_refused():
+    with pytest.raises(DatasetError, match="gradient density 5, so adabm can't tell pictures apart"):
+        thresholds(torch.tensor([5.0, 5.0]))
+    assert thresholds(torch.tensor([5.0, 5.1])).upper.item() == pytest.approx(5.1)
 
 
 def test_linear_layers_of_attention(calibration):
