@@ -14,7 +14,7 @@ def test_export_reports_the_precision_of_every_layer(run, files, quantized, tmp_
     value = json.loads(result.stdout)
     assert value.keys() == {"path", "layers"}
     assert value["path"] == str(target)
-    assert all(layer.keys() == {"name", "precision"} for layer in value["layers"])
+    assert all(layer.keys() == {"name", "precision", "ranges"} for layer in value["layers"])
     assert len(value["layers"]) == 6
     assert {layer["precision"] for layer in value["layers"]} <= {"int8", "float32"}
     if suffix == ".xml":
@@ -22,6 +22,15 @@ def test_export_reports_the_precision_of_every_layer(run, files, quantized, tmp_
         assert kind == "quantized" or all(layer["precision"] == "float32" for layer in value["layers"])
     else:
         onnx.checker.check_model(onnx.load(target))
+
+
+def test_dynamic_ranges_are_told_by_export_and_info(run, files, calibration, tmp_path):
+    model = tmp_path / "gba.safetensors"
+    settings = ["--set", "epochs=1", "--set", "finetune=false"]
+    result = run("quantize", files / "edsr.pt", *calibration, "--method", "gba", *settings, "-o", model)
+    assert result.exit_code == 0, result.output
+    assert "float32, dynamic ranges" in run("export", model, "-o", tmp_path / "m.onnx").stdout
+    assert "4 dynamic" in run("info", model).stdout
 
 
 def test_other_suffix_is_refused(run, files, complaint, tmp_path):

@@ -59,15 +59,18 @@ def check_files(path: Path, overwrite: bool) -> None:
 
 def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
     """Write one network and show its precisions; returns the values for JSON."""
+    from srquant.deploy.summary import layer_summaries
+
+    ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
     layers = export_openvino(network, path) if path.suffix == ".xml" else export_onnx(network, path)
     rows = table("layer", "precision", title=str(path))
     for layer in layers:
-        rows.add_row(layer.name, layer.precision)
+        rows.add_row(
+            layer.name, f"{layer.precision}{', dynamic ranges' if ranges.get(layer.name) == 'dynamic' else ''}"
+        )
     show(rows, json_to=json)
-    return {
-        "path": str(path),
-        "layers": [{"name": layer.name, "precision": layer.precision} for layer in layers],
-    }
+    values = [{"name": layer.name, "precision": layer.precision, "ranges": ranges.get(layer.name)} for layer in layers]
+    return {"path": str(path), "layers": values}
 
 
 def export_openvino(network: "Network", output: Path) -> "list[LayerPrecision]":
