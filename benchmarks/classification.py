@@ -152,8 +152,9 @@ def write(arguments: argparse.Namespace, test_images: int, rows: list[Row], pape
         f"activations alone), with ten times their learning rates (PTMQ's of activations: as published); {IMAGES} "
         f"calibration images where they have 1024; GBA: {GBA_IMAGES} images, {GBA_EPOCHS} of 2 epochs, bits of weights "
         "and activations both mixed. GBA with DAN has dynamic ranges per input channel and image, which no integer "
-        "convolution offers: not comparable with the static rows. No GBA at W2A2: it would need one bit. "
-        "Seconds: of one core, for float those of training."
+        "convolution offers: not comparable with the static rows. No GBA at W2A2: it would need one bit; at W8A8 some "
+        "layers have 9. PTMQ's groups of activation bits: 4, 6, 8; at W3A3 3, 5, 7 and at W2A2 2, 4, 6. One seed: "
+        "differences of a few images mean nothing. Seconds: of one core, for float those of training."
     )
     columns = {"method": "method", "bits": "bits", "top1": "top-1, %", "drop": "drop"}
     if papers:
