@@ -112,7 +112,7 @@ def _split_layer(
 def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
     source = node.all_input_nodes[0]
     with graph.graph.inserting_before(node):
-        rank = len(source.meta["tensor_meta"].shape)
+        rank = len(node.meta["tensor_meta"].shape)
         points = DynamicPoints(layer.grid, layer.points.channel_axis, rank)
         node.args = (insert(graph, points, source),)
     replace(graph, node, layer.float_layer())
