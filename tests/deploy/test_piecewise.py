@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
 from srquant.deploy.cpu import has_vnni
 from srquant.deploy.file import checksum, load, save
 from srquant.deploy.freeze import check_grids, freeze
@@ -20,7 +23,8 @@ from srquant.deploy.precision import layer_precisions
 from srquant.deploy.spending import codes_used
 from srquant.deploy.summary import layer_summaries
 from srquant.errors import PolicyError, QuantizedFileError
-from srquant.models.load import build
+from srquant.methods.outlier_aware import OutlierAware, quantize
+from srquant.models.load import build, load_model
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
 from srquant.quant.layers import quant_layers
@@ -154,3 +158,18 @@ def test_edges_must_be_in_the_file(quantized, tmp_path: Path):
     save_file({**tensors, "sha256": checksum(header, tensors)}, path, {"srquant": header})
     with pytest.raises(QuantizedFileError, match=r"body.0.body.0.edges' is missing"):
         load(path)
+
+
+@pytest.mark.parametrize("weights", ["edsr/edsr_r8f64_x2.pt", "carn/carn_x2_only.pth"], ids=["edsr", "carn"])
+def test_published_networks_have_one_picture_in_all_engines(shared, weights):
+    pictures = shared / "data" / "Set5" / "LR_bicubic" / "X2"
+    network, config = load_model(shared / "weights" / weights), OutlierAware(finetune="none", weights="omse")
+    frozen = freeze(quantize(network, CalibrationSet(pictures, 5, patch=48), Policy(), config)).network
+    crop = read_rgb(pictures / "butterflyx2.png")[40:72, 40:72].astype(np.float32) / 255
+    images = crop.transpose(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = frozen(torch.from_numpy(images.copy())).numpy()
+    for engine in (OpenVINOEngine, OnnxRuntimeEngine):
+        difference = np.abs(engine(frozen, 1)(images) - expected)
+        assert (difference > 0.5 / 255).mean() < 1e-3
+        assert difference.max() < 2 / 255
