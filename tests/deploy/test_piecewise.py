@@ -113,6 +113,7 @@ def test_what_it_says_it_spends(quantized, picture, budget, codes):
     piecewise = [layer for layer in codes_used(frozen, [picture]) if layer.activation_bits < 8]
     assert {layer.activation_bits for layer in layer_summaries(frozen.network)} == {4, 8}
     assert {layer.activation_bits for layer in piecewise} == {4}
+    assert {layer.piecewise_codes for layer in layer_summaries(frozen.network)} == {codes, None}
     most = max(layer.activation_codes[0] for layer in piecewise)
     assert codes // 2 < most <= codes
     assert any(layer.overspends for layer in piecewise) == (budget == "code")

@@ -73,6 +73,7 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
         if layer.name in by_branch:
             bits[1] = f"{min(by_branch[layer.name])}-{max(by_branch[layer.name])}"
         bits[1] += " dynamic" if layer.ranges == "dynamic" else ""
+        bits[1] += "" if layer.piecewise_codes is None else f" ({layer.piecewise_codes} piecewise)"
         rows.add_row(layer.name, layer.kind, *bits, used, macs.get(layer.name, "-"))
     return rows
 
@@ -99,7 +100,7 @@ def operations(costs: "list[LayerCost]", size: str) -> str:
 
 def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
     """The keys scripts rely on: the float network's parameters, the file's bytes."""
-    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges")
+    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes")
     return {
         "architecture": network.facts.architecture,
         "scale": network.facts.scale,

@@ -29,6 +29,8 @@ class LayerSummary:
         activation_bits: 2..8, or 32 for float; of a matrix product's first operand.
         levels_used: different weights that occur; None for a float layer and a matrix product.
         ranges: whether the input's range is known before a picture is seen; None for a float layer.
+        piecewise_codes: activation codes of a piecewise linear grid, which may be more than its bits have; None for
+            all others.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LayerSummary:
     activation_bits: int
     levels_used: int | None
     ranges: Ranges | None
+    piecewise_codes: int | None = None
 
 
 def layer_summaries(network: Network) -> list[LayerSummary]:
@@ -61,15 +64,11 @@ def summarise(name: str, module: nn.Module) -> LayerSummary:
     if not isinstance(module, FrozenConv2d | FrozenLinear | DynamicLayer):
         return LayerSummary(name, kind, FLOAT_BITS, FLOAT_BITS, None, None)
     ranges: Ranges = "dynamic" if isinstance(module, DynamicLayer) else "static"
-    return LayerSummary(
-        name, kind, module.weight_bits, _activation_bits(module), len(np.unique(module.weight.numpy())), ranges
-    )
-
-
-def _activation_bits(layer: FrozenConv2d | FrozenLinear | DynamicLayer) -> int:
-    if not isinstance(layer, DynamicLayer) and isinstance(layer.before, PiecewisePoints):
-        return layer.before.bits
-    return _bits(layer.grid)
+    levels_used = len(np.unique(module.weight.numpy()))
+    if not isinstance(module, DynamicLayer) and isinstance(module.before, PiecewisePoints):
+        points = module.before
+        return LayerSummary(name, kind, module.weight_bits, points.bits, levels_used, ranges, sum(points.levels))
+    return LayerSummary(name, kind, module.weight_bits, _bits(module.grid), levels_used, ranges)
 
 
 def _bits(grid: FrozenGrid) -> int:
