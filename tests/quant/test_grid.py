@@ -168,3 +168,19 @@ def test_gradient_in_bits():
     error = (points.detach() - x.clamp(lower, upper)) * ((x >= lower) & (x <= upper))
     expected = -error.sum(1, keepdim=True) * 0.6931471805599453 * 8 / 7
     torch.testing.assert_close(bits.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(70000,), (2, 3, 140, 160), (2, 160, 3, 140)], ids=["one", "pieces", "strided"])
+def test_large_tensors_are_treated_like_small_ones(shape):
+    x = torch.randn(shape)
+    x = x.transpose(1, 2) if shape[-1] == 140 else x
+    x, lower, upper = (t.requires_grad_() for t in (x, torch.tensor(-1.2), torch.tensor(0.9)))
+    points = fake_quantize(x, lower, upper, 8)
+    grads = torch.autograd.grad(points, (x, lower, upper), torch.cos(x.detach()))
+    columns = torch.tensor([-1.2]), torch.tensor([0.9])  # bounds with an axis go another way
+    expected = fake_quantize(x, *(c.requires_grad_() for c in columns), 8)
+    expected_grads = torch.autograd.grad(expected, (x, *columns), torch.cos(x.detach()))
+    assert torch.equal(points, expected)
+    assert torch.equal(grads[0], expected_grads[0])
+    for grad, wanted in zip(grads[1:], expected_grads[1:], strict=True):
+        torch.testing.assert_close(grad, wanted.squeeze(), rtol=1e-4, atol=1e-3)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from srquant.training.losses import feature_loss, normalised, output_loss
+from srquant.training.losses import feature_loss, normalised, output_loss, squared_distance
 
 
 def test_normalised_samples_have_length_one():
@@ -13,6 +13,18 @@ def test_normalised_samples_have_length_one():
     assert normalised(feature).flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1, 1], rel=1e-6)
     torch.testing.assert_close(normalised(7 * feature), normalised(feature))
     assert not normalised(torch.zeros(1, 2, 2, 2)).any()
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 40, 50, 60), (2, 7, 8)], ids=["small", "pieces", "tokens"])
+def test_squared_distance_is_that_of_normalised_features(shape):
+    target = normalised(torch.randn(shape))
+    feature = (target + 0.01 * torch.randn(shape)).transpose(-1, -2).requires_grad_()
+    target, factors = target.transpose(-1, -2), torch.arange(1.0, 1 + shape[0])
+    (gradient,) = torch.autograd.grad(squared_distance(feature, target), feature, factors)
+    expected = (normalised(feature) - target).square().flatten(1).sum(1)
+    (expected_gradient,) = torch.autograd.grad(expected, feature, factors)
+    torch.testing.assert_close(squared_distance(feature, target), expected)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-6 * float(expected_gradient.abs().max()))
 
 
 def test_feature_loss_is_two_minus_twice_the_cosine():

@@ -10,10 +10,16 @@ Rounding is half to even everywhere, as in PyTorch, OpenVINO and ONNX.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+PIECE = 2**16
+"""Values that stay in a processor's cache together with a few intermediate results."""
+
+aten: Any = torch.ops.aten
 
 
 def step_size(lower: Tensor, upper: Tensor, levels: int) -> Tensor:
@@ -88,6 +94,21 @@ def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) ->
     return result
 
 
+def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]:
+    """Pieces of tensors of one shape, small enough to stay in a processor's cache from one operation to the next.
+
+    Args:
+        tensors: any shape.
+        alike: whether all values are treated alike; else, and where one isn't contiguous, there is one piece.
+
+    Returns:
+        One tensor for each of ``tensors``, views of them.
+    """
+    if not alike or not all(tensor.is_contiguous() for tensor in tensors):
+        return [tensors]
+    return zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True)
+
+
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
     """Where each value lies on the grid, in steps: a tensor of its own, to be worked on in place."""
     return (x - lower).div_((upper - lower) / (levels - 1))
@@ -98,12 +119,16 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
         ctx.save_for_backward(x, lower, upper)
         ctx.levels = levels
-        return codes(x, lower, upper, levels).mul_(step_size(lower, upper, levels)).add_(lower)
+        points, step = torch.empty_like(x), step_size(lower, upper, levels)
+        for values, results in pieces(x, points, alike=lower.dim() == 0):
+            torch.sub(values, lower, out=results).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
+        return points
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, lower, upper = ctx.saved_tensors
-        grad_x, grad_lower, grad_upper, _ = _backward(ctx, grad, x, lower, upper, ctx.levels)
+        backward = _backward if lower.dim() else _backward_in_pieces
+        grad_x, grad_lower, grad_upper, _ = backward(ctx, grad, x, lower, upper, ctx.levels)
         return grad_x, grad_lower, grad_upper, None
 
 
@@ -140,3 +165,23 @@ def _backward(
     outside = (grad.masked_fill(mask.logical_not_(), 0) for mask in (below, above))
     low, high, rounding = (t.sum_to_size(upper.shape) for t in (*outside, error))
     return grad_x, low - rounding, high + rounding, error
+
+
+def _backward_in_pieces(
+    ctx: Any, grad: Tensor, x: Tensor, lower: Tensor, upper: Tensor, levels: int
+) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    """Gradients in ``x`` and the 0-d ``lower`` and ``upper``."""
+    inside, step, last = torch.empty_like(x), step_size(lower, upper, levels), float(upper)
+    first_kept, last_kept = (float(b.nextafter(b + sign)) for b, sign in ((lower, -1), (upper, 1)))
+    low, high = torch.zeros_like(lower), torch.zeros_like(upper)
+    learned = any(ctx.needs_input_grad[1:])
+    for value, given, kept in pieces(x, grad, inside):
+        aten.hardtanh_backward.grad_input(given, value, first_kept, last_kept, grad_input=kept)
+        if learned:
+            position = torch.sub(value, lower).div_(step)
+            rounding = position.round().sub_(position).mul_(kept).sum() / (levels - 1)
+            outside = given - kept
+            above = aten.threshold_backward(outside, value, last).sum()
+            low += outside.sum() - above - rounding
+            high += above + rounding
+    return inside, low if learned else None, high if learned else None, None

@@ -1,13 +1,25 @@
 """Distillation losses between a teacher (float) and a student (quantized) network."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from srquant.quant.grid import pieces
+
+SMALLEST_NORM = 1e-12
 
 
 def normalised(feature: Tensor) -> Tensor:
     """Each sample divided by its L2 norm over all other axes."""
-    norm = feature.flatten(1).square().sum(1).sqrt().clamp(min=1e-12)
+    norm = feature.flatten(1).square().sum(1).sqrt().clamp(min=SMALLEST_NORM)
     return feature / norm.view(-1, *[1] * (feature.dim() - 1))
+
+
+def squared_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Squared L2 distance of ``normalised(feature)`` from ``target`` per sample, ``N``; no gradient in the target."""
+    result: Tensor = _SquaredDistance.apply(feature, target)  # type: ignore[no-untyped-call]
+    return result
 
 
 def feature_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
@@ -20,7 +32,7 @@ def feature_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         student: features, ``N x ...`` each.
         teacher: features that are normalised already, same shapes.
     """
-    distances = [(normalised(s) - t).square().flatten(1).sum(1).mean() for s, t in zip(student, teacher, strict=True)]
+    distances = [squared_distance(s, t).mean() for s, t in zip(student, teacher, strict=True)]
     total = distances[0]
     for distance in distances[1:]:
         total = total + distance
@@ -34,7 +46,7 @@ def feature_distance(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         student: features, ``N x ...`` each.
         teacher: features that are normalised already, same shapes.
     """
-    squares = [(normalised(s) - t).square().flatten(1).sum(1) for s, t in zip(student, teacher, strict=True)]
+    squares = [squared_distance(s, t) for s, t in zip(student, teacher, strict=True)]
     return torch.stack(squares).clamp(min=1e-12).sqrt().mean()
 
 
@@ -57,3 +69,31 @@ def attention_map(feature: Tensor) -> Tensor:
 def output_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean absolute difference of pictures in [0, 1]."""
     return (student - teacher).abs().mean()
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """Gradient in the feature ``s`` with direction ``d = s / |s|`` and target ``t``: ``2 (d <d, t> - t) / |s|``."""
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor, target: Tensor) -> Tensor:
+        feature, target = feature.contiguous(), target.contiguous()
+        norms = [float(torch.linalg.vector_norm(sample).clamp(min=SMALLEST_NORM)) for sample in feature]
+        ctx.save_for_backward(feature, target)
+        ctx.norms = norms
+        distances = [
+            sum(torch.sub(t, s, alpha=1 / norm).square_().sum() for s, t in pieces(*pair))
+            for *pair, norm in zip(feature, target, norms, strict=True)
+        ]
+        return torch.stack(distances)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        feature, target = ctx.saved_tensors
+        result = torch.empty_like(feature)
+        for s, t, out, norm, factor in zip(feature, target, result, ctx.norms, grad.tolist(), strict=True):
+            along = float(torch.dot(s.view(-1), t.view(-1))) / norm
+            for feature_piece, target_piece, piece in pieces(s, t, out):
+                torch.mul(target_piece, -2 * factor / norm, out=piece).add_(
+                    feature_piece, alpha=2 * factor * along / norm**2
+                )
+        return result, None
