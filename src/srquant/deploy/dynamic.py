@@ -75,11 +75,13 @@ class DynamicLayer(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the float layer."""
+        """As the float layer; padded apart like the quantized one, so that sums have one order."""
         points, weight, w = self.points(x), self.float_weight(), self.window
         if w is None:
             return F.linear(points, weight, self.bias)
-        return F.conv2d(points, weight, self.bias, w.stride, w.padding, w.dilation, w.groups)
+        vertical, horizontal = w.padding
+        padded = F.pad(points, (horizontal, horizontal, vertical, vertical))
+        return F.conv2d(padded, weight, self.bias, w.stride, 0, w.dilation, w.groups)
 
     def float_weight(self) -> Tensor:
         """The weights that the integers stand for, float32."""
