@@ -20,7 +20,6 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.accounting import fab, picture_fab
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.precision import layer_precisions
 from srquant.deploy.spending import middles, spending
 from srquant.errors import EngineError
 from srquant.evaluate.evaluate import Report, evaluate
@@ -30,11 +29,10 @@ from srquant.methods import METHODS
 from srquant.methods.options import configure
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.quant.branches import MIDDLE
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Kind, LayerBits, Policy
-from srquant.upscale.branching import BranchingEngine
-from srquant.upscale.engines import Engine, OpenVINOEngine, TorchEngine, open_engine
+from srquant.upscale.engines import Engine, TorchEngine, open_engine
+from srquant.upscale.precision import float_layers
 from srquant.upscale.tiles import upscale_tile
 
 FLOAT = "float"
@@ -107,7 +105,7 @@ def measure(run: Run) -> dict[str, Any]:
         **asdict(spending(frozen, middles(sets[0]))),
         "engine": engine.name,
         "engine_complaint": complaint,
-        "float_layers": float_layers(engine, frozen),
+        "float_layers": float_layers(engine, frozen) or [],
         "fab": fab(frozen.network),
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
@@ -136,15 +134,6 @@ def fastest(network: Network) -> tuple[Engine, str | None]:
         return open_engine("openvino", network, 1), None
     except EngineError as error:
         return TorchEngine(network), str(error)
-
-
-def float_layers(engine: Engine, frozen: FrozenModel) -> list[str]:
-    """Quantized layers that the engine doesn't compute in integers."""
-    engine = engine.branch(MIDDLE) if isinstance(engine, BranchingEngine) else engine
-    if not isinstance(engine, OpenVINOEngine):
-        return list(frozen.parts)
-    precisions = {layer.name: layer.precision for layer in layer_precisions(engine.model)}
-    return [name for name in frozen.parts if precisions.get(name, "int8") != "int8"]
 
 
 def scores(engine: Engine, benchmark: BenchmarkSet, bits: float | Measure | None) -> dict[str, Any]:

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-KEYS = {"dataset", "scale", "engine", "psnr_y", "ssim_a", "ssim_b", "fab", "images"}
+from srquant.errors import EngineError
+
+KEYS = {"dataset", "scale", "engine", "psnr_y", "ssim_a", "ssim_b", "fab", "images", "bits"}
 
 
 def evaluate(run, *arguments):
@@ -25,6 +27,58 @@ def test_engines_agree_on_a_quantized_model(run, files, quantized):
     ]
     assert len({round(value["psnr_y"], 3) for value in values}) == 1
     assert values[0]["fab"] == 4
+
+
+def test_what_a_quantized_model_spends(run, files, quantized):
+    value = evaluate(run, quantized, "--data", files / "Tiny", "--engine", "openvino")
+    bits = value["bits"]
+    assert 3 < bits["effective_activation_bits"] <= 4
+    assert 3 < bits["effective_weight_bits"] <= 4
+    assert 4 < bits["activation_bits"] < 8
+    assert 4 < bits["weight_bits"] < 8
+    assert bits["bit_ops"] > 0
+    assert (bits["ranges"], bits["engine"], bits["float_layers"], bits["overspends"]) == ("static", "openvino", [], [])
+    shown = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "torch").stdout
+    assert f"effective bits {bits['effective_activation_bits']:.2f} activations" in shown
+    assert "static ranges, engine torch" in shown
+    assert "†" not in shown
+
+
+@pytest.fixture
+def method_file(run, files, calibration, tmp_path):
+    def made(*arguments):
+        result = run("quantize", files / "edsr.pt", *calibration, "-o", tmp_path / "out.safetensors", *arguments)
+        assert result.exit_code == 0, result.output
+        return tmp_path / "out.safetensors"
+
+    return made
+
+
+def test_a_method_that_spends_more_codes_than_it_says_is_marked(run, files, method_file):
+    model = method_file("--method", "outlier-aware", "--set", "finetune=none", "--set", "levels=code")
+    bits = evaluate(run, model, "--data", files / "Tiny", "--engine", "torch")["bits"]
+    assert bits["effective_activation_bits"] > 4
+    assert "body.0.body.0" in bits["overspends"]
+    shown = run("evaluate", model, "--data", files / "Tiny", "--engine", "torch").stdout
+    assert "† " in shown
+    assert "spend more codes than their bits have" in shown
+
+
+def test_dynamic_ranges_are_named_and_their_layers_run_in_float(run, files, method_file):
+    model = method_file("--method", "gba", "--set", "epochs=1")
+    bits = evaluate(run, model, "--data", files / "Tiny", "--engine", "openvino")["bits"]
+    assert bits["ranges"] == "dynamic"
+    assert "body.0.body.0" in bits["float_layers"]
+
+
+def test_an_engine_that_cannot_run_the_method(run, files, quantized, monkeypatch):
+    def refuse(*arguments):
+        raise EngineError("layer 'body.1' has no form in exports; engine 'torch' runs it")
+
+    monkeypatch.setattr("srquant.deploy.openvino.to_openvino", refuse)
+    result = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "openvino")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.strip() == "srquant: layer 'body.1' has no form in exports; engine 'torch' runs it"
 
 
 def test_several_sets_give_a_list(run, files):

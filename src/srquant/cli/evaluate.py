@@ -1,8 +1,9 @@
 """``srquant evaluate``: PSNR and SSIM on benchmark sets."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,12 @@ from srquant.cli.output import check_json, progress, show, table, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from srquant.data.benchmark import BenchmarkSet
+    from srquant.deploy.freeze import FrozenModel
     from srquant.evaluate.evaluate import Report
+    from srquant.upscale.engines import Engine as Running
+
+MOST_NAMES = 4
 
 Data = Annotated[
     list[Path],
@@ -35,12 +41,14 @@ def evaluate(
 
     from srquant.data.benchmark import BenchmarkSet
     from srquant.deploy.accounting import picture_fab
-    from srquant.deploy.opening import open_network
+    from srquant.deploy.freeze import FrozenModel
+    from srquant.deploy.opening import open_model
     from srquant.evaluate import evaluate as scores
     from srquant.upscale.engines import open_engine
     from srquant.upscale.tiles import upscale_tile
 
-    network = open_network(model, scale)
+    opened = open_model(model, scale)
+    network = opened.network if isinstance(opened, FrozenModel) else opened
     sets = [BenchmarkSet(folder, network.facts.scale) for folder in data]
     running = open_engine(engine, network, threads)
     upscaler, bits = partial(upscale_tile, running), picture_fab(network)
@@ -49,9 +57,44 @@ def evaluate(
             scores.evaluate(upscaler, benchmark, running.name, bits, patch, partial(step, benchmark.name))
             for benchmark in sets
         ]
-    show(*(score_table(report) for report in reports), json_to=json)
-    values = [report.to_json() for report in reports]
+    spent = spent_by(opened, running, sets[0]) if isinstance(opened, FrozenModel) else None
+    show(*(score_table(report) for report in reports), *([] if spent is None else bit_lines(spent)), json_to=json)
+    values = [report.to_json() | {"bits": spent} for report in reports]
     write_json(values[0] if len(values) == 1 else values, json)
+
+
+def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet") -> dict[str, Any]:
+    """What a quantized network spends and which engine runs it, as JSON; codes are counted on a set's pictures."""
+    from srquant.deploy.spending import middles, spending
+    from srquant.upscale.precision import float_layers
+
+    spent = spending(model, middles(benchmark))
+    floats = float_layers(engine, model)
+    values = asdict(spent) | {"overspends": list(spent.overspends), "sentence": spent.sentence}
+    return values | {"engine": engine.name, "float_layers": None if floats is None else list(floats)}
+
+
+def bit_lines(spent: dict[str, Any]) -> list[str]:
+    """The same for readers."""
+    floats = spent["float_layers"]
+    left = (
+        ""
+        if floats is None
+        else f", {len(floats)} quantized layers in float{': ' if floats else ''}{first_names(floats)}"
+    )
+    return [
+        f"effective bits {spent['effective_activation_bits']:.2f} activations, "
+        f"{spent['effective_weight_bits']:.2f} weights (log2 of codes used, layers below 8 bits)",
+        f"all layers: {spent['activation_bits']:.2f} bits weighted by multiply-accumulates, "
+        f"{spent['weight_bits']:.2f} weighted by weights, {spent['bit_ops'] / 1e12:.3f} T bit operations for 180x320",
+        f"{spent['ranges']} ranges, engine {spent['engine']}{left}",
+        *([] if spent["sentence"] is None else [f"† {spent['sentence']}"]),
+    ]
+
+
+def first_names(layers: list[str]) -> str:
+    """The first few names."""
+    return ", ".join(layers[:MOST_NAMES]) + (", ..." if len(layers) > MOST_NAMES else "")
 
 
 def score_table(report: "Report") -> "Table":

@@ -1,0 +1,219 @@
+"""The benchmark of post-training quantization: one run, resuming, tables, bars."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from ptq_bars import Above, AtLeast, Near, _answer
+from ptq_papers import drops
+from ptq_results import Entry, Score, entries
+from ptq_rows import NETWORKS, ROWS, runs
+from ptq_run import Run, from_json, measure, write
+from ptq_store import Store
+from ptq_tables import assemble
+
+from srquant.errors import InputError
+from srquant.models.edsr import EDSR
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ptq.py"
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """``weights/edsr.pt``, ``data/calibration`` and ``data/Tiny/HR``."""
+    torch.save(EDSR(1, 8, 2).state_dict(), made(tmp_path / "weights" / "edsr.pt"))
+    for i in range(4):
+        write_picture(made(tmp_path / "data" / "calibration" / f"{i}.png"), 32, 40, i)
+    write_picture(made(tmp_path / "data" / "Tiny" / "HR" / "a.png"), 44, 48, 9)
+    monkeypatch.setenv("SRQUANT_SHARED", str(tmp_path))
+    return tmp_path
+
+
+def made(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_picture(path, height, width, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    pyvips.Image.new_from_array(pixels, interpretation="srgb").gaussblur(1).write_to_file(str(path))
+
+
+@pytest.fixture
+def run():
+    return Run(
+        network="edsr_r8f64_x2",
+        label="minmax",
+        bits=4,
+        seed=0,
+        method="minmax",
+        settings=("momentum=0.5",),
+        layers=("conv", "linear"),
+        count=4,
+        patch=24,
+        weights="weights/edsr.pt",
+        calibration="data/calibration",
+        sets=("data/Tiny",),
+    )
+
+
+def test_a_run_measures_quality_and_costs(pictures, run):
+    result = measure(run)
+    (score,) = result["scores"]
+    assert (score["set"], score["fab"], result["engine"], result["ranges"]) == ("Tiny", 4, "openvino", "static")
+    assert abs(score["psnr_y"] - result["torch_psnr_y"]) < 0.01
+    assert 3 < result["effective_activation_bits"] <= 4
+    assert result["size_bytes"] < result["float_size_bytes"]
+    assert result["peak_bytes"] > 1e7
+    assert json.loads(json.dumps(result)) == {**result, "overspends": list(result["overspends"])} | {
+        "float_layers": list(result["float_layers"])
+    }
+
+
+def test_a_float_run_has_scores_only(pictures, run):
+    result = measure(replace(run, method="float", label="float"))
+    assert result.keys() == {"engine", "scores"}
+
+
+def test_settings_survive_the_command_line(run):
+    assert from_json(json.dumps(asdict(run))) == run
+
+
+def test_finished_runs_are_found_again(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {"count": None})
+    assert not store.has(run)
+    assert store.result(run) is None
+    write({"run": asdict(run), "result": {"x": 1}}, store.path(run))
+    assert Store(tmp_path / "runs", pictures, {"count": None}).result(run) == {"x": 1}
+
+
+def test_resuming_with_other_settings_shows_the_difference(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {"count": None})
+    write({"run": asdict(run), "result": {}}, store.path(run))
+    with pytest.raises(InputError, match=r"seed0.json .*patch was 24, now 48\. Give another folder"):
+        store.has(replace(run, patch=48))
+    with pytest.raises(InputError, match=r"settings was \['momentum=0.5'\], now \[\]"):
+        store.has(replace(run, settings=()))
+    with pytest.raises(InputError, match=r"manifest.json .*count was None, now 5"):
+        Store(tmp_path / "runs", pictures, {"count": 5})
+    (pictures / "data" / "Tiny" / "HR" / "a.png").write_bytes(b"other")
+    with pytest.raises(InputError, match="data was"):
+        Store(tmp_path / "runs", pictures, {"count": None})
+
+
+def test_rows_have_files_of_their_own(tmp_path, pictures):
+    store = Store(tmp_path / "runs", pictures, {})
+    paths = [store.path(run) for run in runs()]
+    assert len(set(paths)) == len(paths)
+
+
+def test_runs_of_four_bits_and_the_first_seed_come_first():
+    own = [run for run in runs() if run.network == NETWORKS[0].name]
+    assert own[0].method == "float"
+    order = [(run.bits not in (4, 32), run.seed) for run in own]
+    assert order == sorted(order)
+    assert {run.bits for run in own if run.label == "minmax"} == {8, 6, 4, 3, 2}
+
+
+def test_the_command_line_refuses_what_leaves_nothing(tmp_path, pictures):
+    command = [sys.executable, str(SCRIPT), "-o", str(tmp_path / "runs"), "--network", "nowhere"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert "no run is left" in finished.stderr
+
+
+def test_drops_are_against_the_papers_own_float(tmp_path):
+    head = "seed,table,model,scale,method,w_bits,a_bits,mixed,process_time_s,dataset,psnr,ssim,fab"
+    lines = [
+        head,
+        "000,S1,EDSR,2,FP,32,32,none,,Set5,37.99,,",
+        "000,S1,EDSR,2,GBA,4,4,a,26,Set5,37.59,,",
+        "004,3,EDSR,2,GBA,4,4,a,26,Set5,30.00,,",
+        "003,1,EDSR,2,PLQ,4,4,none,,Set5,36.00,,",
+    ]
+    (tmp_path / "numbers.csv").write_text("\n".join(lines))
+    found = drops(tmp_path / "numbers.csv")
+    assert list(found) == [("EDSR", 2, "GBA", 4, "Set5")]
+    drop = found["EDSR", 2, "GBA", 4, "Set5"]
+    assert (drop.paper, drop.db) == ("GBA", pytest.approx(0.40))
+    assert drops(tmp_path / "missing.csv") == {}
+
+
+def finished(run, store, psnr, **more):
+    score = {"set": "Set5", "psnr_y": psnr, "ssim_a": 0.9, "ssim_b": 0.8, "fab": None}
+    write({"run": asdict(run), "result": {"engine": "openvino", "scores": [score], **more}}, store.path(run))
+
+
+def test_entries_are_means_over_seeds_and_tables_show_them(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {})
+    everything = [replace(run, seed=seed, bits=bits) for bits in (4, 3) for seed in (0, 1)]
+    base = replace(run, method="float", label="float", bits=32)
+    finished(base, store, 38.0)
+    for one in everything:
+        finished(one, store, 33.0 + one.bits + one.seed, torch_psnr_y=33.0 + one.bits + one.seed + 0.02 * one.seed)
+    first, *found = entries([base, *everything], store, {})
+    assert first.label == "float"
+    score = found[0].scores[0]
+    assert (found[0].bits, found[0].seeds, score.psnr_y, score.std) == (4, 2, 37.5, pytest.approx(0.5**0.5))
+    assert score.drop == 0.5
+    assert found[0].engines_agree is False
+    assemble([base, *everything], store, tmp_path / "docs")
+    text = (tmp_path / "docs" / "ptq.md").read_text()
+    assert "| minmax | 37.50 ± 0.71 / 0.9000 / 0.8000 |" in text
+    assert "openvino!" in text
+    assert (tmp_path / "docs" / "ptq_edsr_r8f64_x2.png").stat().st_size > 10_000
+    assert (
+        "| MinMax without finetuning: Set5 >= 35.9 | Set5 37.50 | yes |"
+        in (tmp_path / "docs" / "ptq_bars.md").read_text()
+    )
+
+
+def test_nothing_to_assemble(tmp_path, pictures, run):
+    with pytest.raises(InputError, match="no run is finished"):
+        assemble([run], Store(tmp_path / "runs", pictures, {}), tmp_path / "docs")
+
+
+def entry(label, set5, set14=30.0, fab=4.0):
+    scores = [Score(name, db, None, 0.9, 0.9, fab, 38 - db, None) for name, db in (("Set5", set5), ("Set14", set14))]
+    costs = dict.fromkeys(
+        ("effective_activation_bits", "effective_weight_bits", "activation_bits", "weight_bits", "bit_ops"), 4.0
+    )
+    sizes = dict.fromkeys(("size_bytes", "seconds", "peak_bytes"), 1.0)
+    return Entry("n", label, 4, 1, "", tuple(scores), fab, **costs, **sizes, ranges="static", overspends=0,
+                 engine="openvino", float_layers=0, engines_agree=True)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bar", "reached"),
+    [
+        (AtLeast("", "n", "b", {"Set5": 37.0}), True),
+        (AtLeast("", "n", "b", {"Set5": 37.0, "Set14": 30.1}), False),
+        (AtLeast("", "n", "b", {"Set5": 37.0}, fab=3.9), False),
+        (AtLeast("", "n", "missing", {"Set5": 37.0}), None),
+        (Above("", "n", ("a", "b"), ("Set5",)), True),
+        (Above("", "n", ("a", "b")), False),
+        (Above("", "n", ("b", "a"), ("Set5",)), False),
+        (Above("", "n", ("a", "missing")), None),
+        (Near("", "n", "b", 1.0), True),
+        (Near("", "n", "a", 1.0), False),
+        (Near("", "n", "missing", 1.0), None),
+    ],
+)
+def test_bars(bar, reached):
+    table = {("n", label): entry(label, set5) for label, set5 in (("a", 36.0), ("b", 37.0))}
+    assert _answer(bar, table).reached is reached
+
+
+def test_bars_name_rows_that_there_are():
+    from ptq_bars import BARS
+
+    labels = {row.label for row in ROWS}
+    for bar in BARS:
+        assert set(bar.labels if isinstance(bar, Above) else (bar.label,)) <= labels
+        assert bar.network in {network.name for network in NETWORKS}
