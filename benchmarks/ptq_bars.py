@@ -47,16 +47,17 @@ BARS: tuple[Bar, ...] = (
     AtLeast("AdaBM, paper settings, not below its code", EDSR, "adabm", {"Set5": 34.90, "Set14": 31.59}, 4.0),
     AtLeast("AdaBM, relative rates", EDSR, "adabm relative", {"Set5": 37.0, "Set14": 32.7}, 4.0),
     AtLeast("GBA 4/4MP", EDSR, "gba", {"Set5": 37.35, "Set14": 33.0}),
+    AtLeast("the same, relative rates", EDSR, "gba relative", {"Set5": 37.35, "Set14": 33.0}),
     Above("GBA above AdaBM", EDSR, ("adabm", "gba")),
-    Above("GBA above AdaBM with relative rates", EDSR, ("adabm relative", "gba")),
-    Above("GBA without DAN above uniform bits", EDSR, ("gba none", "gba a (without DAN)")),
-    Above("the same, relative rates", EDSR, ("gba none, relative", "gba a (without DAN), relative")),
+    Above("the same, both with relative rates", EDSR, ("adabm relative", "gba relative")),
+    Above("GBA without DAN above uniform bits", EDSR, ("gba none", "gba without DAN")),
+    Above("the same, relative rates", EDSR, ("gba without DAN, uniform, relative", "gba without DAN, relative")),
     AtLeast("MSE without finetuning", EDSR, "mse", {"Set5": 37.1, "Set14": 32.8}),
     *(
         Above("finetuned above MSE", EDSR, ("mse", label))
         for label in (
             *("minmax+FT", "mse+FT", "percentile+FT", "ptq4sr", "adabm", "adabm relative", "2dquant"),
-            *("outlier-aware", "outlier-aware relative", "gba", "gba*", "gba a (without DAN), relative"),
+            *("outlier-aware", "outlier-aware relative", "gba", "gba relative", "gba without DAN, relative"),
         )
     ),
     AtLeast("MinMax without finetuning", EDSR, "minmax", {"Set5": 35.9}),
@@ -69,8 +70,17 @@ BARS: tuple[Bar, ...] = (
     Above("DQC above DOBI alone", EDSR, ("2dquant DOBI", "2dquant")),
     Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "2dquant DOBI", "2dquant")),
     Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
-    Above("GBA's ablation", EDSR, ("gba none", "gba w", "gba a (without DAN)", "gba", "gba*")),
+    Above("GBA's ablation", EDSR, ("gba none", "gba w", "gba without DAN", "gba", "gba*")),
     Above("GBA's ablation, DAN", EDSR, ("gba w", "gba DAN", "gba")),
+    Above(
+        "GBA's ablation, relative rates",
+        EDSR,
+        (
+            *("gba without DAN, uniform, relative", "gba w, relative", "gba without DAN, relative"),
+            *("gba relative", "gba* relative"),
+        ),
+    ),
+    Above("the same, DAN", EDSR, ("gba w, relative", "gba DAN, relative", "gba relative")),
     *(
         Above(f"AdaBM's ablation: {part} helps", EDSR, (f"adabm without {part}", "adabm relative"))
         for part in ("I2B", "L2B", "BaC", "FT")
