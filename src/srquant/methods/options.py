@@ -109,4 +109,4 @@ def _type_name(kind: Any) -> str:
         return f"{_type_name(get_args(kind)[0])},..."
     if get_origin(kind) in (Union, types.UnionType):
         return " | ".join("none" if part is type(None) else _type_name(part) for part in get_args(kind))
-    return {bool: "true | false", int: "a whole number", float: "a number"}.get(kind, str(kind))
+    return {bool: "true | false", int: "a whole number", float: "a number", str: "text"}[kind]

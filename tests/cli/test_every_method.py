@@ -1,0 +1,49 @@
+"""Every method, from checkpoint to picture: quantize, evaluate, export, upscale."""
+
+import json
+
+import pytest
+import torch
+
+from srquant.methods import METHODS
+from srquant.models.swinir import SwinIR
+
+QUICK = {
+    "ptq4sr": ("iterations=2",),
+    "adabm": ("epochs=3",),
+    "2dquant": ("iterations=2", "batch=2", "crops=1"),
+    "outlier-aware": ("epochs=3",),
+    "gba": ("epochs=1",),
+}
+"""Settings that only shorten the learning."""
+
+CASES = [(method, "edsr") for method in METHODS] + [("2dquant", "swinir"), ("gba", "swinir")]
+
+
+@pytest.fixture(scope="session")
+def checkpoints(files, tmp_path_factory):
+    torch.manual_seed(1)
+    swinir = tmp_path_factory.mktemp("swinir") / "swinir.pt"
+    torch.save(SwinIR((2,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), swinir)
+    return {"edsr": files / "edsr.pt", "swinir": swinir}
+
+
+@pytest.mark.parametrize(("method", "network"), CASES)
+def test_from_checkpoint_to_picture(run, files, calibration, checkpoints, tmp_path, method, network):
+    def done(*arguments):
+        result = run(*arguments)
+        assert result.exit_code == 0, result.output
+        return result
+
+    model, settings = tmp_path / "model.safetensors", [part for s in QUICK.get(method, ()) for part in ("--set", s)]
+    done("quantize", checkpoints[network], "--method", method, *settings, *calibration, "-o", model)
+    scores = {}
+    for engine in ("torch", "openvino"):
+        told = tmp_path / f"{engine}.json"
+        done("evaluate", model, "--data", files / "Tiny", "--engine", engine, "--json", told)
+        scores[engine] = json.loads(told.read_text())["psnr_y"]
+    assert scores["torch"] == pytest.approx(scores["openvino"], abs=0.01)
+    done("export", model, "-o", tmp_path / "model.xml")
+    assert list(tmp_path.glob("model*.xml"))
+    done("upscale", model, files / "picture.png", "-o", tmp_path / "large.png")
+    assert (tmp_path / "large.png").stat().st_size > 1000
