@@ -124,6 +124,9 @@ FASTER = ("rates=relative", "learning_rate=0.004", "decay=0.6")
 SHORT = ("iterations=500", "batch=4")
 """DQC on a processor; published: 3000 steps of 32 crops."""
 
+THRIFTY = ("rates=relative", "layer_rate=0.015")
+"""AdaBM's layers learn fast enough to give bits back: mean bits stay at or below the base."""
+
 ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 
 ROWS = (
@@ -142,8 +145,8 @@ ROWS = (
     Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False),
     Row("adabm", "adabm", ("clamp_bits=true",), (8, 3, 2), ("AdaBM",), attention=False),
     Row("adabm as its code", "adabm", ("omse=code", "bac_range=code"), paper=("AdaBM",), attention=False),
-    Row("adabm relative", "adabm", ("rates=relative",), (6, 4), attention=False, plotted=True),
-    Row("adabm relative", "adabm", ("rates=relative", "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
+    Row("adabm relative", "adabm", THRIFTY, (6, 4), attention=False, plotted=True),
+    Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
     Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True),
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
@@ -172,7 +175,7 @@ ROWS = (
         Row(
             f"adabm without {name}",
             "adabm",
-            (f"{part}=false", "rates=relative"),
+            (f"{part}=false", *THRIFTY),
             only=EDSR,
         )
         for part, name in ADABM_PARTS.items()
