@@ -106,7 +106,7 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
     """
     if not alike or not all(tensor.is_contiguous() for tensor in tensors):
         return [tensors]
-    return zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True)
 
 
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:

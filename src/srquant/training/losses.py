@@ -81,7 +81,7 @@ class _SquaredDistance(torch.autograd.Function):
         ctx.save_for_backward(feature, target)
         ctx.norms = norms
         distances = [
-            sum(torch.sub(t, s, alpha=1 / norm).square_().sum() for s, t in pieces(*pair))
+            torch.stack([torch.sub(t, s, alpha=1 / norm).square_().sum() for s, t in pieces(*pair)]).sum()
             for *pair, norm in zip(feature, target, norms, strict=True)
         ]
         return torch.stack(distances)
