@@ -72,10 +72,13 @@ def weights_alone(passes: int = 6, learning_rate: float = 0.002, decay: float = 
 
 
 def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9) -> Finetune:
-    """AdaBM's schedule for its baselines: weights and activations in turn, absolute rates that decay with use."""
+    """AdaBM's schedule for its baselines: weights and activations in turn, absolute rates that decay with use.
+
+    Its output loss is in grey levels, 255 times ours, beside a feature loss of weight 10.
+    """
     groups: tuple[Group, ...] = ("weights", "activations")
     stages = tuple(Stage((groups[i % 2],), learning_rate * decay ** (i // 2)) for i in range(passes))
-    return Finetune(stages, relative=False)
+    return Finetune(stages, feature_weight=10 / 255, relative=False)
 
 
 RECIPES: dict[str, Callable[[], Finetune]] = {
