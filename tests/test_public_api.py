@@ -11,11 +11,9 @@ import srquant
 def test_public_names():
     assert set(srquant.__all__) == {
         "METHODS",
-        "RECIPES",
         "BenchmarkSet",
         "CalibrationSet",
         "EngineError",
-        "Finetune",
         "FrozenModel",
         "InputError",
         "LayerBits",

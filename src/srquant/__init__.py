@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from srquant.models.wrap import wrap
     from srquant.quant.model import QuantizedModel
     from srquant.quant.policy import LayerBits, Override, Policy
-    from srquant.training.finetune import RECIPES, Finetune
     from srquant.upscale.engines import open_engine
     from srquant.upscale.folder import upscale_folder
     from srquant.upscale.picture import upscale_file
@@ -31,11 +30,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "METHODS",
-    "RECIPES",
     "BenchmarkSet",
     "CalibrationSet",
     "EngineError",
-    "Finetune",
     "FrozenModel",
     "InputError",
     "LayerBits",
@@ -77,7 +74,6 @@ _HOMES = {
     "models.wrap": ("wrap",),
     "quant.model": ("QuantizedModel",),
     "quant.policy": ("LayerBits", "Override", "Policy"),
-    "training.finetune": ("RECIPES", "Finetune"),
     "upscale.engines": ("open_engine",),
     "upscale.folder": ("upscale_folder",),
     "upscale.picture": ("upscale_file",),
