@@ -5,10 +5,14 @@
 tensor([0., 1., 2., 3.])
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srquant.quant.grid import PIECE, step_size, straight_through
 from srquant.quant.quantizers import ActivationQuantizer
 
 SMALLEST_WIDTH = 1e-8
@@ -40,6 +44,9 @@ class DynamicQuantizer(ActivationQuantizer):
         smallest, width = channel_range(x, self.channel_axis)
         varies = width > SMALLEST_WIDTH
         width = torch.where(varies, width, 1.0)
+        if bits is None and x.dim() == 4 and self.channel_axis == 1 and x.is_contiguous():
+            points = _points(x, smallest, width, self.lower, self.upper, self.levels)
+            return points if bool(varies.all()) else torch.where(varies, points, x)
         points = super().forward(normalise(x, smallest, width), bits)
         return torch.where(varies, restore(points, smallest, width), x)
 
@@ -74,3 +81,43 @@ def normalise(x: Tensor, smallest: Tensor, width: Tensor) -> Tensor:
 def restore(normalised: Tensor, smallest: Tensor, width: Tensor) -> Tensor:
     """Inverse of ``normalise``."""
     return (normalised + 1) / 2 * width + smallest
+
+
+def _points(x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
+    """``restore(fake_quantize(normalise(x)))`` channel by channel, so that each stays in a processor's cache."""
+    result: Tensor = _FakeQuantizeChannels.apply(x, smallest, width, lower, upper, levels)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _FakeQuantizeChannels(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, levels: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, smallest, width, lower, upper)
+        ctx.levels = levels
+        points, step = torch.empty_like(x), step_size(lower, upper, levels)
+        for value, point, least, wide in rows(x, points, smallest, width):
+            torch.sub(value, least, out=point).mul_(2).div_(wide).sub_(1)
+            point.sub_(lower).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
+            point.add_(1).div_(2).mul_(wide).add_(least)
+        return points
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, smallest, width, lower, upper = ctx.saved_tensors
+        inside = torch.empty_like(x)
+        low, high = torch.zeros_like(lower), torch.zeros_like(upper)
+        for value, given, kept, least, wide in rows(x, grad.contiguous(), inside, smallest, width):
+            normalised = torch.sub(value, least).mul_(2).div_(wide).sub_(1)
+            sums = straight_through(normalised, given, lower, upper, ctx.levels, kept, any(ctx.needs_input_grad[3:5]))
+            if sums is not None:
+                low += (sums[0] * wide).sum() / 2
+                high += (sums[1] * wide).sum() / 2
+        return inside, None, None, low, high, None
+
+
+def rows(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Contiguous tensors ``N x C x ...`` as matrices with a row per sample and channel, some rows at a time."""
+    height = max(1, PIECE // tensors[0][0, 0].numel())
+    return zip(*(torch.split(tensor.flatten(0, 1).flatten(1), height) for tensor in tensors), strict=True)

@@ -171,17 +171,39 @@ def _backward_in_pieces(
     ctx: Any, grad: Tensor, x: Tensor, lower: Tensor, upper: Tensor, levels: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
     """Gradients in ``x`` and the 0-d ``lower`` and ``upper``."""
-    inside, step, last = torch.empty_like(x), step_size(lower, upper, levels), float(upper)
-    first_kept, last_kept = (float(b.nextafter(b + sign)) for b, sign in ((lower, -1), (upper, 1)))
+    inside, learned = torch.empty_like(x), any(ctx.needs_input_grad[1:])
     low, high = torch.zeros_like(lower), torch.zeros_like(upper)
-    learned = any(ctx.needs_input_grad[1:])
     for value, given, kept in pieces(x, grad, inside):
-        aten.hardtanh_backward.grad_input(given, value, first_kept, last_kept, grad_input=kept)
-        if learned:
-            position = torch.sub(value, lower).div_(step)
-            rounding = position.round().sub_(position).mul_(kept).sum() / (levels - 1)
-            outside = given - kept
-            above = aten.threshold_backward(outside, value, last).sum()
-            low += outside.sum() - above - rounding
-            high += above + rounding
+        sums = straight_through(value, given, lower, upper, levels, kept, learned)
+        if sums is not None:
+            low += sums[0].sum()
+            high += sums[1].sum()
     return inside, low if learned else None, high if learned else None, None
+
+
+def straight_through(
+    x: Tensor, grad: Tensor, lower: Tensor, upper: Tensor, levels: int, inside: Tensor, learned: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Gradients of a piece.
+
+    Args:
+        x: values, any shape.
+        grad: gradient in their grid points, same shape.
+        lower: first grid point, 0-d.
+        upper: last grid point, 0-d.
+        levels: number of grid points.
+        inside: is given the gradient in ``x``: ``grad`` between the bounds, zero elsewhere.
+        learned: whether the bounds are.
+
+    Returns:
+        Gradients in ``lower`` and ``upper``, summed along the last axis; None unless they are learned.
+    """
+    below, above = (float(bound.nextafter(bound + sign)) for bound, sign in ((lower, -1), (upper, 1)))
+    aten.hardtanh_backward.grad_input(grad, x, below, above, grad_input=inside)
+    if not learned:
+        return None
+    position = torch.sub(x, lower).div_(step_size(lower, upper, levels))
+    rounding = position.round().sub_(position).mul_(inside).sum(-1, keepdim=True) / (levels - 1)
+    outside = grad - inside
+    high = aten.threshold_backward(outside, x, float(upper)).sum(-1, keepdim=True)
+    return outside.sum(-1, keepdim=True) - high - rounding, high + rounding
