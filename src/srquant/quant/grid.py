@@ -99,14 +99,23 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
 
     Args:
         tensors: any shape.
-        alike: whether all values are treated alike; else, and where one isn't contiguous, there is one piece.
+        alike: whether all values are treated alike; else, and where their order in memory differs, there is one piece.
 
     Returns:
         One tensor for each of ``tensors``, views of them.
     """
-    if not alike or not all(tensor.is_contiguous() for tensor in tensors):
+    if not alike:
+        return [tensors]
+    if all(is_channels_last(tensor) for tensor in tensors):
+        tensors = tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)
+    if not all(tensor.is_contiguous() for tensor in tensors):
         return [tensors]
     return zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True)
+
+
+def is_channels_last(tensor: Tensor) -> bool:
+    """Whether a tensor is ``N x C x H x W`` with the channels of a pixel side by side in memory."""
+    return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:

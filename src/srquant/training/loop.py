@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.models.network import Network
+from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.layers import activation_quantizers, quant_layers, quantized_weight
 from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
@@ -72,13 +73,20 @@ def train_pass(
 
 def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
     """Forward, backward, one step of the optimizer."""
+    images = lesson.images.contiguous(memory_format=memory_format(student))
     with Features(student) as features:
-        value = loss(student(lesson.images), features.take(), lesson)
+        value = loss(student(images), features.take(), lesson)
     if not bool(torch.isfinite(value)):
         raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")
     optimizer.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def memory_format(student: Network) -> torch.memory_format:
+    """Channels last, which convolutions compute a quarter faster; not where each channel's range is measured."""
+    dynamic = any(isinstance(quantizer, DynamicQuantizer) for quantizer in activation_quantizers(student).values())
+    return torch.contiguous_format if dynamic else torch.channels_last
 
 
 @contextmanager

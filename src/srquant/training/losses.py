@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.quant.grid import pieces
+from srquant.quant.grid import is_channels_last, pieces
 
 SMALLEST_NORM = 1e-12
 
@@ -76,7 +76,8 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor, target: Tensor) -> Tensor:
-        feature, target = feature.contiguous(), target.contiguous()
+        ctx.channels_last = is_channels_last(feature)
+        feature, target = (_in_order(tensor, ctx.channels_last) for tensor in (feature, target))
         norms = [float(torch.linalg.vector_norm(sample).clamp(min=SMALLEST_NORM)) for sample in feature]
         ctx.save_for_backward(feature, target)
         ctx.norms = norms
@@ -96,4 +97,9 @@ class _SquaredDistance(torch.autograd.Function):
                 torch.mul(target_piece, -2 * factor / norm, out=piece).add_(
                     feature_piece, alpha=2 * factor * along / norm**2
                 )
-        return result, None
+        return result.permute(0, 3, 1, 2) if ctx.channels_last else result, None
+
+
+def _in_order(tensor: Tensor, channels_last: bool) -> Tensor:
+    """The same values, contiguous, the channels last where the other tensors have them there."""
+    return (tensor.permute(0, 2, 3, 1) if channels_last else tensor).contiguous()
