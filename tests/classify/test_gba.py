@@ -50,7 +50,7 @@ def test_weights_are_those_of_the_checkpoint(network, images):
 @pytest.mark.parametrize("weights", ["tensor", "channel"])
 def test_finetuning_brings_the_network_nearer_to_the_float_one(network, images, dynamic, weights):
     exact = folded(network)
-    config = GBA(epochs=4, batch=4, dynamic=dynamic, weights=weights, learning_rate=0.003)
+    config = GBA(epochs=4, batch=4, dynamic=dynamic, weights=weights, learning_rate=0.0005)
     bounds = inputs_of_layers(exact, [images], 0.9)
     student = insert_gradient_layers(exact, BITS, bounds, weights, dynamic)
     before = gba.distance(student, exact, images, 10.0).detach()

@@ -9,7 +9,9 @@ from srquant.cli.demo_pictures import LEARNED_FROM, MEASURED_ON
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(demo_steps, "RECIPES", tuple(r for r in demo_steps.RECIPES if not r.finetune and r.bits == 4))
+    monkeypatch.setattr(
+        demo_steps, "RECIPES", tuple(r for r in demo_steps.RECIPES if r.finetune == "none" and r.bits == 4)
+    )
     for name, value in {"HEIGHT": 16, "WIDTH": 16, "ROUNDS": 1}.items():
         monkeypatch.setattr(demo_steps, name, value)
 
