@@ -62,6 +62,7 @@ BARS: tuple[Bar, ...] = (
     ),
     AtLeast("MinMax without finetuning", EDSR, "minmax", {"Set5": 35.9}),
     AtLeast("the same, weights by smallest error", EDSR, "minmax, weights by error", {"Set5": 35.9}),
+    AtLeast("and batches of 4", EDSR, "minmax, weights by error, batches of 4", {"Set5": 35.9}),
     AtLeast("MinMax with finetuning", EDSR, "minmax+FT", {"Set5": 37.0}),
     Above("outlier-aware above MinMax+FT", EDSR, ("minmax+FT", "outlier-aware")),
     Above("the same, relative rates", EDSR, ("minmax+FT", "outlier-aware relative")),

@@ -133,6 +133,7 @@ ROWS = (
     Row("float", FLOAT),
     Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
     Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",)),
+    Row("minmax, weights by error, batches of 4", "minmax", ("weights=omse", "batch=4"), paper=("MinMax",)),
     Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), plotted=True),
     Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",)),
     Row("percentile", "percentile", bits=ALL_BITS, paper=("Percentile",), plotted=True),
