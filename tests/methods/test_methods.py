@@ -2,10 +2,8 @@
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.freeze import freeze
@@ -26,15 +24,6 @@ recipes = pytest.mark.parametrize("recipe", ["none", "together", "published"])
 @pytest.fixture
 def network():
     return build("edsr", {"blocks": 2, "features": 8}).eval()
-
-
-@pytest.fixture(scope="session")
-def calibration(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for i in range(4):
-        pixels = np.random.default_rng(i).integers(0, 256, (20, 22, 3), np.uint8)
-        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1)).save(folder / f"{i}.png")
-    return CalibrationSet(folder, count=4, seed=0, patch=14)
 
 
 def run(name, network, calibration, policy, finetune="none"):

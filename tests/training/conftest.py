@@ -1,10 +1,9 @@
 """A tiny float network, its quantized copy, and a folder of pictures."""
 
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageFilter
 
 from srquant.data.calibration import CalibrationSet
 from srquant.models.load import build
@@ -21,13 +20,9 @@ def teacher() -> Network:
 
 
 @pytest.fixture(scope="session")
-def calibration(tmp_path_factory: pytest.TempPathFactory) -> CalibrationSet:
+def calibration(smooth_pictures: Callable[[int, int, int], Path]) -> CalibrationSet:
     """Crops of 5 smooth random pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for i in range(5):
-        pixels = np.random.default_rng(i).integers(0, 256, (20, 24, 3), np.uint8)
-        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1)).save(folder / f"{i}.png")
-    return CalibrationSet(folder, count=5, seed=3, patch=12)
+    return CalibrationSet(smooth_pictures(5, 20, 24), count=5, seed=3, patch=12)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.deploy.frozen import FrozenGrid
-from srquant.deploy.lowered import Window
+from srquant.deploy.lowered import Window, plain_layer
 from srquant.quant.dynamic import SMALLEST_WIDTH, channel_range, normalise, restore
 
 
@@ -89,15 +89,5 @@ class DynamicLayer(nn.Module):
 
     def float_layer(self) -> nn.Conv2d | nn.Linear:
         """The layer behind its quantizer."""
-        weight, w = self.float_weight(), self.window
-        layer: nn.Conv2d | nn.Linear
-        if w is None:
-            layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-        else:
-            channels, kernel = weight.shape[1] * w.groups, (weight.shape[2], weight.shape[3])
-            layer = nn.Conv2d(
-                channels, weight.shape[0], kernel, w.stride, w.padding, w.dilation, w.groups, device="meta"
-            )
-        bias = torch.zeros(len(weight)) if self.bias is None else self.bias
-        layer.weight, layer.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
-        return layer
+        weight = self.float_weight()
+        return plain_layer(weight, torch.zeros(len(weight)) if self.bias is None else self.bias, self.window)

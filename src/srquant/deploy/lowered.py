@@ -149,15 +149,18 @@ def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | Integer
 def float_layer(layer: IntegerConv2d | IntegerLinear, step: float) -> nn.Conv2d | nn.Linear:
     """The same numbers with float weights from ``step * integers``, for processors whose products would saturate."""
     scale = (layer.scale / step).view(-1, *[1] * (layer.weight.dim() - 1))
-    weight = nn.Parameter(layer.weight.float() * scale, requires_grad=False)
-    bias = nn.Parameter(layer.bias, requires_grad=False)
+    window = None if isinstance(layer, IntegerLinear) else layer.window
+    return plain_layer(layer.weight.float() * scale, layer.bias, window)
+
+
+def plain_layer(weight: Tensor, bias: Tensor, window: Window | None) -> nn.Conv2d | nn.Linear:
+    """The float convolution (with a window) or linear layer (without) of these weights, for evaluation."""
     result: nn.Conv2d | nn.Linear
-    if isinstance(layer, IntegerLinear):
+    if window is None:
         result = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     else:
-        w = layer.window
-        kernel = (weight.shape[2], weight.shape[3])
+        w, kernel = window, (weight.shape[2], weight.shape[3])
         channels = weight.shape[1] * w.groups
         result = nn.Conv2d(channels, weight.shape[0], kernel, w.stride, w.padding, w.dilation, w.groups, device="meta")
-    result.weight, result.bias = weight, bias
+    result.weight, result.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
     return result

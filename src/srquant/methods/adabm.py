@@ -13,7 +13,6 @@ When the network runs, one gradient filter per picture chooses b_I; b_L rests.
 """
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
@@ -44,8 +43,8 @@ from srquant.quant.ranges import Bounds, Rule, minmax, shrink, symmetric_max
 from srquant.quant.sensitivity import DensityQuantiles, input_deviations, sensitive_layers
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.training.finetune import Progress, counter
-from srquant.training.loop import Guards, Loss, Rate, adam, bound_rates, train_pass, width
-from srquant.training.losses import feature_distance, output_loss
+from srquant.training.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
+from srquant.training.losses import WHITE, feature_distance, output_loss
 from srquant.training.teacher import Lesson, recorded
 
 Group = Literal["weights", "activations", "bits"]
@@ -54,9 +53,6 @@ ORDERS: dict[str, tuple[Group, ...]] = {
     "code": ("weights", "activations", "bits"),
     "paper": ("bits", "weights", "activations"),
 }
-
-WHITE = 255.0
-"""The output loss is in grey levels."""
 
 SMALLEST_FACTOR = 51
 """Weight bounds are searched down to this percentage."""
@@ -173,10 +169,7 @@ def adaptive_layers(network: Network, policy: Policy, config: AdaBM) -> list[str
     Raises:
         PolicyError: there are none.
     """
-    ends = {*network.facts.head, *network.facts.tail}
-    patterns = [*config.fixed, *(override.pattern for override in policy.overrides)]
-    names = [name for name in policy.resolve(network) if name not in ends]
-    names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+    names = policy.body(network, config.fixed)
     if not names:
         raise PolicyError("adabm finds no layer in the body whose bits it could adapt: leave some at the base bits")
     return names
@@ -229,8 +222,7 @@ def finetune(
             report = counter(progress, f"pass {epoch + 1}/{config.epochs} {group}", len(lessons))
             loss = loss_of(student, group, target_bits, config)
             train_pass(student, lessons, optimizers[group], loss, lambda: keep_apart(student, guards), report)
-            for parameters in optimizers[group].param_groups:
-                parameters["lr"] *= config.decay
+            decay(optimizers[group], config.decay)
 
 
 def rates_of(student: Network, config: AdaBM) -> dict[Group, list[Rate]]:
@@ -245,7 +237,7 @@ def rates_of(student: Network, config: AdaBM) -> dict[Group, list[Rate]]:
     return {
         "weights": bound_rates(weights, config.weight_rate, relative),
         "activations": [
-            Rate([q.lower, q.upper], config.activation_rate * (float(width(q)) if relative else 1))
+            Rate([q.lower, q.upper], rate_of(q, config.activation_rate, relative))
             for q in activation_quantizers(student).values()
         ],
         "bits": bits,

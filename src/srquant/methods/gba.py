@@ -13,7 +13,6 @@ Bit offsets are probed at zero and not learned, as their ranks overwrite them an
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Literal
 
@@ -35,12 +34,11 @@ from srquant.quant.policy import FEWEST_BITS, MOST_BITS, Override, Policy
 from srquant.quant.ranges import minmax, symmetric_mse
 from srquant.quant.statistics import ActivationBounds, Collection, activation_bounds
 from srquant.training.finetune import Group, Progress, counter, distillation
-from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
+from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, decay, train_pass
+from srquant.training.losses import WHITE
 from srquant.training.teacher import Lessons, recorded
 
 STAGES = (1, 2, 3)
-WHITE = 255.0
-"""Published losses are in grey levels, as these networks work in [0, 255]; only the ratio of the losses matters."""
 MIXED: dict[str, tuple[Group, ...]] = {
     "none": (),
     "weights": ("weights",),
@@ -155,8 +153,7 @@ def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Prog
         optimizer = turns[epoch % len(turns)]
         report = counter(progress, f"bounds, pass {epoch + 1}/{config.epochs}", steps)
         train_pass(student, islice(stream, steps), optimizer, _loss(config), guards, report)
-        for group in optimizer.param_groups:
-            group["lr"] *= config.decay
+        decay(optimizer, config.decay)
     student.requires_grad_(False)
 
 
@@ -203,10 +200,7 @@ def _body(network: Network, policy: Policy, config: GBA) -> list[str]:
                 f"{base}-bit {group} with offsets of up to {config.largest} leave {FEWEST_BITS} to {MOST_BITS} bits: "
                 f"use other base bits or a smaller largest"
             )
-    fixed = {*network.facts.head, *network.facts.tail}
-    named = [override.pattern for override in policy.overrides]
-    found = [name for name in policy.resolve(network) if not any(fnmatchcase(name, pattern) for pattern in named)]
-    body = [name for name in found if name not in fixed]
+    body = policy.body(network)
     if not body and config.mixed != "none":
         raise PolicyError("no layer's bits can be chosen: all are head, tail, float or fixed by an override")
     return body

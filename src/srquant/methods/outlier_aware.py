@@ -32,8 +32,8 @@ from srquant.quant.ranges import Bounds, Rule, minmax, quantile, symmetric_max, 
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.training.features import Features
 from srquant.training.finetune import Progress, counter
-from srquant.training.loop import Guards, Loss, Quantizer, Rate, adam, train_pass, width
-from srquant.training.losses import normalised, output_loss
+from srquant.training.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
+from srquant.training.losses import WHITE, normalised, output_loss
 from srquant.training.teacher import Lesson, recorded
 
 STATISTICS = 16
@@ -41,9 +41,6 @@ STATISTICS = 16
 
 UNIFORM_BITS = 8
 """Activations with as many bits keep a uniform grid."""
-
-WHITE = 255.0
-"""Pictures are compared in grey levels, as in the released code."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +144,7 @@ def saft(
         for epoch, optimizer in enumerate(islice(cycle(optimizers), config.epochs), 1):
             report = counter(progress, f"epoch {epoch}/{config.epochs}", len(lessons))
             train_pass(student, lessons, optimizer, loss, guards, report)
-            for group in optimizer.param_groups:
-                group["lr"] *= config.decay
+            decay(optimizer, config.decay)
     student.requires_grad_(False)
 
 
@@ -157,14 +153,10 @@ def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
     rate, relative = config.learning_rate, config.rates == "relative"
     weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
     activations = list(activation_quantizers(student).values())
-
-    def scale(quantizer: Quantizer) -> float:
-        return rate * (float(width(quantizer).mean()) if relative else 1)
-
     return [
-        [Rate(list(quantizer.parameters()), scale(quantizer)) for quantizer in weights],
-        [Rate([quantizer.lower, quantizer.upper], scale(quantizer)) for quantizer in activations],
-        [Rate([q.breakpoint], scale(q)) for q in activations if isinstance(q, PiecewiseQuantizer)],
+        bound_rates(weights, rate, relative),
+        [Rate([q.lower, q.upper], rate_of(q, rate, relative)) for q in activations],
+        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PiecewiseQuantizer)],
     ]
 
 

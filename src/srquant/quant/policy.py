@@ -118,6 +118,13 @@ class Policy:
             return []
         return [name for name, module in network.module.named_modules() if isinstance(module, Matmul)]
 
+    def body(self, network: Network, fixed: Iterable[str] = ()) -> list[str]:
+        """Layers at the base bits: neither head nor tail, matched by no override and by no pattern of ``fixed``."""
+        ends = {*network.facts.head, *network.facts.tail}
+        patterns = [*fixed, *(override.pattern for override in self.overrides)]
+        names = [name for name in self.resolve(network) if name not in ends]
+        return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+
     def _default(self, name: str, network: Network) -> LayerBits | None:
         kind: Kind = "linear" if isinstance(network.module.get_submodule(name), nn.Linear) else "conv"
         if kind not in self.kinds:

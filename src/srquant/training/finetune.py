@@ -11,7 +11,7 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers
 from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
-from srquant.training.losses import feature_loss, output_loss
+from srquant.training.losses import WHITE, feature_loss, output_loss
 from srquant.training.teacher import Lesson, recorded
 
 Group = Literal["activations", "weights"]
@@ -78,7 +78,7 @@ def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9)
     """
     groups: tuple[Group, ...] = ("weights", "activations")
     stages = tuple(Stage((groups[i % 2],), learning_rate * decay ** (i // 2)) for i in range(passes))
-    return Finetune(stages, feature_weight=10 / 255, relative=False)
+    return Finetune(stages, feature_weight=10 / WHITE, relative=False)
 
 
 RECIPES: dict[str, Callable[[], Finetune]] = {

@@ -64,16 +64,19 @@ def train_pass(
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.requires_grad_(True)
+    layout = memory_format(student)
     with held_weights(student):
         for lesson in lessons:
-            step(student, lesson, optimizer, loss)
+            step(student, lesson, optimizer, loss, layout)
             after_step()
             report()
 
 
-def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
+def step(
+    student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss, layout: torch.memory_format
+) -> None:
     """Forward, backward, one step of the optimizer."""
-    images = lesson.images.contiguous(memory_format=memory_format(student))
+    images = lesson.images.contiguous(memory_format=layout)
     with Features(student) as features:
         value = loss(student(images), features.take(), lesson)
     if not bool(torch.isfinite(value)):
@@ -105,10 +108,18 @@ def held_weights(student: Network) -> Iterator[None]:
 
 def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative: bool) -> list[Rate]:
     """One rate for the bounds of each quantizer, multiplied by its present range where ``relative``."""
-    return [
-        Rate(list(quantizer.parameters()), learning_rate * (float(width(quantizer).mean()) if relative else 1))
-        for quantizer in quantizers
-    ]
+    return [Rate(list(quantizer.parameters()), rate_of(quantizer, learning_rate, relative)) for quantizer in quantizers]
+
+
+def rate_of(quantizer: Quantizer, learning_rate: float, relative: bool) -> float:
+    """The learning rate of a quantizer's bounds, times its present range where ``relative``."""
+    return learning_rate * (float(width(quantizer).mean()) if relative else 1)
+
+
+def decay(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply all learning rates."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
 
 
 class Guards:

@@ -66,6 +66,10 @@ def attention_map(feature: Tensor) -> Tensor:
     return normalised(feature.square().mean(1))
 
 
+WHITE = 255.0
+"""Published losses are in grey levels, ours on pictures in [0, 1]."""
+
+
 def output_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean absolute difference of pictures in [0, 1]."""
     return (student - teacher).abs().mean()
