@@ -1,0 +1,61 @@
+"""Training of the float network itself, as the papers train their backbones (EDSR, Lim et al. 2017).
+
+1. L1 between the network's picture and the true one.
+2. Adam, the learning rate halved two thirds into the run.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from srquant.methods.options import option
+from srquant.models.network import Network
+from srquant.quant.policy import Policy
+from srquant.training.loop import Rate
+from srquant.training.losses import output_loss
+from srquant.training.student import Plan, Student
+
+EPOCHS = 300
+
+
+@dataclass(frozen=True)
+class FloatTraining:
+    """Options of ``float``."""
+
+    learning_rate: float = option(1e-4, "of all weights", "EDSR")
+    halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "EDSR")
+
+
+class FloatStudent(Student):
+    """The network itself."""
+
+    def __init__(self, network: Network, config: FloatTraining, steps: int) -> None:
+        super().__init__(network)
+        self.config = config
+        self.plan = Plan(steps, EPOCHS)
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """Mean absolute difference from the true pictures."""
+        return output_loss(self.network(low), high)
+
+    def rates(self) -> Iterable[Rate]:
+        """One rate for all weights."""
+        return [Rate(list(self.network.parameters()), self.config.learning_rate)]
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def result(self) -> Network:
+        """The network."""
+        return self.network
+
+
+def prepare(
+    network: Network, crops: Sequence[Tensor], policy: Policy, config: FloatTraining, steps: int
+) -> FloatStudent:
+    """A copy of the network, all weights learning; arguments as ``srquant.methods.trained.Prepare``."""
+    student = copy.deepcopy(network).train().requires_grad_(True)
+    return FloatStudent(student, config, steps)

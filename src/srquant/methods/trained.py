@@ -1,0 +1,64 @@
+"""Methods that train weights against true pictures; ``TRAINED`` lists them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from srquant.methods import float_training
+from srquant.models.network import Network
+from srquant.quant.policy import Policy
+from srquant.training.student import Student
+
+Config = TypeVar("Config", contravariant=True)
+
+
+class Prepare(Protocol[Config]):
+    """The one function of a method."""
+
+    def __call__(
+        self, network: Network, crops: Sequence[Tensor], policy: Policy, config: Config, steps: int
+    ) -> Student:
+        """Make a network ready for training.
+
+        Args:
+            network: float; left unchanged.
+            crops: a few batches of low-resolution training crops, ``N x 3 x H x W`` in [0, 1], for first ranges.
+            policy: which layers, and their bits.
+            config: the method's options.
+            steps: of the whole run.
+
+        Raises:
+            PolicyError: the policy or an option doesn't fit the network.
+        """
+
+
+@dataclass(frozen=True)
+class TrainedMethod(Generic[Config]):
+    """A way to train.
+
+    Attributes:
+        name: as the command line takes it.
+        summary: one line.
+        config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
+        prepare: makes the student.
+    """
+
+    name: str
+    summary: str
+    config: type[Config]
+    prepare: Prepare[Config]
+
+
+TRAINED: dict[str, TrainedMethod[Any]] = {
+    method.name: method
+    for method in (
+        TrainedMethod(
+            "float",
+            "the float network itself (EDSR, Lim et al. 2017)",
+            float_training.FloatTraining,
+            float_training.prepare,
+        ),
+    )
+}
