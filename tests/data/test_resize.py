@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from srquant.data.images import list_images, read_rgb
-from srquant.data.resize import downscale, resize, upscale
+from srquant.data.resize import downscale, downscale_window, resize, upscale
 from srquant.errors import InputError
 
 pictures = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(lambda s: arrays(np.uint8, (*s, 3)))
@@ -81,3 +81,15 @@ def test_shrinking_crops_to_a_multiple_of_the_scale():
 def test_nothing_to_resize_is_an_error():
     with pytest.raises(InputError, match="use at least 1x1"):
         downscale(np.zeros((3, 9, 3), np.uint8), 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 4), st.integers(0, 2**32 - 1), st.data())
+def test_a_window_equals_the_crop_of_the_whole(scale, seed, data):
+    height, width = (data.draw(st.integers(scale, 60)) for _ in range(2))
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    low = downscale(image, scale)
+    top, left = (data.draw(st.integers(0, size - 1)) for size in low.shape[:2])
+    rows, columns = data.draw(st.integers(1, low.shape[0] - top)), data.draw(st.integers(1, low.shape[1] - left))
+    window = downscale_window(image, scale, top, left, rows, columns)
+    np.testing.assert_array_equal(window, low[top : top + rows, left : left + columns])

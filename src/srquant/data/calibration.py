@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srquant.data.augment import augment, draw_form
 from srquant.data.images import image_size, list_images, read_rgb
 from srquant.errors import DatasetError
 
@@ -71,7 +72,7 @@ class CalibrationSet:
         random = np.random.default_rng((self.seed, epoch))
         order = random.permutation(len(self.files))
         for start in range(0, len(order), size):
-            crops = [_augment(self._crop(self.files[i], random), random) for i in order[start : start + size]]
+            crops = [augment(self._crop(self.files[i], random), draw_form(random)) for i in order[start : start + size]]
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255
 
     def fingerprint(self) -> str:
@@ -114,11 +115,3 @@ def _same_content(first: Path, second: Path) -> bool:
 
 def _one_colour(image: NDArray[np.uint8]) -> bool:
     return bool((image == image[0, 0]).all())
-
-
-def _augment(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Mirror in either axis and swap the axes, each with probability one half."""
-    mirror_rows, mirror_columns, transpose = random.random(3) < 0.5
-    crop = crop[::-1] if mirror_rows else crop
-    crop = crop[:, ::-1] if mirror_columns else crop
-    return crop.swapaxes(0, 1) if transpose else crop

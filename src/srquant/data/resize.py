@@ -7,10 +7,18 @@ of Set5 and Set14). The low-resolution pictures of SelfExSR (B100, Urban100) rep
 and so differ from these in the outer two pixels, and there only.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from srquant.errors import InputError
+
+MARGIN = 3
+"""Low-resolution pixels beyond a window that its outermost pixels depend on, and one to spare."""
+
+TIE = 1e-9
+"""What sums in another order may differ by: a tie is rounded away from zero whichever way it was summed."""
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -26,15 +34,27 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     """
     if min(height, width, *image.shape[:2]) < 1:
         raise InputError(f"can't resize a picture of {image.shape[:2]} pixels to {(height, width)}: use at least 1x1")
-    rows = _to_uint8(np.tensordot(_weights(image.shape[0], height), image.astype(np.float64), axes=(1, 0)))
-    columns = np.tensordot(_weights(image.shape[1], width), rows.astype(np.float64), axes=(1, 1))
-    return _to_uint8(np.moveaxis(columns, 0, 1))
+    return _apply(image, _weights(image.shape[0], height), _weights(image.shape[1], width))
 
 
 def downscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """Low-resolution version of a picture: crop to a multiple of ``scale``, then shrink by it."""
     height, width = image.shape[0] // scale, image.shape[1] // scale
     return resize(image[: height * scale, : width * scale], height, width)
+
+
+def downscale_window(
+    image: NDArray[np.uint8], scale: int, top: int, left: int, height: int, width: int
+) -> NDArray[np.uint8]:
+    """``downscale(image, scale)[top : top + height, left : left + width]``, reading only what that depends on."""
+    (first_row, last_row), (first_column, last_column) = (
+        (max(0, start - MARGIN), min(whole // scale, start + length + MARGIN))
+        for start, length, whole in ((top, height, image.shape[0]), (left, width, image.shape[1]))
+    )
+    source = image[scale * first_row : scale * last_row, scale * first_column : scale * last_column]
+    weights = [_few_weights(size, size // scale) for size in source.shape[:2]]
+    small = _apply(source, *weights)[top - first_row :, left - first_column :]
+    return small[:height, :width]
 
 
 def upscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
@@ -58,8 +78,18 @@ def _weights(size_in: int, size_out: int) -> NDArray[np.float64]:
     return matrix
 
 
+_few_weights = lru_cache(maxsize=32)(_weights)
+"""For windows, whose sizes are few and small."""
+
+
+def _apply(image: NDArray[np.uint8], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Shrink or enlarge the rows, then the columns."""
+    tall = _to_uint8(np.tensordot(rows, image.astype(np.float64), axes=(1, 0)))
+    return _to_uint8(np.moveaxis(np.tensordot(columns, tall.astype(np.float64), axes=(1, 1)), 0, 1))
+
+
 def _to_uint8(image: NDArray[np.float64]) -> NDArray[np.uint8]:
-    rounded: NDArray[np.uint8] = np.clip(np.floor(image + 0.5), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.floor(image + (0.5 + TIE)), 0, 255).astype(np.uint8)
     return rounded
 
 

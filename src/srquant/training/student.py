@@ -1,6 +1,6 @@
 """What a training loop needs of a network in training; each quantization-aware method brings its own ``Student``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -68,6 +68,10 @@ class Student(nn.Module):
 
     def after_step(self, step: int) -> None:
         """Change parameters after the optimizer's step."""
+
+    def logged(self) -> Mapping[str, float]:
+        """Numbers for the training log, such as the spread of learned parameters; always the same names."""
+        return {}
 
     def result(self) -> QuantizedModel | Network:
         """The trained network: quantized with settled bounds, or float where nothing is quantized."""
