@@ -165,6 +165,13 @@ ROWS = (
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]")),
     Row("gba without DAN, relative", "gba", ("dan_stages=none", *LEARNED), (6, 4, 3), ("GBA[aGBA]",), plotted=True),
     Row("gba without DAN, uniform, relative", "gba", ("mixed=none", "dan_stages=none", *LEARNED)),
+    Row("gba without DAN, mse ranges", "gba", ("dan_stages=none", "ranges=mse", *LEARNED), only=EDSR),
+    Row(
+        "gba without DAN, uniform, mse ranges",
+        "gba",
+        ("mixed=none", "dan_stages=none", "ranges=mse", *LEARNED),
+        only=EDSR,
+    ),
     Row("gba DAN, relative", "gba", ("mixed=none", *LEARNED), FOUR, ("GBA[DAN]",), only=EDSR),
     Row("gba w, relative", "gba", ("mixed=weights", "dan_stages=none", *LEARNED), paper=("GBA[wGBA]",), only=EDSR),
     Row("gba none", "gba", ("mixed=none", "dan_stages=none"), paper=("GBA[none]",), only=EDSR),

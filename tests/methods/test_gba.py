@@ -155,6 +155,13 @@ def test_stage_three_decides_whether_ranges_are_dynamic(network, calibration, st
     assert {layer.lattice is None for layer in layers} == {dynamic}
 
 
+def test_ranges_of_smallest_error_fit_the_bits_that_were_allocated(network, calibration):
+    found = quantize(network, calibration, Policy(), GBA(finetune=False, ranges="mse", **STATIC))
+    plain = METHODS["mse"].quantize(network, calibration, found.policy, METHODS["mse"].config())
+    assert {3, 4, 5} <= {activation for _, activation in bits_of(found).values()}
+    assert same(bounds_of(found.network, "activations"), bounds_of(plain.network, "activations"))
+
+
 def test_dan_is_switched_off_on_the_command_line():
     assert configure(GBA, ["dan_stages=none"]).dan_stages is None
     assert configure(GBA, ["dan_stages=3"]).dan_stages == (3,)

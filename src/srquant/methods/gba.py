@@ -27,11 +27,11 @@ from srquant.quant.allocation import allocate_bits
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
-from srquant.quant.layers import QuantLinear, activation_quantizers, quant_layers
+from srquant.quant.layers import QuantLinear, activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.offsets import learnable_bits
 from srquant.quant.policy import FEWEST_BITS, MOST_BITS, Override, Policy
-from srquant.quant.ranges import minmax, symmetric_mse
+from srquant.quant.ranges import minmax, mse, symmetric_mse
 from srquant.quant.statistics import ActivationBounds, Collection, activation_bounds
 from srquant.training.finetune import Group, Progress, counter, distillation
 from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, decay, train_pass
@@ -79,6 +79,9 @@ class GBA:
     batch: int = option(2, "crops per step", "supplement, A")
     feature_weight: float = option(10.0, "of the feature loss beside L1 in grey levels", "supplement, table 9")
     momentum: float = option(0.9, MOMENTUM, "supplement, A")
+    ranges: Literal["minmax", "mse"] = option(
+        "minmax", "first bounds of static activations: smallest and largest, or smallest squared error", "paper; ours"
+    )
 
     def __post_init__(self) -> None:
         if set(self.dan_stages or ()) - set(STAGES):
@@ -104,7 +107,7 @@ def quantize(
         raise PolicyError("DAN gives every channel a range already: use one activation grid per tensor, or no DAN")
     policy = replace(policy, symmetric_weights=False)
     body, dan = _body(network, policy, config), config.dan_stages or ()
-    bounds = activation_bounds(network, policy, calibration.batches(BATCH), Collection(minmax, config.momentum))
+    bounds = first_bounds(network, calibration, policy, config)
     with recorded(network, calibration, config.batch, config.epochs) as lessons:
         for group in MIXED[config.mixed]:
             student = _student(network, policy, bounds, 2 in dan)
@@ -112,11 +115,18 @@ def quantize(
             gradients = bit_gradients(student, _quantizers(student, group, body), lessons, config, report)
             offsets = allocate_bits(gradients, config.largest)
             policy = _with_offsets(network, policy, dict(zip(body, offsets, strict=True)), group)
+            bounds = first_bounds(network, calibration, policy, config) if config.ranges == "mse" else bounds
         student = _student(network, policy, bounds, 3 in dan)
         if config.finetune:
             learn_bounds(student, lessons, config, progress)
     settle(student)
     return QuantizedModel(student, policy, origin_of("gba", config, calibration))
+
+
+def first_bounds(network: Network, calibration: CalibrationSet, policy: Policy, config: GBA) -> ActivationBounds:
+    """Stage 1: bounds of activations; those of smallest error depend on the bits."""
+    rule = minmax if config.ranges == "minmax" else mse
+    return activation_bounds(network, policy, calibration.batches(BATCH), Collection(rule, config.momentum))
 
 
 def bit_gradients(
@@ -175,7 +185,7 @@ def _student(network: Network, policy: Policy, bounds: ActivationBounds, dynamic
 def _quantizers(student: Network, group: Group, layers: Iterable[str]) -> list[Quantizer]:
     by_name = quant_layers(student)
     found = [by_name[name] for name in layers]
-    return [layer.input_quantizer if group == "activations" else layer.weight_quantizer for layer in found]
+    return [bounded_quantizer(layer) if group == "activations" else layer.weight_quantizer for layer in found]
 
 
 def _with_offsets(network: Network, policy: Policy, offsets: Mapping[str, int], group: Group) -> Policy:
