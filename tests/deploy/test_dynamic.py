@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.dynamic import DynamicLayer
+from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import freeze
 from srquant.deploy.frozen import FrozenGrid
@@ -102,7 +102,8 @@ class OneLayer(nn.Module):
         grid, window = FrozenGrid(torch.tensor(-0.9), torch.tensor(1.0), 1 << bits), Window((1, 1), (0, 0), (1, 1), 1)
         eye = torch.eye(3, dtype=torch.int8)
         weight = eye if linear else eye[:, :, None, None]
-        self.layer = DynamicLayer(grid, weight, torch.ones(3), None, 8, None if linear else window)
+        points = DynamicPoints(grid, -1 if linear else 1)
+        self.layer = DynamicLayer(points, weight, torch.ones(3), None, 8, None if linear else window)
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:

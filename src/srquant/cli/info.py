@@ -70,6 +70,8 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
     for layer in layers:
         used = "-" if layer.levels_used is None else str(layer.levels_used)
         bits = [text_of(b) for b in (layer.weight_bits, layer.activation_bits)]
+        if len(layer.choices) > 1:
+            bits[1] = "/".join(map(str, layer.choices))
         if layer.name in by_branch:
             bits[1] = f"{min(by_branch[layer.name])}-{max(by_branch[layer.name])}"
         bits[1] += " dynamic" if layer.ranges == "dynamic" else ""
@@ -100,7 +102,7 @@ def operations(costs: "list[LayerCost]", size: str) -> str:
 
 def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
     """The keys scripts rely on: the float network's parameters, the file's bytes."""
-    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes")
+    keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes", "choices")
     return {
         "architecture": network.facts.architecture,
         "scale": network.facts.scale,

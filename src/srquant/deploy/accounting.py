@@ -1,11 +1,14 @@
 """What each layer of a float or frozen network costs; where bits depend on the picture, at the middle ones."""
 
 from collections.abc import Callable
+from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from srquant.deploy.choices import chooses, chosen_bits
 from srquant.deploy.summary import layer_summaries
 from srquant.evaluate.costs import EIGHT, FLOAT_BITS, LayerCost, count_macs, feature_average_bits, weighted_layers
 from srquant.models.network import Network
@@ -39,16 +42,22 @@ def fab(network: Network) -> float | None:
 
 def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float] | None:
     """``fab``, or where it depends on the picture a function of it, ``H x W x 3``."""
+    if chooses(network):
+        return lambda image: fmean(chosen_bits(network, _pixels(image)).values())
     if not isinstance(network, BranchedNetwork):
         return fab(network)
     counted = [layer.name for layer in layer_summaries(network) if layer.activation_bits not in (EIGHT, FLOAT_BITS)]
 
     def of_picture(image: NDArray[np.uint8]) -> float:
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
-        bits = {layer.name: layer.activation_bits for layer in layer_summaries(network.branch_for(pixels))}
+        branch = network.branch_for(_pixels(image))
+        bits = {layer.name: layer.activation_bits for layer in layer_summaries(branch)}
         return sum(bits[name] for name in counted) / len(counted)
 
     return of_picture
+
+
+def _pixels(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
 
 
 def _weights(network: Network, name: str) -> int:

@@ -1,6 +1,7 @@
-"""Deployable layers with dynamic ranges (DAN): integer weights, computed in float.
+"""Deployable layers whose input grid depends on the input: integer weights, computed in float.
 
 The step of an input channel is another one for every picture, so no integer convolution has one scale per output.
+``DynamicPoints`` are those of DAN, which engines compute too; PyTorch runs any ``ConditionalQuantizer``.
 """
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from srquant.deploy.frozen import FrozenGrid
 from srquant.deploy.lowered import Window, plain_layer
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.dynamic import SMALLEST_WIDTH, channel_range, normalise, restore
 
 
@@ -28,6 +30,11 @@ class DynamicPoints(nn.Module):
         self.rank = rank
 
     @property
+    def bits(self) -> int:
+        """Of the grid."""
+        return (self.grid.levels - 1).bit_length()
+
+    @property
     def axes(self) -> tuple[int, ...]:
         """Those over which a channel's range is taken."""
         return tuple(axis for axis in range(1, self.rank) if axis != self.channel_axis % self.rank)
@@ -45,7 +52,7 @@ class DynamicLayer(nn.Module):
     """A convolution (with a window) or linear layer (without) of integer weights on dynamic grids.
 
     Args:
-        grid: of the normalised input.
+        points: values to grid points.
         weight: int8 ``C_out x C_in/groups x kH x kW`` or ``out x in``, in -127..127.
         weight_scale: float32 ``C_out``; the float weight is ``weight * weight_scale``.
         bias: float32 ``C_out``, or None.
@@ -55,7 +62,7 @@ class DynamicLayer(nn.Module):
 
     def __init__(
         self,
-        grid: FrozenGrid,
+        points: DynamicPoints | ConditionalQuantizer,
         weight: Tensor,
         weight_scale: Tensor,
         bias: Tensor | None,
@@ -63,8 +70,7 @@ class DynamicLayer(nn.Module):
         window: Window | None,
     ) -> None:
         super().__init__()
-        self.grid = grid
-        self.points = DynamicPoints(grid, -1 if window is None else 1)
+        self.points = points
         self.weight: Tensor
         self.weight_scale: Tensor
         self.bias: Tensor | None

@@ -2,9 +2,10 @@
 
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
 each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.edges`` (of the
-regions of a piecewise linear grid), ``NAME.bias``. Of a matrix product: ``NAME.left.bounds`` and
-``NAME.right.bounds``. Other parameters of the network keep their names behind ``float.``. ``sha256`` is the checksum
-(in the metadata it would change its place from file to file).
+regions of a piecewise linear grid), ``NAME.shift`` (of its input channels), ``NAME.bias``. Of a quantizer that depends
+on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids:
+``NAME.left.bounds`` and ``NAME.right.bounds``. Other parameters of the network keep their names behind ``float.``.
+``sha256`` is the checksum (in the metadata it would change its place from file to file).
 """
 
 import contextlib
@@ -18,12 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from srquant.deploy.freeze import FrozenModel
-from srquant.deploy.header import Header, LayerRecord, from_json, to_json
+from srquant.deploy.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
 from srquant.deploy.packing import pack
-from srquant.deploy.parts import LayerParts, MatmulParts, Parts, SumParts, grids
-from srquant.deploy.restore import FLOAT, THRESHOLDS, Tensors, restore
+from srquant.deploy.parts import AddendsParts, ConditionalParts, LayerParts, MatmulParts, Parts, SumParts, grids
+from srquant.deploy.restore import FLOAT, QUANTIZER, THRESHOLDS, Tensors, restore
 from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.quant.branches import BranchedNetwork
+from srquant.quant.depth import depths_of
 from srquant.quant.quantizers import IntegerWeight
 
 HEADER, CHECKSUM = "srquant", "sha256"
@@ -91,15 +93,22 @@ def checksum(header: str, tensors: Tensors) -> Tensor:
 def _header(model: FrozenModel) -> Header:
     facts = model.network.facts
     records = tuple(_record(name, part) for name, part in model.parts.items())
-    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records)
+    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(model.network))
 
 
 def _record(name: str, part: Parts) -> LayerRecord:
     if isinstance(part, SumParts):
-        return LayerRecord(name, part.bounds.bits, scale=part.scale)
+        return LayerRecord(name, part.bounds.bits, scale=part.scale, narrow=part.bounds.narrow)
+    if isinstance(part, AddendsParts):
+        bits, right_bits = part.left.bits, part.right.bits
+        return LayerRecord(name, bits, scale=part.scale, right_bits=right_bits, narrow=part.left.narrow)
     if isinstance(part, MatmulParts):
-        return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits)
+        return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits, narrow=part.left.narrow)
     shape = tuple(part.weight.codes.shape)
+    if isinstance(part, ConditionalParts):
+        quantizer = QuantizerRecord(part.quantizer.kind, part.quantizer.settings())
+        bits = max(part.quantizer.candidates)
+        return LayerRecord(name, bits, None, part.weight_bits, shape, part.window, quantizer=quantizer)
     return LayerRecord(
         name,
         part.bounds.bits,
@@ -110,6 +119,8 @@ def _record(name: str, part: Parts) -> LayerRecord:
         branch_bits=part.bounds.branch_bits,
         region_levels=() if part.bounds.pieces is None else part.bounds.pieces.levels,
         dynamic=part.dynamic,
+        narrow=part.bounds.narrow,
+        shifted=part.bounds.shift is not None,
     )
 
 
@@ -120,7 +131,12 @@ def _tensors(model: FrozenModel) -> Tensors:
             tensors[f"{name}.{key}"] = torch.stack([bounds.lower, bounds.upper])
             if bounds.pieces is not None:
                 tensors[f"{name}.edges"] = bounds.pieces.edges
-        if isinstance(part, LayerParts):
+            if bounds.shift is not None:
+                tensors[f"{name}.shift"] = bounds.shift
+        if isinstance(part, ConditionalParts):
+            state = part.quantizer.state_dict()
+            tensors |= {f"{name}.{QUANTIZER}{key}": value for key, value in state.items()}
+        if isinstance(part, LayerParts | ConditionalParts):
             tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
             tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)
             if part.bias is not None:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from srquant.deploy.branches import assemble_branches, merged
-from srquant.deploy.parts import LayerParts, Parts, grids, put_together, take_apart
+from srquant.deploy.parts import ConditionalParts, LayerParts, Parts, grids, put_together, take_apart
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork, representative
+from srquant.quant.conditional import staged
 from srquant.quant.grid import relative_step, step_size
-from srquant.quant.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul
+from srquant.quant.layers import QuantAdd, QuantAddends, QuantConv2d, QuantLinear, QuantMatmul
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import Policy
 
@@ -53,7 +54,7 @@ def parts_of(network: Network) -> dict[str, Parts]:
     return {
         name: take_apart(module)
         for name, module in network.module.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantMatmul)
+        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantAddends | QuantMatmul)
     }
 
 
@@ -66,20 +67,22 @@ def assemble(
         return FrozenModel(assemble_branches(network, parts, thresholds).eval(), policy, origin, parts)
     for name, part in parts.items():
         network.module.set_submodule(name, put_together(part))
-    return FrozenModel(network, policy, origin, parts)
+    return FrozenModel(staged(network), policy, origin, parts)
 
 
 def check_grids(name: str, part: Parts) -> None:
     """Raise a ``PolicyError`` unless all bounds and scales of a layer are finite and all steps positive."""
     positive: list[tuple[str, Tensor]] = []
     for bounds in grids(part).values():
-        positive.append(("step of the input's grid", step_size(bounds.lower, bounds.upper, 1 << bounds.bits)))
+        positive.append(("step of the input's grid", step_size(bounds.lower, bounds.upper, bounds.levels)))
         if bounds.pieces is not None:
             positive.append(("width of a region", bounds.pieces.edges.diff()))
+        if bounds.shift is not None and not _finite(bounds.shift):
+            raise PolicyError(f"layer {name!r}: shifts of its channels are not finite; train with a lower rate")
         relative = relative_step(bounds.lower, bounds.upper)
         if relative is not None:
             positive.append(("step of a channel over their mean", relative))
-    if isinstance(part, LayerParts):
+    if isinstance(part, LayerParts | ConditionalParts):
         positive.append(("weight scale", part.weight.scale))
     for what, values in positive:
         if not _finite(values) or bool((values <= 0).any()):

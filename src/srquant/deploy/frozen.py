@@ -21,7 +21,7 @@ class FrozenGrid(nn.Module):
     Args:
         lower: first grid point, 0-d float32.
         upper: last grid point, 0-d float32.
-        levels: number of grid points, 4..256.
+        levels: number of grid points, 3..256.
         zero_point: code of a padded zero; None takes that of the grid point nearest to zero.
     """
 
@@ -199,6 +199,21 @@ class FrozenAdd(nn.Module):
         """Two tensors of one shape to their sum on the grid."""
         total = a + b if self.scale == 1.0 else a + self.scale * b
         return self.grid.dequantize(self.grid(total))
+
+
+class FrozenAddends(nn.Module):
+    """``a + scale * b`` of two addends on a grid each."""
+
+    def __init__(self, left: FrozenGrid, right: FrozenGrid, scale: float) -> None:
+        super().__init__()
+        self.left = left
+        self.right = right
+        self.scale = scale
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors of one shape to the sum of their grid points."""
+        left, right = self.left.dequantize(self.left(a)), self.right.dequantize(self.right(b))
+        return left + right if self.scale == 1.0 else left + self.scale * right
 
 
 class OperandGrid(nn.Module):

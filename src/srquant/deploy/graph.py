@@ -8,7 +8,7 @@ from srquant.deploy import rewrites
 from srquant.deploy.constants import fold_constants
 from srquant.deploy.cpu import INT16_MAX, safe_on_pair_saturation
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
+from srquant.deploy.frozen import FrozenAdd, FrozenAddends, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
 from srquant.deploy.lowered import Dequantize, DequantizeOperand, Quantize, float_layer, integer_layer
 from srquant.deploy.patterns import insert, module_of, replace
 from srquant.errors import EngineError
@@ -30,7 +30,18 @@ BYTE_LEVELS = 256
 SIGNED_MARGIN = 8
 """OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
-LEAVES = (DynamicLayer, FrozenConv2d, FrozenLinear, FrozenMatmul, FrozenAdd, Add, Matmul, MeanShift, *STEPS)
+LEAVES = (
+    DynamicLayer,
+    FrozenConv2d,
+    FrozenLinear,
+    FrozenMatmul,
+    FrozenAdd,
+    FrozenAddends,
+    Add,
+    Matmul,
+    MeanShift,
+    *STEPS,
+)
 
 
 class _Tracer(fx.Tracer):
@@ -93,6 +104,8 @@ def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
             _split_layer(graph, node, module, pair_saturation)
         elif isinstance(module, FrozenAdd):
             _split_add(graph, node, module)
+        elif isinstance(module, FrozenAddends):
+            _split_addends(graph, node, module)
         elif isinstance(module, FrozenMatmul):
             _split_matmul(graph, node, module, pair_saturation)
 
@@ -110,10 +123,15 @@ def _split_layer(
 
 
 def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
+    if not isinstance(layer.points, DynamicPoints):
+        raise EngineError(
+            f"layer '{layer_name(node)}' quantizes its input by a grid of its own for every picture "
+            f"({layer.points.kind}), for which exports have no form: use --engine torch"
+        )
     source = node.all_input_nodes[0]
     with graph.graph.inserting_before(node):
         rank = len(node.meta["tensor_meta"].shape)
-        points = DynamicPoints(layer.grid, layer.points.channel_axis, rank)
+        points = DynamicPoints(layer.points.grid, layer.points.channel_axis, rank)
         node.args = (insert(graph, points, source),)
     replace(graph, node, layer.float_layer())
 
@@ -142,4 +160,12 @@ def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:
     with graph.graph.inserting_after(integers):
         values = insert(graph, Dequantize(add.grid, add.grid.offset), integers)
     node.replace_all_uses_with(values, delete_user_cb=lambda user: user is not integers)
+    replace(graph, node, Add(add.scale))
+
+
+def _split_addends(graph: fx.GraphModule, node: fx.Node, add: FrozenAddends) -> None:
+    with graph.graph.inserting_before(node):
+        pairs = zip((add.left, add.right), node.args, strict=True)
+        integers = [(grid, insert(graph, Quantize(grid), value)) for grid, value in pairs]
+        node.args = tuple(insert(graph, Dequantize(grid, grid.offset), codes) for grid, codes in integers)
     replace(graph, node, Add(add.scale))

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from srquant.deploy.lowered import Window
 from srquant.errors import PolicyError, QuantizedFileError
 from srquant.models.network import Argument
+from srquant.quant.conditional import Setting
 from srquant.quant.model import Origin
 from srquant.quant.policy import LayerBits, Override, Policy
 
-VERSION = 2
+VERSION = 3
 
 MOST_POINTS = 256
 """Points of all regions of a piecewise linear grid."""
@@ -20,19 +21,35 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class QuantizerRecord:
+    """A quantizer whose grid depends on what it sees (``quant.conditional``).
+
+    Attributes:
+        kind: in ``deploy.conditional.KINDS``.
+        settings: keyword arguments of its constructor.
+    """
+
+    kind: str
+    settings: dict[str, Setting]
+
+
+@dataclass(frozen=True)
 class LayerRecord:
     """A layer, sum or matrix product as the header describes it.
 
     Attributes:
         name: in the network.
-        activation_bits: 2..8; of a matrix product's first operand.
+        activation_bits: 2..8; of the first of two operands.
         lattice: spacing of the outputs of a layer or matrix product.
         weight_bits: 2..8, of a layer.
         shape: of the weight.
         window: of a convolution.
         scale: factor of the second addend, of a sum.
-        right_bits: 2..8, of a matrix product's second operand.
+        right_bits: 2..8, of the second operand of a matrix product, or of a sum whose addends are on grids.
         dynamic: whether a layer's bounds are of values normalised channel by channel.
+        narrow: whether its activation grids have ``2**bits - 1`` points.
+        shifted: whether each channel of a layer's input is shifted before it is quantized.
+        quantizer: of a layer whose input grid depends on what it sees; ``activation_bits`` are the most it can have.
         region_levels: of a layer with a piecewise linear grid, the points of its two or three regions.
         branch_bits: of a layer whose activation bits depend on the picture, 2..8 for each of its three branches.
     """
@@ -48,17 +65,30 @@ class LayerRecord:
     dynamic: bool = False
     branch_bits: tuple[int, ...] = ()
     region_levels: tuple[int, ...] = ()
+    narrow: bool = False
+    shifted: bool = False
+    quantizer: QuantizerRecord | None = None
 
 
 @dataclass(frozen=True)
 class Header:
-    """Everything about a frozen network that is no tensor."""
+    """Everything about a frozen network that is no tensor.
+
+    Attributes:
+        architecture: of the network, as ``Facts``.
+        arguments: the same.
+        policy: which layers were quantized, and their bits.
+        origin: how.
+        layers: those that are frozen.
+        depths: names of the blocks that run at each depth, full depth first; empty where all blocks always run.
+    """
 
     architecture: str
     arguments: dict[str, Argument]
     policy: Policy
     origin: Origin
     layers: tuple[LayerRecord, ...]
+    depths: tuple[tuple[str, ...], ...] = ()
 
 
 def to_json(header: Header) -> str:
@@ -85,11 +115,12 @@ def from_json(text: str) -> Header:
         raise QuantizedFileError(f"header field is missing, unknown or impossible: {error}") from error
 
 
-def _header(architecture: Any, arguments: Any, policy: Any, origin: Any, layers: Any) -> Header:
+def _header(architecture: Any, arguments: Any, policy: Any, origin: Any, layers: Any, depths: Any) -> Header:
     records = tuple(_layer(record) for record in _of(list, layers))
     if len({record.name for record in records}) < len(records):
         raise ValueError("two layers have one name")
-    return Header(_of(str, architecture), _of(dict, arguments), _policy(policy), _origin(**origin), records)
+    blocks = tuple(tuple(_of(str, name) for name in _of(list, names)) for names in _of(list, depths))
+    return Header(_of(str, architecture), _of(dict, arguments), _policy(policy), _origin(**origin), records, blocks)
 
 
 def _origin(method: Any, options: Any, calibration: Any) -> Origin:
@@ -118,7 +149,9 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     shape = tuple(_size(n, 1) for n in fields.pop("shape"))
     branch_bits = _branch_bits(fields.pop("branch_bits", []))
     regions = _region_levels(fields.pop("region_levels", []))
+    quantizer = fields.pop("quantizer", None)
     record = LayerRecord(
+        quantizer=None if quantizer is None else _quantizer(**quantizer),
         window=None if window is None else _window(**window),
         shape=shape,
         branch_bits=branch_bits,
@@ -128,6 +161,12 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     _of(str, record.name)
     if _of(bool, record.dynamic) and record.weight_bits is None:
         raise ValueError("only layers have dynamic ranges")
+    if quantizer is not None and (record.weight_bits is None or record.dynamic or branch_bits or regions):
+        raise ValueError("a quantizer of its own on something else than a layer without another grid")
+    if _of(bool, record.shifted) and (record.weight_bits is None or record.dynamic or branch_bits or regions):
+        raise ValueError("a shift of something else than a layer on one grid")
+    if _of(bool, record.narrow) and (record.dynamic or branch_bits or regions):
+        raise ValueError("a narrow grid that is dynamic, piecewise or of branches")
     for bits in (record.weight_bits, record.right_bits):
         LayerBits(8 if bits is None else bits, record.activation_bits)
     if record.lattice is not None and not _is_lattice(record.lattice):
@@ -141,6 +180,10 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     ):
         raise ValueError(f"scale {record.scale!r}, weight shape {shape}")
     return record
+
+
+def _quantizer(kind: Any, settings: Any) -> QuantizerRecord:
+    return QuantizerRecord(_of(str, kind), _of(dict, settings))
 
 
 def _branch_bits(values: list[Any]) -> tuple[int, ...]:

@@ -1,14 +1,16 @@
 """What a frozen layer is made of: exactly what the file holds, and how a layer is put together from it."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.dynamic import DynamicLayer
+from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.frozen import (
     ChannelScaling,
     FrozenAdd,
+    FrozenAddends,
     FrozenConv2d,
     FrozenGrid,
     FrozenLinear,
@@ -17,20 +19,22 @@ from srquant.deploy.frozen import (
 )
 from srquant.deploy.lowered import Window
 from srquant.deploy.piecewise import Pieces, PiecewisePoints, fine_grid, pieces_of
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import on_lattice, step_size, zero_point
 from srquant.quant.layers import (
     QuantAdd,
+    QuantAddends,
     QuantConv2d,
     QuantLinear,
     QuantMatmul,
     conv_padding,
     expand_to_weight,
-    quantizer_of,
     scaled_weight,
 )
 from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, IntegerWeight
+from srquant.quant.shifted import ShiftedQuantizer
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Bounds:
         branch_bits: where bits depend on the picture, those of its three branches; ``bits`` are the middle ones, and
             the bounds belong to the last. See ``deploy.branches``.
         pieces: regions of a piecewise linear grid, whose points are then put on 256 between the bounds.
+        narrow: whether the grid has ``2**bits - 1`` points.
+        shift: added to each input channel first, float32 ``C_in``; zeros of padding are not shifted.
     """
 
     lower: Tensor
@@ -51,6 +57,13 @@ class Bounds:
     bits: int
     branch_bits: tuple[int, ...] = ()
     pieces: Pieces | None = None
+    narrow: bool = False
+    shift: Tensor | None = None
+
+    @property
+    def levels(self) -> int:
+        """Number of grid points."""
+        return (1 << self.bits) - self.narrow
 
 
 @dataclass(frozen=True)
@@ -77,10 +90,42 @@ class LayerParts:
 
 
 @dataclass(frozen=True)
+class ConditionalParts:
+    """A convolution (with a window) or linear layer (without) behind a quantizer that depends on what it sees.
+
+    Attributes:
+        quantizer: on the CPU, nothing to learn.
+        weight: codes and the integers they stand for.
+        weight_bits: 2..8.
+        bias: float32 ``C_out``, or None.
+        window: of a convolution.
+    """
+
+    quantizer: ConditionalQuantizer
+    weight: IntegerWeight
+    weight_bits: int
+    bias: Tensor | None
+    window: Window | None
+
+
+WeightParts = LayerParts | ConditionalParts
+"""Parts that have a weight."""
+
+
+@dataclass(frozen=True)
 class SumParts:
     """``a + scale * b`` on a grid."""
 
     bounds: Bounds
+    scale: float
+
+
+@dataclass(frozen=True)
+class AddendsParts:
+    """``a + scale * b`` of two addends, each on its grid."""
+
+    left: Bounds
+    right: Bounds
     scale: float
 
 
@@ -93,36 +138,41 @@ class MatmulParts:
     lattice: float | None
 
 
-Parts = LayerParts | SumParts | MatmulParts
+Parts = LayerParts | ConditionalParts | SumParts | AddendsParts | MatmulParts
 
 
 def grids(parts: Parts) -> dict[str, Bounds]:
     """The activation grids by the name under which the file holds their bounds."""
-    if isinstance(parts, MatmulParts):
+    if isinstance(parts, ConditionalParts):
+        return {}
+    if isinstance(parts, AddendsParts | MatmulParts):
         return {"left.bounds": parts.left, "right.bounds": parts.right}
     return {"bounds": parts.bounds}
 
 
 @torch.no_grad()
-def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantMatmul) -> Parts:
+def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantAddends | QuantMatmul) -> Parts:
     """The parts of a quantized layer."""
     if isinstance(module, QuantMatmul):
         return MatmulParts(_bounds(module.left), _bounds(module.right), module.lattice)
-    quantizer = quantizer_of(module)
-    bounds = _bounds(quantizer)
+    if isinstance(module, QuantAddends):
+        return AddendsParts(_bounds(module.left), _bounds(module.right), module.add.scale)
     if isinstance(module, QuantAdd):
-        return SumParts(bounds, module.add.scale)
-    layer, weight = module.layer, scaled_weight(module.weight, quantizer)
+        return SumParts(_bounds(module.quantizer), module.add.scale)
+    layer, quantizer = module.layer, module.input_quantizer
+    weight = module.weight_quantizer.integer_weight(scaled_weight(module.weight, quantizer))
+    bits = module.weight_quantizer.bits
+    bias = None if layer.bias is None else layer.bias.detach().clone()
     window = window_of(module.layer) if isinstance(module, QuantConv2d) else None
-    return LayerParts(
-        bounds,
-        module.weight_quantizer.integer_weight(weight),
-        module.weight_quantizer.bits,
-        None if layer.bias is None else layer.bias.detach().clone(),
-        window,
-        module.lattice,
-        isinstance(quantizer, DynamicQuantizer),
-    )
+    if isinstance(quantizer, ConditionalQuantizer):
+        return ConditionalParts(deployable(quantizer), weight, bits, bias, window)
+    dynamic = isinstance(quantizer, DynamicQuantizer)
+    return LayerParts(_bounds(quantizer), weight, bits, bias, window, module.lattice, dynamic)
+
+
+def deployable(quantizer: ConditionalQuantizer) -> ConditionalQuantizer:
+    """A copy on the CPU with nothing to learn."""
+    return copy.deepcopy(quantizer).cpu().eval().requires_grad_(False)
 
 
 def window_of(conv: nn.Conv2d) -> Window:
@@ -134,16 +184,26 @@ def put_together(parts: Parts) -> nn.Module:
     """The frozen layer made of these parts."""
     if isinstance(parts, MatmulParts):
         return FrozenMatmul(_grid(parts.left), _grid(parts.right), parts.lattice)
+    if isinstance(parts, AddendsParts):
+        return FrozenAddends(_grid(parts.left), _grid(parts.right), parts.scale)
     if isinstance(parts, SumParts):
         return FrozenAdd(_grid(parts.bounds), parts.scale)
+    if isinstance(parts, ConditionalParts):
+        return _dynamic_layer(parts, parts.quantizer)
     if parts.dynamic:
-        weight, scale = parts.weight.integers(), parts.weight.scale
-        return DynamicLayer(_grid(parts.bounds), weight, scale, parts.bias, parts.weight_bits, parts.window)
+        return _dynamic_layer(parts, DynamicPoints(_grid(parts.bounds), -1 if parts.window is None else 1))
     if parts.bounds.pieces is not None:
         return _layer_on_pieces(parts, parts.bounds.pieces)
+    if parts.bounds.shift is not None:
+        return _layer_behind_shift(parts, parts.bounds.shift)
     if parts.bounds.lower.dim() == 0:
         return _layer(parts, _grid(parts.bounds), parts.weight.scale, parts.bias, None)
     return _layer_on_channel_grids(parts)
+
+
+def _dynamic_layer(parts: WeightParts, points: DynamicPoints | ConditionalQuantizer) -> DynamicLayer:
+    weight, scale = parts.weight.integers(), parts.weight.scale
+    return DynamicLayer(points, weight, scale, parts.bias, parts.weight_bits, parts.window)
 
 
 def _layer(
@@ -165,9 +225,16 @@ def _layer_on_pieces(parts: LayerParts, pieces: Pieces) -> nn.Module:
     return _layer(parts, grid, parts.weight.scale, parts.bias, points)
 
 
+def _layer_behind_shift(parts: LayerParts, shift: Tensor) -> nn.Module:
+    """Channels are shifted to one grid; the layer pads with the code of zero, which is a grid point."""
+    lower = -shift.reshape((-1,) if parts.window is None else (-1, 1, 1))
+    scaling = ChannelScaling(lower, torch.ones_like(lower), (0, 0))
+    return _layer(parts, _grid(parts.bounds), parts.weight.scale, parts.bias, scaling)
+
+
 def _layer_on_channel_grids(parts: LayerParts) -> nn.Module:
     """Channels are brought to the codes 0..levels-1; their steps are in the weight, their lower bounds in the bias."""
-    lower, upper, levels = parts.bounds.lower, parts.bounds.upper, 1 << parts.bounds.bits
+    lower, upper, levels = parts.bounds.lower, parts.bounds.upper, parts.bounds.levels
     steps = step_size(lower, upper, levels)
     integers = parts.weight.integers().double()
     shift = expand_to_weight(lower.double() / steps.double() * steps.mean().double(), integers)
@@ -187,11 +254,12 @@ def _bounds(quantizer: ActivationQuantizer) -> Bounds:
     shape = () if quantizer.lower.dim() == 0 else (-1,)
     lower, upper = (bound.detach().reshape(shape).clone() for bound in (quantizer.lower, quantizer.upper))
     pieces = pieces_of(quantizer) if isinstance(quantizer, PiecewiseQuantizer) else None
-    return Bounds(lower, upper, quantizer.bits, pieces=pieces)
+    shift = quantizer.shift.detach().flatten().clone() if isinstance(quantizer, ShiftedQuantizer) else None
+    return Bounds(lower, upper, quantizer.bits, pieces=pieces, narrow=quantizer.narrow, shift=shift)
 
 
 def _grid(bounds: Bounds) -> FrozenGrid:
-    return FrozenGrid(bounds.lower, bounds.upper, 1 << bounds.bits)
+    return FrozenGrid(bounds.lower, bounds.upper, bounds.levels)
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:

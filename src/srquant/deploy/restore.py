@@ -9,21 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from srquant.deploy.conditional import KINDS, made
 from srquant.deploy.freeze import FrozenModel, assemble, check_grids
-from srquant.deploy.header import Header, LayerRecord
+from srquant.deploy.header import Header, LayerRecord, QuantizerRecord
 from srquant.deploy.lowered import Window
 from srquant.deploy.packing import packed_size, unpack
-from srquant.deploy.parts import Bounds, LayerParts, MatmulParts, Parts, SumParts, window_of
+from srquant.deploy.parts import (
+    AddendsParts,
+    Bounds,
+    ConditionalParts,
+    LayerParts,
+    MatmulParts,
+    Parts,
+    SumParts,
+    deployable,
+    window_of,
+)
 from srquant.deploy.piecewise import Pieces
 from srquant.errors import QuantizedFileError
 from srquant.models.layers import Add, Matmul
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quant.branches import branches_of
+from srquant.quant.conditional import ConditionalQuantizer
+from srquant.quant.depth import DepthNetwork, leave_out
 from srquant.quant.quantizers import LARGEST_INTEGER, IntegerWeight, weight_levels
 
 FLOAT = "float."
 """Before the names of tensors that belong to no frozen layer."""
+
+QUANTIZER = "quantizer."
+"""Before the names of a layer's tensors that belong to its quantizer."""
 
 THRESHOLDS = "thresholds"
 """Name of the two gradient densities between which a picture adds no bits."""
@@ -39,13 +55,27 @@ def restore(header: Header, tensors: Tensors) -> FrozenModel:
     """
     left = dict(tensors)
     network = _without_weights(header, len(tensors))
+    depths = _depths(header, network)
     modules = dict(network.module.named_modules())
     parts = {record.name: _parts(record, modules.get(record.name), left) for record in header.layers}
     for name, part in parts.items():
         check_grids(name, part)
     frozen = assemble(network, header.policy, header.origin, parts, _thresholds(header, left))
     _load_floats(frozen, left)
-    return frozen
+    return frozen if len(depths) < 2 else replace(frozen, network=DepthNetwork(frozen.network, depths))
+
+
+def _depths(header: Header, network: Network) -> dict[int, tuple[str, ...]]:
+    """Blocks that run at each depth; those that run at none are left out of the network, in place."""
+    for names in header.depths:
+        if not names or not set(names) <= set(header.depths[0]) or not set(names) <= set(network.facts.blocks):
+            raise QuantizedFileError(f"blocks {list(names)[:4]} of a depth don't fit the network")
+    depths = {len(names): names for names in header.depths}
+    if list(depths) != sorted(depths, reverse=True) or len(depths) != len(header.depths):
+        raise QuantizedFileError(f"depths {list(map(len, header.depths))} are not in order")
+    if depths:
+        leave_out(network, header.depths[0])
+    return depths
 
 
 def _thresholds(header: Header, tensors: Tensors) -> Tensor | None:
@@ -85,39 +115,72 @@ def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> P
     if not _fits(record, module):
         raise QuantizedFileError(f"layer {record.name!r} ({record}) doesn't fit the network ({module})")
     if record.right_bits is not None:
-        left = _bounds(f"{record.name}.left", record.activation_bits, tensors, (2,))
-        right = _bounds(f"{record.name}.right", record.right_bits, tensors, (2,))
+        left = _bounds(record, ".left", record.activation_bits, tensors, (2,))
+        right = _bounds(record, ".right", record.right_bits, tensors, (2,))
+        if isinstance(module, Add):
+            return AddendsParts(left, right, record.scale)
         return MatmulParts(left, right, record.lattice)
     if record.weight_bits is None:
-        return SumParts(_bounds(record.name, record.activation_bits, tensors, (2,)), record.scale)
-    rows, inputs = record.shape[0], record.shape[1] * (1 if record.window is None else record.window.groups)
-    shapes = ((2,),) if record.dynamic or record.region_levels else ((2,), (2, inputs))
-    bounds = _bounds(record.name, record.activation_bits, tensors, *shapes)
+        return SumParts(_bounds(record, "", record.activation_bits, tensors, (2,)), record.scale)
+    inputs = record.shape[1] * (1 if record.window is None else record.window.groups)
+    if record.quantizer is not None and record.weight_bits is not None:
+        quantizer = _quantizer(record, record.quantizer, inputs, tensors)
+        weight = _integer_weight(record, record.weight_bits, tensors)
+        bias = _bias(record, module, tensors)
+        return ConditionalParts(quantizer, weight, record.weight_bits, bias, record.window)
+    shapes = ((2,),) if record.dynamic or record.region_levels or record.shifted else ((2,), (2, inputs))
+    bounds = _bounds(record, "", record.activation_bits, tensors, *shapes)
     if record.branch_bits:
         bounds = replace(bounds, branch_bits=record.branch_bits)
     if record.region_levels:
         edges = _take(tensors, f"{record.name}.edges", torch.float32, (len(record.region_levels) + 1,))
         bounds = replace(bounds, pieces=Pieces(edges, record.region_levels))
+    if record.shifted:
+        shift = _take(tensors, f"{record.name}.shift", torch.float32, (inputs,))
+        bounds = replace(bounds, shift=shift)
     weight = _integer_weight(record, record.weight_bits, tensors)
-    has_bias = getattr(module, "bias", None) is not None
-    bias = _take(tensors, f"{record.name}.bias", torch.float32, (rows,)) if has_bias else None
+    bias = _bias(record, module, tensors)
     return LayerParts(bounds, weight, record.weight_bits, bias, record.window, record.lattice, record.dynamic)
 
 
 def _fits(record: LayerRecord, module: nn.Module | None) -> bool:
-    if record.right_bits is not None:
-        return isinstance(module, Matmul) and record.weight_bits is None
     if record.weight_bits is None:
-        return isinstance(module, Add) and record.scale == module.scale
-    if not isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, Add):
+            return record.scale == module.scale
+        return isinstance(module, Matmul) and record.right_bits is not None
+    if not isinstance(module, nn.Conv2d | nn.Linear) or record.right_bits is not None:
         return False
     window: Window | None = window_of(module) if isinstance(module, nn.Conv2d) else None
     return tuple(module.weight.shape) == record.shape and window == record.window
 
 
-def _bounds(name: str, bits: int, tensors: Tensors, *shapes: tuple[int, ...]) -> Bounds:
-    lower, upper = _take(tensors, f"{name}.bounds", torch.float32, *shapes).unbind()
-    return Bounds(lower, upper, bits)
+def _bounds(record: LayerRecord, side: str, bits: int, tensors: Tensors, *shapes: tuple[int, ...]) -> Bounds:
+    lower, upper = _take(tensors, f"{record.name}{side}.bounds", torch.float32, *shapes).unbind()
+    return Bounds(lower, upper, bits, narrow=record.narrow)
+
+
+def _bias(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> Tensor | None:
+    has_bias = getattr(module, "bias", None) is not None
+    return _take(tensors, f"{record.name}.bias", torch.float32, (record.shape[0],)) if has_bias else None
+
+
+def _quantizer(
+    record: LayerRecord, described: QuantizerRecord, inputs: int, tensors: Tensors
+) -> ConditionalQuantizer:
+    """The quantizer that a record describes, with its tensors from the file."""
+    name, kind = record.name, KINDS.get(described.kind)
+    if kind is None:
+        raise QuantizedFileError(f"layer {name!r}: this srquant knows no quantizer {described.kind!r}: update it")
+    with torch.device("meta"):
+        quantizer = made(kind, described.settings)
+    if quantizer.channels not in (None, inputs) or max(quantizer.candidates) != record.activation_bits:
+        raise QuantizedFileError(f"layer {name!r}: its quantizer {described} doesn't fit it")
+    own = quantizer.state_dict()
+    found = {
+        key: _take(tensors, f"{name}.{QUANTIZER}{key}", value.dtype, tuple(value.shape)) for key, value in own.items()
+    }
+    quantizer.load_state_dict(found, assign=True)
+    return deployable(quantizer)
 
 
 def _integer_weight(record: LayerRecord, bits: int, tensors: Tensors) -> IntegerWeight:

@@ -1,20 +1,22 @@
 """What a frozen network spends: codes, bits, whether ranges rest, and which engine runs it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.deploy.accounting import layer_costs
+from srquant.deploy.choices import chooses, chosen_bits
+from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.freeze import FrozenModel
-from srquant.deploy.parts import LayerParts
+from srquant.deploy.parts import ConditionalParts, LayerParts
 from srquant.deploy.summary import Ranges, layer_summaries
-from srquant.evaluate.costs import bit_ops, mean_activation_bits, mean_weight_bits
+from srquant.evaluate.costs import FLOAT_BITS, bit_ops, mean_activation_bits, mean_weight_bits
 from srquant.evaluate.effective import CodesUsed, Seen, counted, mean_effective_bits, watched
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork
@@ -68,6 +70,9 @@ def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:
     """
     used = codes_used(model, pictures)
     costs = [layer_costs(network, HEIGHT, WIDTH) for network in running(model.network, pictures)]
+    if chooses(model.network):
+        chosen = {layer.name: layer.activation_bits for layer in used}
+        costs = [[replace(cost, activation_bits=chosen.get(cost.name, FLOAT_BITS)) for cost in costs[0]]]
     activations, weights = mean_effective_bits(used)
     overspent = tuple(layer.name for layer in used if layer.overspends)
     return Spending(
@@ -95,17 +100,18 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
         model: frozen.
         pictures: as ``spending``; at least one.
     """
-    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts)}
+    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts | ConditionalParts)}
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-    bits: dict[str, list[int]] = {name: [] for name in layers}
+    bits: dict[str, list[float]] = {name: [] for name in layers}
     for picture in pictures:
         branch = model.network.branch_for(picture) if isinstance(model.network, BranchedNetwork) else model.network
         for name, calls in _codes_of(branch, picture, list(layers)).items():
             seen[name].append(torch.stack(calls).any(0))
+        chosen = chosen_bits(branch, picture)
         for layer in layer_summaries(branch):
             if layer.name in bits:
-                bits[layer.name].append(layer.activation_bits)
-    by_picture = isinstance(model.network, BranchedNetwork)
+                bits[layer.name].append(chosen.get(layer.name, layer.activation_bits))
+    by_picture = isinstance(model.network, BranchedNetwork) or chooses(model.network)
     return [
         CodesUsed(
             name,
@@ -119,10 +125,17 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
 
 
 def _codes_of(network: Network, picture: Tensor, names: list[str]) -> Seen:
-    grids = {name: network.module.get_submodule(f"{name}.grid") for name in names}
-    with torch.inference_mode(), watched(grids) as seen:
+    with torch.inference_mode(), watched({name: _grid(network, name) for name in names}) as seen:
         network(picture)
     return seen
+
+
+def _grid(network: Network, name: str) -> nn.Module:
+    """What returns the codes of a layer's input, or a quantizer that can tell them."""
+    layer = network.module.get_submodule(name)
+    if not isinstance(layer, DynamicLayer):
+        return layer.get_submodule("grid")
+    return layer.points.grid if isinstance(layer.points, DynamicPoints) else layer.points
 
 
 def ranges_of(network: Network) -> Ranges:

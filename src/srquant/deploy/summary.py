@@ -12,6 +12,7 @@ from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear, Frozen
 from srquant.deploy.piecewise import PiecewisePoints
 from srquant.models.layers import Matmul
 from srquant.models.network import Network
+from srquant.quant.conditional import ConditionalQuantizer
 
 FLOAT_BITS = 32
 Ranges = Literal["static", "dynamic"]
@@ -31,6 +32,8 @@ class LayerSummary:
         ranges: whether the input's range is known before a picture is seen; None for a float layer.
         piecewise_codes: activation codes of a piecewise linear grid, which may be more than its bits have; None for
             all others.
+        choices: bits among which the layer's quantizer chooses for each picture, ``activation_bits`` being the most;
+            empty where it has no choice of its own.
     """
 
     name: str
@@ -40,6 +43,7 @@ class LayerSummary:
     levels_used: int | None
     ranges: Ranges | None
     piecewise_codes: int | None = None
+    choices: tuple[int, ...] = ()
 
 
 def layer_summaries(network: Network) -> list[LayerSummary]:
@@ -65,9 +69,13 @@ def summarise(name: str, module: nn.Module) -> LayerSummary:
         return LayerSummary(name, kind, FLOAT_BITS, FLOAT_BITS, None, None)
     ranges: Ranges = "dynamic" if isinstance(module, DynamicLayer) else "static"
     levels_used = len(np.unique(module.weight.numpy()))
-    if not isinstance(module, DynamicLayer) and isinstance(module.before, PiecewisePoints):
-        points = module.before
-        return LayerSummary(name, kind, module.weight_bits, points.bits, levels_used, ranges, sum(points.levels))
+    if isinstance(module, DynamicLayer):
+        points = module.points
+        choices = points.candidates if isinstance(points, ConditionalQuantizer) else ()
+        return LayerSummary(name, kind, module.weight_bits, points.bits, levels_used, ranges, choices=choices)
+    if isinstance(module.before, PiecewisePoints):
+        codes = sum(module.before.levels)
+        return LayerSummary(name, kind, module.weight_bits, module.before.bits, levels_used, ranges, codes)
     return LayerSummary(name, kind, module.weight_bits, _bits(module.grid), levels_used, ranges)
 
 

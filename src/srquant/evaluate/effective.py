@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.evaluate.costs import EIGHT, FLOAT_BITS
+from srquant.quant.conditional import ConditionalQuantizer
 
 LARGEST_CODE = 255
 """Codes of activations lie in -255..255, the zero point subtracted."""
@@ -60,12 +61,14 @@ def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
     """Note the codes that modules return while pictures go through their network.
 
     Args:
-        quantizers: by layer, what returns its integer input: whole numbers in -255..255, any shape.
+        quantizers: by layer, what returns its integer input: whole numbers in -255..255, any shape; or a conditional
+            quantizer, which is asked for its codes.
     """
     seen: Seen = {name: [] for name in quantizers}
 
     def watch(name: str, quantizer: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def see(_: nn.Module, inputs: tuple[Tensor, ...], codes: Tensor) -> None:
+            codes = quantizer.codes(*inputs) if isinstance(quantizer, ConditionalQuantizer) else codes
             positions = codes.detach().flatten().to(torch.int64) + LARGEST_CODE
             seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
 

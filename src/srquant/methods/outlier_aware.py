@@ -24,7 +24,7 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
 from srquant.models.network import Network
 from srquant.quant.lattice import settle
-from srquant.quant.layers import activation_quantizers, quant_layers
+from srquant.quant.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.piecewise import Budget, PiecewiseQuantizer
 from srquant.quant.policy import Policy
@@ -101,7 +101,7 @@ def initialize(network: Network, calibration: CalibrationSet, policy: Policy, co
         collect = Collection(breakpoint_rule(config.percentile), config.momentum)
         breakpoints = activation_bounds(network, policy, calibration.batches(STATISTICS), collect)
         for name, layer in quant_layers(student).items():
-            grid = layer.input_quantizer
+            grid = bounded_quantizer(layer)
             if grid.bits < UNIFORM_BITS:
                 bounds = grid.lower, breakpoints[name][0], grid.upper
                 layer.input_quantizer = PiecewiseQuantizer(*bounds, grid.bits, config.levels)

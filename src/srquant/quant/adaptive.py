@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from srquant.models.network import Network
 from srquant.quant.density import gradient_density
-from srquant.quant.layers import quant_layers
+from srquant.quant.layers import bounded_quantizer, quant_layers
 from srquant.quant.policy import FEWEST_BITS, MOST_BITS
 from srquant.quant.quantizers import ActivationQuantizer
 
@@ -110,7 +110,7 @@ def make_adaptive(network: Network, layers: Iterable[str], pictures: PictureBits
     """Replace the input quantizers of the named layers, in place."""
     quantized = quant_layers(network)
     for name in layers:
-        quantized[name].input_quantizer = AdaptiveQuantizer(quantized[name].input_quantizer, pictures)
+        quantized[name].input_quantizer = AdaptiveQuantizer(bounded_quantizer(quantized[name]), pictures)
 
 
 def adaptive_quantizers(network: Network) -> dict[str, AdaptiveQuantizer]:

@@ -12,7 +12,7 @@ from srquant.models.network import Network
 from srquant.quant.adaptive import PICTURE_BITS, AdaptiveNetwork, AdaptiveQuantizer
 from srquant.quant.density import gradient_density
 from srquant.quant.lattice import settle, settle_grid
-from srquant.quant.layers import quant_layers
+from srquant.quant.layers import bounded_quantizer, quant_layers
 
 MIDDLE = 0
 NAMES = {-1: "low", 0: "middle", 1: "high"}
@@ -108,8 +108,8 @@ def other_branch(network: Network, settled: Network, picture_bits: int, delta: f
     layers = quant_layers(branch)
     for name, learned in quant_layers(network).items():
         if isinstance(learned.input_quantizer, AdaptiveQuantizer):
-            quantizer = layers[name].input_quantizer
+            quantizer = bounded_quantizer(layers[name])
             levels = learned.input_quantizer.plain(picture_bits).bits
             layers[name].input_quantizer = type(quantizer)(quantizer.lower, quantizer.upper, levels)
-            settle_grid(layers[name].input_quantizer, delta)
+            settle_grid(bounded_quantizer(layers[name]), delta)
     return branch

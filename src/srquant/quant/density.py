@@ -47,10 +47,16 @@ def gradient_sum(padded: Tensor) -> Tensor:
     Returns:
         ``N`` float64.
     """
+    horizontal, vertical = gradient_sums(padded)
+    return horizontal + vertical
+
+
+def gradient_sums(padded: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums for the derivatives in x and in y, ``N`` float64 each; argument as ``gradient_sum``."""
     horizontal = _smooth(padded[..., 2:] - padded[..., :-2], 2)
     vertical = _smooth(padded[..., 2:, :] - padded[..., :-2, :], 3)
-    sums = [d.abs().flatten(1).sum(1, dtype=torch.float64) for d in (horizontal, vertical)]
-    return (sums[0] + sums[1]) / SOBEL_SUM
+    x, y = (d.abs().flatten(1).sum(1, dtype=torch.float64) / SOBEL_SUM for d in (horizontal, vertical))
+    return x, y
 
 
 def _smooth(x: Tensor, axis: int) -> Tensor:

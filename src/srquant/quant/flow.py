@@ -32,11 +32,13 @@ class Flow:
         rectified: adds whose sum goes through a ReLU and nowhere else.
         last: adds that make the picture itself.
         reads: for each layer that reads a sum (or its ReLU) directly, the name of the add.
+        beside: for each add whose first addend is what a layer reads too, the name of the first such layer.
     """
 
     rectified: set[str] = field(default_factory=set)
     last: set[str] = field(default_factory=set)
     reads: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
 
 
 def trace_flow(network: Network) -> Flow:
@@ -53,13 +55,20 @@ def trace_flow(network: Network) -> Flow:
     names = {str(node.target) for node in sums}
     rectified = names - {str(node.target) for node in sums if not _only_rectified(node, modules)}
     last = {str(node.target) for node in sums if _makes_picture(node, modules)}
-    return Flow(rectified, last, _reads(graph, modules, rectified))
+    beside = {str(node.target): layer for node in sums for layer in _readers(node.args[0], modules)[:1]}
+    return Flow(rectified, last, _reads(graph, modules, rectified), beside)
 
 
 def inner_sums(network: Network, flow: Flow) -> list[str]:
     """Names of the adds whose sums stay inside the network."""
     adds = [name for name, module in network.module.named_modules() if isinstance(module, Add)]
     return [name for name in adds if name not in flow.last]
+
+
+def _readers(value: Any, modules: dict[str, nn.Module]) -> list[str]:
+    """Layers that read a value, in the order of computation."""
+    readers = value.users if isinstance(value, fx.Node) else ()
+    return [str(reader.target) for reader in readers if isinstance(_module(reader, modules), nn.Conv2d | nn.Linear)]
 
 
 def _only_rectified(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

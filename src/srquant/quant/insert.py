@@ -64,10 +64,22 @@ def _quantize_sums(network: Network, sums: list[str], bounds: ActivationBounds) 
 def _quantized_layer(
     name: str, layer: nn.Module, activation: ActivationQuantizer, weight: WeightQuantizer
 ) -> QuantConv2d | QuantLinear:
+    layer = quantizable(name, layer)
     if isinstance(layer, nn.Linear):
         return QuantLinear(layer, activation, weight)
+    return QuantConv2d(layer, activation, weight)
+
+
+def quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
+    """The layer itself.
+
+    Raises:
+        PolicyError: it has no quantized form.
+    """
+    if isinstance(layer, nn.Linear):
+        return layer
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and _pads_evenly(layer):
-        return QuantConv2d(layer, activation, weight)
+        return layer
     raise PolicyError(f"layer {name!r} ({layer}) can't be quantized; keep it float with an override")
 
 

@@ -13,8 +13,8 @@ Activation bounds move by less than one part in a thousand of their range, unles
 bounds move by the rounding of their output scale: hardly at 4 bits, by up to a half at 8 bits.
 
 Networks with factors that are no powers of two between layers (PReLU slopes, residual scaling) leave the lattice and
-agree statistically only. Layers with dynamic ranges (``quant/dynamic.py``) are left as they are: their step is another
-one for every picture, and engines add up their products in float, each in its own order.
+agree statistically only. Layers with dynamic ranges (``quant/dynamic.py``, ``quant/conditional.py``) are left as they
+are: their step is another one for every picture, and engines add up their products in float, each in its own order.
 """
 
 import math
@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import zero_point
 from srquant.quant.layers import (
     QuantLayer,
     QuantMatmul,
     activation_quantizers,
+    bounded_quantizer,
     expand_to_weight,
     quant_layers,
     quantized_weight,
@@ -36,12 +38,16 @@ from srquant.quant.layers import (
 )
 from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
+from srquant.quant.shifted import ShiftedQuantizer
 
 GRID_BITS = 22
 """Bits of the widest grid's range in units of ``delta``; float32 holds 24, so sums may be four times as large."""
 
 FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
+
+ON_GRID = 1e-4
+"""Zero is a grid point where it is closer to one than this many steps."""
 
 
 @torch.no_grad()
@@ -67,8 +73,10 @@ def settle(network: Network) -> float:
                 quantizer.settle(delta)
             else:
                 settle_grid(quantizer, delta)
+            if isinstance(quantizer, ShiftedQuantizer):
+                quantizer.settle_shift(delta)
     for layer in quant_layers(network).values():
-        if isinstance(layer.input_quantizer, DynamicQuantizer):
+        if isinstance(layer.input_quantizer, DynamicQuantizer | ConditionalQuantizer):
             layer.held = layer.weight_quantizer.integer_weight(layer.weight).values().float()
             continue
         settle_weight(layer, delta)
@@ -86,11 +94,14 @@ def spacing(widest: float) -> float:
 
 
 def settle_grid(quantizer: ActivationQuantizer, delta: float) -> None:
-    """Lower bound to a multiple of ``delta``, step to an odd multiple."""
+    """Lower bound to a multiple of ``delta``, step to an odd multiple; a grid that holds zero keeps it."""
     last = quantizer.levels - 1
+    zero = -quantizer.lower / quantizer.step()
+    holds_zero = (zero - zero.round()).abs() < ON_GRID
     steps = (quantizer.upper - quantizer.lower) / (last * delta)
     odd = 2 * ((steps - 1) / 2).round().clamp(min=0) + 1
-    quantizer.lower.copy_((quantizer.lower / delta).round() * delta)
+    nearest = (quantizer.lower / delta).round() * delta
+    quantizer.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
     quantizer.upper.copy_(quantizer.lower + odd * last * delta)
 
 
@@ -98,7 +109,7 @@ def settle_weight(layer: QuantLayer, delta: float) -> None:
     """Scale the weight's bounds so that the layer's output scale is a multiple of ``delta``."""
     quantizer = layer.weight_quantizer
     weight = scaled_weight(layer.weight, layer.input_quantizer)
-    scale = quantizer.integer_weight(weight).scale.double() * layer.input_quantizer.step().mean().double()
+    scale = quantizer.integer_weight(weight).scale.double() * bounded_quantizer(layer).step().mean().double()
     multiples = scale / delta
     settled = torch.where(multiples < FINE, multiples.ceil(), multiples.round())
     _stretch(quantizer, settled / multiples)
@@ -109,7 +120,7 @@ def settle_bias(layer: QuantLayer, delta: float) -> None:
     if layer.layer.bias is None:
         return
     weight = quantized_weight(layer).double()
-    added = (weight * _offsets(layer.input_quantizer, weight)).flatten(1).sum(1)
+    added = (weight * _offsets(bounded_quantizer(layer), weight)).flatten(1).sum(1)
     total = added + layer.layer.bias
     layer.layer.bias.copy_((total / delta).round() * delta - added)
 

@@ -10,8 +10,12 @@ from torch.nn import functional as F
 
 from srquant.models.layers import Add, Matmul
 from srquant.models.network import Network
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.grid import on_lattice
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
+
+InputQuantizer = ActivationQuantizer | ConditionalQuantizer
+"""What stands before a layer."""
 
 
 class QuantConv2d(nn.Module):
@@ -21,7 +25,7 @@ class QuantConv2d(nn.Module):
     while that is known to rest.
     """
 
-    def __init__(self, layer: nn.Conv2d, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
+    def __init__(self, layer: nn.Conv2d, input_quantizer: InputQuantizer, quantizer: WeightQuantizer) -> None:
         super().__init__()
         self.layer = layer
         self.input_quantizer = input_quantizer
@@ -56,7 +60,7 @@ class QuantLinear(nn.Module):
     while that is known to rest.
     """
 
-    def __init__(self, layer: nn.Linear, input_quantizer: ActivationQuantizer, quantizer: WeightQuantizer) -> None:
+    def __init__(self, layer: nn.Linear, input_quantizer: InputQuantizer, quantizer: WeightQuantizer) -> None:
         super().__init__()
         self.layer = layer
         self.input_quantizer = input_quantizer
@@ -86,6 +90,21 @@ class QuantAdd(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to their sum on the grid."""
         total: Tensor = self.quantizer(self.add(a, b))
+        return total
+
+
+class QuantAddends(nn.Module):
+    """``a + scale * b`` of two addends on a grid each: residual blocks that quantize what goes past them (PAMS)."""
+
+    def __init__(self, add: Add, left: ActivationQuantizer, right: ActivationQuantizer) -> None:
+        super().__init__()
+        self.add = add
+        self.left = left
+        self.right = right
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors of one shape to the sum of their grid points."""
+        total: Tensor = self.add(self.left(a), self.right(b))
         return total
 
 
@@ -119,23 +138,31 @@ def quant_layers(network: Network) -> dict[str, QuantLayer]:
 
 
 def activation_quantizers(network: Network) -> dict[str, ActivationQuantizer]:
-    """Every activation quantizer by the name of what it quantizes, in module order; a shared one comes once.
+    """Every activation quantizer with bounds by the name of what it quantizes, in module order; a shared one once.
 
-    Names are those of ``statistics.ActivationBounds``: of a layer, of a sum, of a matmul with ``.left`` or ``.right``.
+    Names are those of ``statistics.ActivationBounds``: of a layer, of a sum, of a matmul or of a sum's addends with
+    ``.left`` or ``.right``.
     """
-    found: dict[str, ActivationQuantizer] = {}
+    found: dict[str, InputQuantizer] = {}
     for name, module in network.module.named_modules():
         if isinstance(module, QuantConv2d | QuantLinear | QuantAdd):
             found[name] = quantizer_of(module)
-        elif isinstance(module, QuantMatmul):
+        elif isinstance(module, QuantMatmul | QuantAddends):
             found |= {f"{name}.left": module.left, f"{name}.right": module.right}
     first = {id(quantizer): name for name, quantizer in reversed(found.items())}
-    return {name: quantizer for name, quantizer in found.items() if first[id(quantizer)] == name}
+    bounded = {name: q for name, q in found.items() if isinstance(q, ActivationQuantizer)}
+    return {name: quantizer for name, quantizer in bounded.items() if first[id(quantizer)] == name}
 
 
-def quantizer_of(module: QuantLayer | QuantAdd) -> ActivationQuantizer:
+def quantizer_of(module: QuantLayer | QuantAdd) -> InputQuantizer:
     """The activation quantizer of a layer or sum."""
     return module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
+
+
+def bounded_quantizer(layer: QuantLayer) -> ActivationQuantizer:
+    """The quantizer of a layer whose grid doesn't depend on the picture."""
+    assert isinstance(layer.input_quantizer, ActivationQuantizer)
+    return layer.input_quantizer
 
 
 def precise(
@@ -147,7 +174,7 @@ def precise(
     return points.double(), weight.double(), None if bias is None else bias.double()
 
 
-def channel_steps(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor | None:
+def channel_steps(weight: Tensor, quantizer: InputQuantizer) -> Tensor | None:
     """Relative steps of a layer's input channels, broadcastable to its weight; None where they share one grid.
 
     On integer hardware the steps are part of the weight: ``weight * channel_steps`` lies on the weight's grid.
@@ -160,7 +187,7 @@ def channel_steps(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor | No
     return None if steps is None else expand_to_weight(steps, weight)
 
 
-def scaled_weight(weight: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+def scaled_weight(weight: Tensor, quantizer: InputQuantizer) -> Tensor:
     """What lies on the weight's grid: the weight times the relative steps of its input channels."""
     steps = channel_steps(weight, quantizer)
     return weight if steps is None else weight * steps
@@ -187,8 +214,8 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
 
 def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
     """With a scale that makes the output's exactly a multiple of the lattice, as it is in the frozen layer."""
-    integers, step = layer.weight_quantizer.integer_weight(scaled), layer.input_quantizer.step().double()
-    mean = layer.input_quantizer.step().mean().double()
+    integers, steps = layer.weight_quantizer.integer_weight(scaled), bounded_quantizer(layer).step()
+    step, mean = steps.double(), steps.mean().double()
     outputs = on_lattice(integers.scale.double() * mean, layer.lattice)
     points = replace(integers, scale=outputs.double() / mean).values()
     return points if step.dim() == 0 else points / expand_to_weight(step / mean, points)

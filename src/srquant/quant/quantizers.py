@@ -12,6 +12,9 @@ from srquant.quant.grid import codes, fake_quantize, fake_quantize_bits, relativ
 LARGEST_INTEGER = 127
 """Weights of the integer engines lie in -127..127."""
 
+WHOLE = 1e-4
+"""Zero is a point of a weight grid that misses it by at most this many steps; such a grid is integer as it is."""
+
 
 def weight_levels(bits: int) -> int:
     """Points of a weight grid: ``2**bits``, at 8 bits 255 so that -127..127 hold them."""
@@ -28,18 +31,20 @@ class ActivationQuantizer(nn.Module):
             before a convolution, ``C`` before a linear layer).
         upper: last grid point, same shape, above ``lower``.
         bits: 2..8.
+        narrow: whether the grid has ``2**bits - 1`` points, as grids that are symmetric around a zero have.
     """
 
-    def __init__(self, lower: Tensor, upper: Tensor, bits: int) -> None:
+    def __init__(self, lower: Tensor, upper: Tensor, bits: int, narrow: bool = False) -> None:
         super().__init__()
         self.lower = nn.Parameter(lower.detach().clone())
         self.upper = nn.Parameter(upper.detach().clone())
         self.bits = bits
+        self.narrow = narrow
 
     @property
     def levels(self) -> int:
         """Number of grid points."""
-        return 1 << self.bits
+        return (1 << self.bits) - self.narrow
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, any shape; of ``2**bits`` levels where bits are being learned."""
@@ -97,7 +102,8 @@ class WeightQuantizer(nn.Module):
     At 8 bits it is ``upper/127`` times -127..127.
 
     Two bounds: ``lower + step*k`` is moved by at most ``step/(2m)`` to ``step/m * (m*k + c)`` with the largest integer
-    ``m`` that fits into -127..127. At 8 bits no asymmetric grid fits and the wider bound serves both sides.
+    ``m`` that fits into -127..127; where zero is a grid point ``m`` is 1 and nothing moves. At 8 bits no asymmetric grid
+    fits and the wider bound serves both sides.
 
     Args:
         lower: first grid point, 0-d or ``C_out x 1 ...``; ignored where symmetric.
@@ -165,6 +171,7 @@ class WeightQuantizer(nn.Module):
         candidates = torch.arange(1, LARGEST_INTEGER + 1, device=position.device)
         shifts = (candidates * position.unsqueeze(-1)).round()
         fits = (shifts >= -LARGEST_INTEGER) & (candidates * last + shifts <= LARGEST_INTEGER)
-        multiplier = torch.where(fits, candidates, 1).amax(-1)
+        whole = (position - position.round()).abs() < WHOLE
+        multiplier = torch.where(fits & ~whole.unsqueeze(-1), candidates, 1).amax(-1)
         shift = (multiplier * position).round().clamp(-LARGEST_INTEGER, LARGEST_INTEGER - last)
         return multiplier.to(position.dtype), shift
