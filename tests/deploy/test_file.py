@@ -228,7 +228,7 @@ HEADER_EDITS = {
     "deep JSON": (lambda f: "[" * 100_000, "no JSON"),
     "long number": (lambda f: "9" * 5000, "no JSON"),
     "a list": (lambda f: "[]", "version None"),
-    "newer version": (lambda f: f.update(version=3), "version 3.*update"),
+    "newer version": (lambda f: f.update(version=4), "version 4.*update"),
     "true version": (lambda f: f.update(version=True), "version True"),
     "unknown field": (lambda f: f.update(extra=1), "extra"),
     "missing field": (lambda f: f.pop("policy"), "policy"),

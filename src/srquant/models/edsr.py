@@ -56,6 +56,8 @@ def facts(blocks: int = 16, features: int = 64, scale: int = 2, res_scale: float
         head=("head.0",),
         tail=(*(f"tail.0.{2 * i}" for i in range(stages)), "tail.1"),
         features=tuple(f"body.{i}" for i in range(blocks)),
+        blocks=tuple(f"body.{i}" for i in range(blocks)),
+        behind_blocks=f"body.{blocks}",
     )
 
 

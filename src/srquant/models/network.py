@@ -22,6 +22,8 @@ class Facts:
         tail: names of the upsampler's layers and the last layer.
         features: names of the modules whose outputs are compared in feature distillation.
         smallest: fewest rows and columns that the module can take; smaller pictures are extended for it.
+        blocks: names of the residual blocks that a network of less depth can leave out.
+        behind_blocks: name of the layer that alone reads the last block; None where there is none such.
         tiles_exactly: whether a tile with enough overlap gives the untiled result.
     """
 
@@ -34,6 +36,8 @@ class Facts:
     arguments: dict[str, Argument] = field(default_factory=dict)
     tiles_exactly: bool = True
     smallest: int = 1
+    blocks: tuple[str, ...] = ()
+    behind_blocks: str | None = None
 
 
 class Network(nn.Module):

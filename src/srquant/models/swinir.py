@@ -124,6 +124,7 @@ def facts(
         tail=("upsample.0",) if light else classical,
         features=tuple(f"layers.{i}.residual_group" for i in range(len(depths))),
         tiles_exactly=False,
+        blocks=tuple(f"layers.{i}" for i in range(len(depths))),
     )
 
 

@@ -1,0 +1,97 @@
+"""Residual blocks that can be skipped while their network trains, with learned factors on their shortcuts."""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from srquant.models.network import Network
+
+
+class SkippableBlock(nn.Module):
+    """``s * x + branch(x)``, or ``s * x`` where the block is skipped (QuantSR, depth-dynamic architecture).
+
+    Args:
+        block: ``x + branch(x)``.
+        learned: whether ``s`` is; else it stays 1.
+    """
+
+    def __init__(self, block: nn.Module, learned: bool) -> None:
+        super().__init__()
+        self.block = block
+        self.shortcut = nn.Parameter(torch.ones(())) if learned else None
+        self.skipped = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        if self.skipped:
+            return x if self.shortcut is None else self.shortcut * x
+        whole: Tensor = self.block(x)
+        return whole if self.shortcut is None else whole + (self.shortcut - 1) * x
+
+    def factor(self) -> float:
+        """``s``."""
+        return 1.0 if self.shortcut is None else self.shortcut.item()
+
+
+def make_skippable(network: Network) -> None:
+    """Wrap the blocks of a network, in place; their shortcuts learn where one layer alone reads the last block."""
+    for name in network.facts.blocks:
+        block = SkippableBlock(network.module.get_submodule(name), network.facts.behind_blocks is not None)
+        network.module.set_submodule(name, block)
+
+
+def unwrap_blocks(network: Network) -> dict[str, float]:
+    """Put the blocks themselves back, in place; returns the factors of their shortcuts."""
+    blocks = skippable_blocks(network)
+    for name, block in blocks.items():
+        network.module.set_submodule(name, block.block)
+    return {name: block.factor() for name, block in blocks.items()}
+
+
+def skippable_blocks(network: Network) -> dict[str, SkippableBlock]:
+    """Wrapped blocks by name, in order."""
+    modules = network.module.named_modules()
+    return {name: module for name, module in modules if isinstance(module, SkippableBlock)}
+
+
+@contextmanager
+def running(network: Network, kept: Collection[str]) -> Iterator[None]:
+    """While it is open, only the named blocks run."""
+    blocks = skippable_blocks(network)
+    for name, block in blocks.items():
+        block.skipped = name not in kept
+    try:
+        yield
+    finally:
+        for block in blocks.values():
+            block.skipped = False
+
+
+@torch.no_grad()
+def importances(network: Network, batches: Iterable[Tensor]) -> dict[str, float]:
+    """What each block changes: mean of ``|branch| / |s * x|`` over pictures, L2 norms.
+
+    Args:
+        network: with skippable blocks.
+        batches: ``N x 3 x H x W`` in [0, 1], at least one.
+    """
+    ratios: dict[str, list[Tensor]] = {name: [] for name in skippable_blocks(network)}
+
+    def watch(name: str, block: SkippableBlock) -> torch.utils.hooks.RemovableHandle:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            identity = block.factor() * inputs[0]
+            branch = (output - identity).flatten(1).norm(dim=1)
+            ratios[name].append(branch / identity.flatten(1).norm(dim=1).clamp(min=1e-12))
+
+        return block.register_forward_hook(see)
+
+    handles = [watch(name, block) for name, block in skippable_blocks(network).items()]
+    try:
+        for images in batches:
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: float(torch.cat(values).mean()) for name, values in ratios.items()}
