@@ -67,9 +67,12 @@ def insert_by_ranges(network: Network, calibration: CalibrationSet, policy: Poli
     return insert_quantizers(network, policy, bounds, ranges.weight)
 
 
-def origin_of(method: str, config: Any, calibration: CalibrationSet) -> Origin:
-    """How a network was quantized, for its file; ``config`` is the method's dataclass."""
+def origin_of(method: str, config: Any, calibration: CalibrationSet | None = None) -> Origin:
+    """How a network was quantized, for its file; ``config`` is the method's dataclass.
+
+    Without a calibration set its fingerprint is left empty, for the training loop to fill in.
+    """
     options: dict[str, Option] = {
         name: text_of(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
     }
-    return Origin(method, options, calibration.fingerprint())
+    return Origin(method, options, "" if calibration is None else calibration.fingerprint())

@@ -1,0 +1,125 @@
+"""DoReFa (Zhou et al. 2016) for super-resolution.
+
+1. Weights: ``tanh(W) / max|tanh(W)| * max|W|`` on a symmetric grid of ``2^b`` points; both maxima are found anew in
+   every step.
+2. Activations: a symmetric grid around a zero whose bound is the running mean of largest magnitudes; nothing of it is
+   learned.
+3. L1 against the true pictures; straight-through gradients.
+
+The paper clips activations to [0, 1] and keeps weights in [-1, 1]. Activations of super-resolution networks have signs
+and no bounds, and their weights a scale: that grids follow largest magnitudes is our reading.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from srquant.methods.options import option
+from srquant.methods.pipeline import origin_of
+from srquant.methods.static_grids import deployable, learns_weights, require_tensor_grids
+from srquant.models.network import Network
+from srquant.quant.exchange import exchange_quantizers
+from srquant.quant.following import follow_weights
+from srquant.quant.insert import insert_quantizers
+from srquant.quant.layers import QuantLayer, activation_quantizers, quant_layers
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import Policy
+from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
+from srquant.quant.ranges import symmetric_max
+from srquant.quant.statistics import Collection, activation_bounds
+from srquant.quant.symmetric import SymmetricQuantizer
+from srquant.training.loop import Rate
+from srquant.training.losses import output_loss
+from srquant.training.parameters import network_parameters
+from srquant.training.student import Plan, Student
+
+EPOCHS = 30
+
+
+@dataclass(frozen=True)
+class DoReFa:
+    """Options of ``dorefa``."""
+
+    learning_rate: float = option(1e-4, "of weights and biases", "PAMS")
+    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "PAMS")
+    momentum: float = option(0.9, "weight of earlier batches in the running mean of largest magnitudes", "ours")
+
+
+class TanhWeightQuantizer(WeightQuantizer):
+    """A symmetric grid for weights that a tanh draws together."""
+
+    def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
+        """Values to grid points, shape of the weight."""
+        return super().forward(drawn_together(weight, self.upper), bits)
+
+
+def drawn_together(weight: Tensor, largest: Tensor) -> Tensor:
+    """``tanh(W)``, scaled to a largest magnitude.
+
+    Args:
+        weight: ``C_out x ...``.
+        largest: 0-d or ``C_out x 1 ...``, no gradient flows to it.
+    """
+    bent = weight.tanh()
+    peaks = bent.detach().abs()
+    peak = peaks.max() if largest.dim() == 0 else peaks.flatten(1).amax(1).reshape(largest.shape)
+    return bent * (largest.detach() / peak)
+
+
+class DoReFaStudent(Student):
+    """A network on ``SymmetricQuantizer`` and ``TanhWeightQuantizer`` grids."""
+
+    def __init__(self, network: Network, policy: Policy, config: DoReFa, steps: int) -> None:
+        super().__init__(network)
+        self.policy, self.config = policy, config
+        self.plan = Plan(steps, EPOCHS)
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """Mean absolute difference from the true pictures."""
+        return output_loss(self.network(low), high)
+
+    def rates(self) -> Iterable[Rate]:
+        """One rate for all that is no grid's."""
+        return [Rate(network_parameters(self.network), self.config.learning_rate)]
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def after_step(self, step: int) -> None:
+        """Bounds follow the weights and what activations were."""
+        follow_weights(self.network, symmetric_max)
+        for quantizer in activation_quantizers(self.network).values():
+            assert isinstance(quantizer, SymmetricQuantizer)
+            quantizer.follow()
+
+    def result(self) -> QuantizedModel:
+        """On plain grids, the tanh in the weights."""
+        return deployable(self.network, self.policy, origin_of("dorefa", self.config), plain, bake_tanh)
+
+
+def plain(quantizer: ActivationQuantizer) -> ActivationQuantizer:
+    """The grid as it rests."""
+    assert isinstance(quantizer, SymmetricQuantizer)
+    return quantizer.plain()
+
+
+def bake_tanh(layer: QuantLayer) -> None:
+    """Put the tanh into the weight, in place."""
+    quantizer = layer.weight_quantizer
+    layer.weight.copy_(drawn_together(layer.weight, quantizer.upper))
+    layer.weight_quantizer = WeightQuantizer(-quantizer.upper, quantizer.upper, quantizer.bits, symmetric=True)
+
+
+def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DoReFa, steps: int) -> DoReFaStudent:
+    """Bounds of the crops to start with; arguments as ``srquant.methods.trained.Prepare``."""
+    require_tensor_grids("dorefa", policy)
+    policy = replace(policy, symmetric_weights=True)
+    bounds = activation_bounds(network, policy, crops, Collection(symmetric_max, config.momentum))
+    student = insert_quantizers(network, policy, bounds, symmetric_max)
+    for layer in quant_layers(student).values():
+        upper, bits = layer.weight_quantizer.upper, layer.weight_quantizer.bits
+        layer.weight_quantizer = TanhWeightQuantizer(-upper, upper, bits, symmetric=True)
+    exchange_quantizers(student, lambda _, old: SymmetricQuantizer(old.upper, old.bits, kept=config.momentum))
+    return DoReFaStudent(learns_weights(student), policy, config, steps)

@@ -1,0 +1,67 @@
+"""What methods share that train weights on static grids: how a student starts, and what becomes of it."""
+
+import copy
+from collections.abc import Callable
+
+from torch import Tensor
+
+from srquant.errors import PolicyError
+from srquant.models.network import Network
+from srquant.quant.exchange import exchange_quantizers
+from srquant.quant.lattice import settle
+from srquant.quant.layers import QuantLayer, quant_layers
+from srquant.quant.model import Origin, QuantizedModel
+from srquant.quant.policy import Policy
+from srquant.quant.quantizers import ActivationQuantizer
+from srquant.quant.statistics import SIDES, ActivationBounds
+from srquant.training.parameters import network_parameters
+
+
+def learns_weights(network: Network) -> Network:
+    """The network in training mode, in which all learns but what belongs to grids."""
+    network.train().requires_grad_(False)
+    for parameter in network_parameters(network):
+        parameter.requires_grad_(True)
+    return network
+
+
+def deployable(
+    network: Network,
+    policy: Policy,
+    origin: Origin,
+    plain: Callable[[ActivationQuantizer], ActivationQuantizer],
+    plain_weight: Callable[[QuantLayer], None] = lambda layer: None,
+) -> QuantizedModel:
+    """A settled copy of a trained network on plain grids.
+
+    Args:
+        network: in training; left unchanged.
+        policy: of the network.
+        origin: how it was trained.
+        plain: from an activation quantizer in training to the plain one.
+        plain_weight: gives a layer a plain weight quantizer, where it has another.
+    """
+    quantized = copy.deepcopy(network).eval().requires_grad_(False)
+    for layer in quant_layers(quantized).values():
+        plain_weight(layer)
+    exchange_quantizers(quantized, lambda _, quantizer: plain(quantizer))
+    settle(quantized)
+    return QuantizedModel(quantized, policy, origin)
+
+
+def constant_bounds(network: Network, policy: Policy, lower: Tensor, upper: Tensor) -> ActivationBounds:
+    """The same bounds, 0-d, for every activation that the policy quantizes."""
+    operands = [f"{name}.{side}" for name in policy.matmuls(network) for side in SIDES]
+    return dict.fromkeys([*policy.resolve(network), *operands], (lower, upper))
+
+
+def require_tensor_grids(method: str, policy: Policy) -> None:
+    """Raise a ``PolicyError`` where activations are to have a grid per channel."""
+    if policy.activation_granularity != "tensor":
+        raise PolicyError(f"{method} has one activation grid per tensor: use activation_granularity 'tensor'")
+
+
+def require_float_sums(method: str, policy: Policy) -> None:
+    """Raise a ``PolicyError`` where sums are to be on grids."""
+    if policy.skip_bits is not None:
+        raise PolicyError(f"{method} puts the addends of sums on grids, not the sums: use skip_bits none")
