@@ -8,7 +8,8 @@ SRQuantError
 │   ├── PolicyError                  bits, layer names, method options
 │   ├── QuantizedFileError           a file written by ``srquant quantize``
 │   └── OutputError                  a place to write to
-└── EngineError (RuntimeError)       an inference engine can't do what was asked; exit code 1
+├── EngineError (RuntimeError)       an inference engine can't do what was asked; exit code 1
+└── TrainingError (RuntimeError)     a training that was stopped; exit code 1
 """
 
 import difflib
@@ -49,6 +50,10 @@ class OutputError(InputError):
 
 class EngineError(SRQuantError, RuntimeError):
     """An inference engine is missing or can't run this network."""
+
+
+class TrainingError(SRQuantError, RuntimeError):
+    """A training diverged, or lost one of its processes; its last checkpoint is good."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from srquant.errors import PolicyError, suggest
 
 if TYPE_CHECKING:
     from srquant.methods import Method
+    from srquant.methods.trained import TrainedMethod
     from srquant.models.network import Network
     from srquant.quant.policy import Kind, LayerBits, Override
 
@@ -60,7 +61,7 @@ def recipes(method: "Method[Any]") -> list[str]:
     return [name for name in get_args(Recipe) if name != "none"] if is_range_method else []
 
 
-def layer_kinds(text: str, method: "Method[Any]", network: "Network") -> "tuple[Kind, ...]":
+def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: "Network") -> "tuple[Kind, ...]":
     """Kinds of layers from ``conv,linear,matmul``, or what the method takes in such a network for ``auto``.
 
     Raises:

@@ -1,0 +1,137 @@
+"""How the values of ``srquant train`` are read: method, policy, the network to start from, what decides the result."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srquant.errors import CheckpointError, InputError, PolicyError, suggest
+
+if TYPE_CHECKING:
+    from srquant.methods.trained import TrainedMethod
+    from srquant.models.network import Argument, Network
+
+FLOAT_METHOD = "float"
+"""The method that quantizes nothing and may start from random weights."""
+
+DEFAULT_BITS = 4
+
+
+def find_trained(name: str) -> "TrainedMethod[Any]":
+    """The training method called ``name``.
+
+    Raises:
+        PolicyError: there is none.
+    """
+    from srquant.methods import METHODS
+    from srquant.methods.trained import TRAINED
+
+    if name in METHODS:
+        raise PolicyError(f"{name} trains no weights: use srquant quantize, or {suggest('', TRAINED)}")
+    if name not in TRAINED:
+        raise PolicyError(f"no training method is called {name!r}; {suggest(name, TRAINED)}")
+    return TRAINED[name]
+
+
+def body_bits(method: str, weight: int | None, activation: int | None) -> tuple[int, int]:
+    """Bits of the body's weights and activations.
+
+    Raises:
+        PolicyError: bits for a method that quantizes nothing.
+    """
+    if method == FLOAT_METHOD and (weight, activation) != (None, None):
+        raise PolicyError(f"--method {method} quantizes nothing: leave out -w and -a, or choose another method")
+    return weight or DEFAULT_BITS, activation or DEFAULT_BITS
+
+
+def first_network(init: str, method: str, scale: int | None, seed: int) -> "Network":
+    """The float network that training starts from.
+
+    Args:
+        init: checkpoint, name of a packaged network, or for the float method an architecture such as
+            ``edsr:blocks=16,features=64,scale=2``.
+        method: name of the training method.
+        scale: the wanted scale, where a checkpoint holds several.
+        seed: of random weights.
+
+    Raises:
+        CheckpointError: it can't be loaded or built, or a file of the result couldn't be read back.
+        InputError: random weights for another method.
+    """
+    from srquant.cli.quantize import load_float
+    from srquant.models.packaged import find_model
+
+    name, colon, arguments = init.partition(":")
+    path = find_model(Path(init))
+    if path.exists() or not colon:
+        network = load_float(path, scale)
+    elif method != FLOAT_METHOD:
+        raise InputError(f"--init {init}: {method} starts from trained weights; give a float checkpoint")
+    else:
+        network = random_network(name, architecture_arguments(init, arguments), seed)
+    if network.facts.architecture == "custom":
+        raise CheckpointError(
+            f"--init {init}: srquant can't write networks of this kind; give one that it knows itself"
+        )
+    return network
+
+
+def random_network(architecture: str, arguments: "dict[str, Argument]", seed: int) -> "Network":
+    """A network with seeded random weights.
+
+    Raises:
+        CheckpointError: no such network, or one whose arguments can't be inferred from its weights.
+    """
+    import torch
+
+    from srquant.models.load import build, recognise
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(architecture, arguments)
+    weights = network.module.state_dict()
+    found = recognise(weights)
+    inferred = None if found is None else found[0].infer(weights)
+    if inferred != network.facts.arguments:
+        raise CheckpointError(
+            f"{architecture} with {network.facts.arguments} would be read back from its file as {inferred}: choose "
+            "other arguments"
+        )
+    return network
+
+
+def architecture_arguments(init: str, text: str) -> "dict[str, Argument]":
+    """Arguments of an architecture from ``blocks=16,features=64,scale=2``; lists are written ``6+6+6+6``.
+
+    Raises:
+        InputError: it doesn't look like that.
+    """
+    arguments: dict[str, Argument] = {}
+    for part in text.split(",") if text else []:
+        name, equals, value = part.partition("=")
+        if not equals or not name or not value:
+            raise InputError(
+                f"--init {init}: give ARCHITECTURE:NAME=VALUE,... such as edsr:blocks=16,features=64,scale=2"
+            )
+        arguments[name] = _argument(value)
+    return arguments
+
+
+def content_of(init: str) -> str:
+    """What names a starting point whatever the place of its file: its SHA-256, or the architecture itself."""
+    from srquant.models.packaged import find_model
+
+    path = find_model(Path(init))
+    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path.is_file() else init
+
+
+def _argument(text: str) -> "Argument":
+    if "+" in text:
+        return [int(part) if part.isdecimal() else 0 for part in text.split("+")]
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

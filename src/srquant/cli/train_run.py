@@ -1,0 +1,144 @@
+"""What ``srquant train`` does with its values: checks, processes, the loop, the result's file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from safetensors.torch import save as to_safetensors
+
+from srquant.cli.output import check_folder, note, progress, show
+from srquant.cli.train_inputs import FLOAT_METHOD
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.pairs import PairSet
+from srquant.deploy.file import save
+from srquant.deploy.freeze import freeze
+from srquant.evaluate.validation import mean_psnr
+from srquant.methods.options import text_of
+from srquant.methods.trained import TrainedMethod
+from srquant.models.load import describe
+from srquant.models.network import Network
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import LayerBits, Policy
+from srquant.training.folder import RunFolder, write_whole
+from srquant.training.log import check_tensorboard
+from srquant.training.processes import Processes, disconnect, launch, quiet
+from srquant.training.student import Student
+from srquant.training.trainer import Run, Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+FIRST_BATCHES, FIRST_BATCH = 4, 16
+"""Crops from which a method takes its first ranges."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is trained, and on what.
+
+    Attributes:
+        method: how.
+        config: its options.
+        network: float, to start from.
+        start: what names ``network``, wherever its file is.
+        policy: which layers, and their bits.
+        pairs: training crops.
+        sets: to validate on; may be empty.
+        run: how long and how often.
+    """
+
+    method: TrainedMethod[Any]
+    config: Any
+    network: Network
+    start: str
+    policy: Policy
+    pairs: PairSet
+    sets: list[BenchmarkSet]
+    run: Run
+
+    def configuration(self, processes: Processes) -> Mapping[str, str]:
+        """All that decides the result."""
+        policy, run = self.policy, self.run
+        bits = {
+            "bits": _bits(policy.base),
+            "head bits": _bits(policy.head),
+            "tail bits": _bits(policy.tail),
+            "layers": ",".join(policy.kinds),
+            "overrides": " ".join(f"{override.pattern}={_bits(override.bits)}" for override in policy.overrides),
+        }
+        return {
+            "method": self.method.name,
+            **{f"option {name}": text_of(value) for name, value in asdict(self.config).items()},
+            "start": self.start,
+            **({} if self.method.name == FLOAT_METHOD else bits),
+            "pictures": self.pairs.fingerprint[:16],
+            "patch": str(self.pairs.patch),
+            "seed": str(run.seed),
+            "steps": str(run.steps),
+            "batch of all processes": str(run.batch * processes.count),
+            "ema": str(run.ema),
+            "precision": processes.precision,
+        }
+
+
+def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwrite: bool) -> None:
+    """Train, or continue to train, and write the result; all checks come before the folder is made."""
+    configuration = inputs.configuration(processes)
+    if not overwrite:
+        folder.check(configuration)
+    check_folder(folder.path)
+    if inputs.run.tensorboard:
+        check_tensorboard()
+    student = prepare(inputs)
+    fabric = launch(processes)
+    if fabric.is_global_zero:
+        folder.begin(configuration, overwrite)
+    with quiet():
+        fabric.barrier()
+        result = train(inputs, fabric, student, folder)
+        fabric.barrier()
+    if fabric.is_global_zero:
+        write_result(result, folder)
+        show(describe(inputs.network), f"{folder.model}: {folder.model.stat().st_size:,} bytes; log {folder.metrics}")
+    disconnect()
+
+
+def prepare(inputs: Inputs) -> Student:
+    """The student, its first ranges from the first crops of the training set."""
+    starts = range(0, FIRST_BATCHES * FIRST_BATCH, FIRST_BATCH)
+    crops = [inputs.pairs.batch(range(start, start + FIRST_BATCH))[0].float() / 255 for start in starts]
+    torch.manual_seed(inputs.run.seed)
+    return inputs.method.prepare(inputs.network, crops, inputs.policy, inputs.config, inputs.run.steps)
+
+
+def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder) -> QuantizedModel | Network:
+    """The loop, with a bar in the first process."""
+    validate = partial(mean_psnr, sets=inputs.sets) if inputs.sets else None
+    if not fabric.is_global_zero:
+        return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate).train()
+    if folder.checkpoint.exists():
+        note(f"continuing from {folder.checkpoint}")
+    with progress() as step:
+        report = partial(step, f"training {inputs.method.name}")
+        return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate, report).train()
+
+
+def write_result(result: QuantizedModel | Network, folder: RunFolder) -> None:
+    """A quantized file, or a float checkpoint."""
+    if isinstance(result, QuantizedModel):
+        save(freeze(result), folder.model, overwrite=True)
+    else:
+        weights = {name: tensor.contiguous() for name, tensor in result.module.state_dict().items()}
+        write_whole(folder.model, to_safetensors(weights))
+
+
+def memory_for_pictures(processes: int) -> int:
+    """Bytes that each process of this machine may keep decoded pictures in: half of the free memory in all."""
+    return int(psutil.virtual_memory().available) // (2 * processes)
+
+
+def _bits(bits: LayerBits | None) -> str:
+    return "float" if bits is None else f"{bits.weight}/{bits.activation}"

@@ -1,0 +1,34 @@
+"""Decoded pictures, kept in memory as long as they fit."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srquant.data.images import read_rgb
+
+
+class Pictures:
+    """Reads pictures; each is decoded once, as long as all that are kept need no more than ``limit`` bytes.
+
+    May be used by several threads.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.kept: dict[Path, NDArray[np.uint8]] = {}
+        self.bytes = 0
+        self.lock = threading.Lock()
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """``H x W x 3`` RGB, 8 bit; errors as ``read_rgb``."""
+        kept = self.kept.get(path)
+        return self._keep(path, read_rgb(path)) if kept is None else kept
+
+    def _keep(self, path: Path, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with self.lock:
+            if path not in self.kept and self.bytes + image.nbytes <= self.limit:
+                self.kept[path] = image
+                self.bytes += image.nbytes
+        return image

@@ -1,0 +1,89 @@
+"""The log of a run: a CSV file, and TensorBoard events where they are wanted."""
+
+import csv
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srquant.errors import InputError
+from srquant.training.folder import write_whole
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Numbers = Mapping[str, float | None]
+
+
+class Log:
+    """Writes rows; made by ``opened``.
+
+    Args:
+        columns: names of the numbers, ``step`` first.
+        path: the CSV file.
+        events: TensorBoard's writer, or None.
+    """
+
+    def __init__(self, columns: list[str], path: Path, events: "SummaryWriter | None") -> None:
+        self.columns = columns
+        self.path = path
+        self.events = events
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        """Add a row; None stays blank."""
+        row = {"step": step, **numbers}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+        if self.events is not None:
+            for name, value in numbers.items():
+                if value is not None:
+                    self.events.add_scalar(name, value, step)
+
+
+@contextmanager
+def opened(path: Path, names: list[str], done: int, tensorboard: Path | None) -> Iterator[Log]:
+    """The log of a run that has done so many steps; rows of later steps, left by a stopped process, are dropped.
+
+    Args:
+        path: the CSV file.
+        names: of the numbers in a row.
+        done: steps that the run has done.
+        tensorboard: folder for events, or None.
+
+    Raises:
+        InputError: events are wanted and TensorBoard is missing.
+    """
+    columns = ["step", *names]
+    lines = [",".join(columns), *_rows(path, len(columns), done)] if path.exists() else [",".join(columns)]
+    events = _events(tensorboard, done) if tensorboard is not None else None
+    write_whole(path, ("\n".join(lines) + "\n").encode())
+    try:
+        yield Log(columns, path, events)
+    finally:
+        if events is not None:
+            events.close()
+
+
+def check_tensorboard() -> None:
+    """Raise an ``InputError`` unless TensorBoard is installed."""
+    try:
+        importlib.import_module("tensorboard")
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs TensorBoard: pip install 'srquant[tensorboard]', or leave it out; metrics.csv is "
+            "written in any case"
+        ) from error
+
+
+def _events(folder: Path, done: int) -> "SummaryWriter":
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=done + 1)
+
+
+def _rows(path: Path, width: int, done: int) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    whole = [line for line in lines if line.count(",") == width - 1 and line.split(",")[0].isdecimal()]
+    return [line for line in whole if int(line.split(",")[0]) <= done]

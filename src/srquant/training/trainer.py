@@ -1,0 +1,263 @@
+"""The loop that trains a student, and what happens between its steps: log, validation, checkpoint."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srquant.data.pairs import PairSet
+from srquant.errors import InputError, TrainingError
+from srquant.models.network import Network
+from srquant.quant.model import QuantizedModel
+from srquant.training.averages import Averages
+from srquant.training.checkpoint import State, load_state, save_state
+from srquant.training.feed import Batch, batches
+from srquant.training.folder import RunFolder
+from srquant.training.log import Log, opened
+from srquant.training.loop import adam, memory_format
+from srquant.training.processes import connected
+from srquant.training.student import Student
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+NUMBERS = ("loss", "learning_rate", "data_seconds", "step_seconds", "psnr")
+"""Of each row of the log, before those of the student."""
+
+Validate = Callable[[Network], float]
+"""Mean PSNR of a network in evaluation mode, in dB."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long and how often.
+
+    Attributes:
+        steps: of the optimizer.
+        batch: crops per step and process.
+        seed: decides random numbers of the student; crops have their own.
+        ema: decay of the moving average of the parameters, which is validated and becomes the result; 0 for none.
+        log_every: steps per row of the log.
+        checkpoint_every: steps between two checkpoints.
+        validate_every: steps between two validations.
+        tensorboard: whether to write events as well.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    steps: int
+    batch: int = 16
+    seed: int = 0
+    ema: float = 0.0
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    validate_every: int = 1000
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "checkpoint_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: use at least 1")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"--ema {self.ema}: use 0 for no average, or a decay below 1 such as 0.999")
+
+    def due(self, done: int, every: int) -> bool:
+        """Whether something that comes every so many steps comes after ``done`` steps; all come at the end."""
+        return done % every == 0 or done == self.steps
+
+
+@dataclass
+class Interval:
+    """What is measured between two rows of the log; losses wait on their device."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    waited: float = 0.0
+    elapsed: float = 0.0
+
+    def seconds(self) -> dict[str, float]:
+        """Mean wait for a batch, and mean time of the rest of a step."""
+        steps = len(self.losses)
+        return {"data_seconds": self.waited / steps, "step_seconds": (self.elapsed - self.waited) / steps}
+
+
+class Trainer:
+    """Trains a student, from the run's last checkpoint where there is one.
+
+    Args:
+        fabric: launched.
+        student: changed in place.
+        pairs: training crops.
+        run: how long and how often.
+        folder: exists; keeps checkpoint and log.
+        validate: measures the network, or None.
+        progress: told after each step the steps done and all steps.
+    """
+
+    def __init__(
+        self,
+        fabric: "Fabric",
+        student: Student,
+        pairs: PairSet,
+        run: Run,
+        folder: RunFolder,
+        validate: Validate | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.fabric, self.student, self.pairs, self.run, self.folder = fabric, student, pairs, run, folder
+        self.validate, self.progress = validate, progress
+        self.module, self.optimizer = fabric.setup(student, adam(student.rates()))
+        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.averages = Averages(student, run.ema)
+        self.layout = memory_format(student.network)
+
+    def train(self) -> QuantizedModel | Network:
+        """Do the steps that are left.
+
+        Returns:
+            The trained network, on the CPU.
+
+        Raises:
+            TrainingError: the loss or a parameter isn't finite, or another process was lost.
+            CheckpointError: the run's checkpoint is damaged.
+        """
+        done = self._resume()
+        with self._log(done) as log, contextlib.closing(self._batches(done)) as feed:
+            interval, before = Interval(), time.perf_counter()
+            for step in range(done, self.run.steps):
+                with connected(step + 1, str(self.folder.checkpoint)):
+                    self._step(step, feed, interval)
+                    if self._pauses(step + 1):
+                        self._pause(step + 1, interval, before, log)
+                        interval, before = Interval(), time.perf_counter()
+                self.progress(step + 1, self.run.steps)
+        return self._result()
+
+    def _step(self, step: int, feed: Iterator[Batch], interval: Interval) -> None:
+        before = time.perf_counter()
+        low, high = next(feed)
+        interval.waited += time.perf_counter() - before
+        torch.manual_seed(_step_seed(self.run.seed, step, self.fabric.global_rank))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.student.rate_factor(step)
+        loss = self.module(self._pictures(low), self._pictures(high), step)
+        self.fabric.backward(loss)
+        self.student.after_backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.student.after_step(step)
+        self.averages.update()
+        interval.losses.append(loss.detach())
+
+    def _pictures(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.fabric.device).to(torch.float32, memory_format=self.layout) / 255
+
+    def _pauses(self, done: int) -> bool:
+        run = self.run
+        return any(run.due(done, every) for every in (run.log_every, run.checkpoint_every, run.validate_every))
+
+    def _pause(self, done: int, interval: Interval, before: float, log: Log | None) -> None:
+        """A row of the log, and what else is due after so many steps."""
+        losses = self._losses(interval, done)
+        interval.elapsed = time.perf_counter() - before
+        if self.run.due(done, self.run.checkpoint_every):
+            self._check_parameters(done)
+        psnr = self._psnr() if log is not None and self.run.due(done, self.run.validate_every) else None
+        if log is not None:
+            rate = self.optimizer.param_groups[0]["lr"]
+            numbers = {"loss": math.fsum(losses) / len(losses), "learning_rate": rate, **interval.seconds()}
+            log.write(done, {**numbers, "psnr": psnr, **self.student.logged()})
+        if self.run.due(done, self.run.checkpoint_every):
+            self._save(done)
+
+    def _losses(self, interval: Interval, done: int) -> list[float]:
+        """Losses of the interval's steps, each the mean over all processes."""
+        values = self.fabric.all_reduce(torch.stack(interval.losses), reduce_op="mean")
+        assert isinstance(values, Tensor)
+        losses: list[float] = values.tolist()
+        for step, loss in enumerate(losses, done - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss of step {step} is {loss}")
+        return losses
+
+    def _check_parameters(self, done: int) -> None:
+        for name, value in self.student.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise self._diverged(f"after step {done} {name} is not finite")
+
+    def _diverged(self, what: str) -> TrainingError:
+        last = load_state(self.folder.checkpoint).steps if self.folder.checkpoint.exists() else 0
+        kept = f"{self.folder.checkpoint} keeps step {last}" if last else "there was no checkpoint yet"
+        return TrainingError(
+            f"training diverged: {what}; {kept}; start anew (--overwrite) with a lower learning rate (--set) or more "
+            "bits"
+        )
+
+    def _psnr(self) -> float | None:
+        if self.validate is None:
+            return None
+        with self.averages.applied(), evaluating(self.student):
+            return self.validate(self.student.network)
+
+    def _save(self, done: int) -> None:
+        if self.fabric.is_global_zero:
+            state = State(done, self.student.state_dict(), self.optimizer.state_dict(), self.averages.values)
+            save_state(state, self.folder.checkpoint)
+        self.fabric.barrier()
+
+    def _resume(self) -> int:
+        """Load the last checkpoint; how many steps the run has done."""
+        if not self.folder.checkpoint.exists():
+            return 0
+        state = load_state(self.folder.checkpoint)
+        self.student.load_state_dict(state.student)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.averages.load(state.averages)
+        return state.steps
+
+    def _batches(self, done: int) -> Generator[Batch]:
+        steps = range(done, self.run.steps)
+        return batches(self.pairs, steps, self.run.batch, self.fabric.global_rank, self.fabric.world_size)
+
+    @contextlib.contextmanager
+    def _log(self, done: int) -> Iterator[Log | None]:
+        """The log, in the first process only."""
+        if not self.fabric.is_global_zero:
+            yield None
+            return
+        events = self.folder.tensorboard if self.run.tensorboard else None
+        with opened(self.folder.metrics, [*NUMBERS, *self.student.logged()], done, events) as log:
+            yield log
+
+    def _result(self) -> QuantizedModel | Network:
+        self.averages.apply()
+        self.student.cpu().eval()
+        with torch.no_grad():
+            result = self.student.result()
+        if isinstance(result, Network):
+            return result.requires_grad_(False)
+        return replace(result, origin=replace(result.origin, calibration=self.pairs.fingerprint))
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module is in evaluation mode inside the block; behind it each part is in its mode again."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed of its own for each step and process."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])
