@@ -6,9 +6,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from srquant.methods import float_training
+from srquant.methods import daq, dorefa, float_training, odm, pams, quantsr
 from srquant.models.network import Network
-from srquant.quant.policy import Policy
+from srquant.quant.policy import Kind, Policy
 from srquant.training.student import Student
 
 Config = TypeVar("Config", contravariant=True)
@@ -43,12 +43,14 @@ class TrainedMethod(Generic[Config]):
         summary: one line.
         config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
         prepare: makes the student.
+        attention: what it quantizes, unless told otherwise, in networks with attention.
     """
 
     name: str
     summary: str
     config: type[Config]
     prepare: Prepare[Config]
+    attention: tuple[Kind, ...] = ("linear",)
 
 
 TRAINED: dict[str, TrainedMethod[Any]] = {
@@ -60,5 +62,17 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
             float_training.FloatTraining,
             float_training.prepare,
         ),
+        TrainedMethod(
+            "quantsr",
+            "learned quantizers with redistribution, several depths in one (QuantSR, NeurIPS 2023)",
+            quantsr.QuantSR,
+            quantsr.prepare,
+        ),
+        TrainedMethod(
+            "dorefa", "tanh weights, running largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
+        ),
+        TrainedMethod("daq", "means and deviations of every channel (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
+        TrainedMethod("odm", "cooperative mismatch regularization (Hong and Lee, ECCV 2024)", odm.ODM, odm.prepare),
+        TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
     )
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from srquant.models.network import Network
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.layers import quant_layers
 from srquant.quant.quantizers import ActivationQuantizer
 
@@ -12,7 +13,7 @@ from srquant.quant.quantizers import ActivationQuantizer
 def network_parameters(network: Network) -> list[nn.Parameter]:
     """Weights, biases and the like: all that is no quantizer's."""
     weights = [layer.weight_quantizer for layer in quant_layers(network).values()]
-    grids = [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
+    grids = [module for module in network.modules() if isinstance(module, ActivationQuantizer | ConditionalQuantizer)]
     theirs = {id(parameter) for quantizer in (*weights, *grids) for parameter in quantizer.parameters()}
     return [parameter for parameter in network.parameters() if id(parameter) not in theirs]
 
