@@ -1,0 +1,160 @@
+"""Quantization-aware training at equal steps: every method x bits on EDSR r8f64 x2, before and after, at all depths.
+
+    python benchmarks/qat.py -o RUNS --steps 400                         all runs, one after the other
+    python benchmarks/qat.py -o RUNS --steps 400 --method quantsr --bits 2
+    python benchmarks/qat.py -o RUNS --steps 400 --assemble docs/results/qat
+
+Each run is the command ``srquant train`` with one thread; what was finished is not run again, what was interrupted goes
+on from its checkpoint. Then ``srquant evaluate`` measures the file. Pictures and weights: ``$SRQUANT_SHARED``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptq_run import scores, shared, through_file, write
+from qat_tables import assemble
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.pairs import PairSet
+from srquant.methods.options import configure
+from srquant.methods.trained import TRAINED
+from srquant.models.load import load_model
+from srquant.quant.policy import LayerBits, Policy
+from srquant.upscale.engines import TorchEngine
+
+WEIGHTS, PICTURES, SCALE = "weights/edsr/edsr_r8f64_x2.pt", "data/BSDS500_train/HR", 2
+SETS = ("Set5", "Set14", "B100")
+BITS = (2, 3, 4)
+FIRST_CROPS = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to train: its name in tables, the method, and what differs from the method's defaults."""
+
+    label: str
+    method: str
+    settings: tuple[str, ...] = ()
+    depths: tuple[int, ...] = (8,)
+
+
+ROWS = (
+    Row("dorefa", "dorefa"),
+    Row("pams", "pams"),
+    Row("daq", "daq"),
+    Row("ddtb", "ddtb"),
+    Row("odm", "odm"),
+    Row("quantsr", "quantsr", depths=(8, 4)),
+    Row("quantsr, one depth", "quantsr", ("depths=8",)),
+    Row("lsq with shifts, one depth", "quantsr", ("depths=8", "redistribution=false")),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much every run trains: steps, crops per step, side of the low-resolution crops."""
+
+    steps: int
+    batch: int
+    patch: int
+
+
+def run(row: Row, bits: int, scale: Scale, folder: Path) -> None:
+    """Train, then measure before and after; nothing where the result is there."""
+    home = folder / f"{row.label.replace(' ', '-').replace(',', '')}_{bits}bit"
+    result = home / "result.json"
+    if result.exists():
+        return
+    before, seconds = measure_start(row, bits, scale), train(row, bits, scale, home)
+    after = [measured(home / "model.safetensors", depth, row.depths) for depth in row.depths]
+    made = {"label": row.label, "method": row.method, "bits": bits, "settings": row.settings, **vars(scale)}
+    write({**made, "seconds": seconds, "before": before, "after": after}, result)
+    print(f"{row.label} {bits} bit: {before[0]['psnr_y']:.2f} -> {after[0]['scores'][0]['psnr_y']:.2f}", flush=True)
+
+
+def measure_start(row: Row, bits: int, scale: Scale) -> list[dict[str, Any]]:
+    """Scores of the quantized network that training starts from."""
+    pairs = PairSet((shared() / PICTURES,), SCALE, scale.patch, 0)
+    crops = [pairs.batch(range(FIRST_CROPS))[0].float() / 255]
+    method, policy = TRAINED[row.method], Policy(LayerBits(bits, bits), None, None)
+    config = configure(method.config, row.settings)
+    student = method.prepare(load_model(shared() / WEIGHTS), crops, policy, config, scale.steps)
+    frozen, _ = through_file(student.result())
+    engine = TorchEngine(frozen.network)
+    return [scores(engine, BenchmarkSet(shared() / "data" / name, SCALE), None) for name in SETS]
+
+
+def train(row: Row, bits: int, scale: Scale, home: Path) -> float:
+    """Run ``srquant train``; returns its processor time in seconds."""
+    command = [*srquant("train"), "--method", row.method, "--init", str(shared() / WEIGHTS)]
+    command += ["-w", str(bits), "-a", str(bits), "--hr", str(shared() / PICTURES), "-o", str(home)]
+    command += ["--steps", str(scale.steps), "--batch", str(scale.batch), "--patch", str(scale.patch)]
+    command += ["--log-every", "10", "--checkpoint-every", "100"]
+    command += [part for setting in row.settings for part in ("--set", setting)]
+    before = os.times()
+    subprocess.run(command, env=one_thread(), check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def measured(path: Path, depth: int, depths: tuple[int, ...]) -> dict[str, Any]:
+    """What ``srquant evaluate`` and ``srquant info`` say, in OpenVINO where that runs the network."""
+    chosen = ["--depth", str(depth)] if len(depths) > 1 else []
+    data = [part for name in SETS for part in ("--data", str(shared() / "data" / name))]
+    for engine in ("openvino", "torch"):
+        command = [*srquant("evaluate"), str(path), *data, *chosen, "--engine", engine, "--threads", "1"]
+        done = subprocess.run([*command, "--json", "-"], env=one_thread(), capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            reports = json.loads(done.stdout)
+            return {
+                "depth": depth,
+                "size_bytes": path.stat().st_size,
+                "scores": [{key: report[key] for key in ("dataset", "psnr_y", "ssim_a")} for report in reports],
+                "bits": reports[0]["bits"],
+            }
+    raise RuntimeError(done.stderr)
+
+
+def srquant(verb: str) -> list[str]:
+    """The command line of this environment."""
+    return [sys.executable, "-c", "from srquant.cli import main; main()", verb]
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a run."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def chosen(methods: list[str], bits: list[int]) -> Iterator[tuple[Row, int]]:
+    """Rows and bits that the command line leaves, most interesting first."""
+    for number in bits or BITS:
+        yield from ((row, number) for row in ROWS if not methods or row.method in methods)
+
+
+def main() -> None:
+    """Run, or assemble what was run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of the runs")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution crops")
+    parser.add_argument("--method", action="append", default=[])
+    parser.add_argument("--bits", type=int, action="append", default=[])
+    parser.add_argument("--assemble", type=Path, metavar="PATH", help="only write PATH.json, PATH.md and PATH.png")
+    arguments = parser.parse_args()
+    if arguments.assemble:
+        assemble(arguments.output, arguments.assemble)
+        return
+    for row, bits in chosen(arguments.method, arguments.bits):
+        run(row, bits, Scale(arguments.steps, arguments.batch, arguments.patch), arguments.output)
+
+
+if __name__ == "__main__":
+    main()
