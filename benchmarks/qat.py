@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptq_run import scores, shared, through_file, write
+from ptq_run import fastest, scores, shared, through_file, write
 from qat_tables import assemble
 
 from srquant.data.benchmark import BenchmarkSet
@@ -27,7 +27,6 @@ from srquant.methods.options import configure
 from srquant.methods.trained import TRAINED
 from srquant.models.load import load_model
 from srquant.quant.policy import LayerBits, Policy
-from srquant.upscale.engines import TorchEngine
 
 WEIGHTS, PICTURES, SCALE = "weights/edsr/edsr_r8f64_x2.pt", "data/BSDS500_train/HR", 2
 SETS = ("Set5", "Set14", "B100")
@@ -87,7 +86,7 @@ def measure_start(row: Row, bits: int, scale: Scale) -> list[dict[str, Any]]:
     config = configure(method.config, row.settings)
     student = method.prepare(load_model(shared() / WEIGHTS), crops, policy, config, scale.steps)
     frozen, _ = through_file(student.result())
-    engine = TorchEngine(frozen.network)
+    engine, _ = fastest(frozen.network)
     return [scores(engine, BenchmarkSet(shared() / "data" / name, SCALE), None) for name in SETS]
 
 
