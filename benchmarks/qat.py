@@ -151,6 +151,7 @@ def main() -> None:
     if arguments.assemble:
         assemble(arguments.output, arguments.assemble)
         return
+    arguments.output.mkdir(parents=True, exist_ok=True)
     for row, bits in chosen(arguments.method, arguments.bits):
         run(row, bits, Scale(arguments.steps, arguments.batch, arguments.patch), arguments.output)
 
