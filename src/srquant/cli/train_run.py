@@ -93,7 +93,7 @@ def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwr
     if inputs.run.tensorboard:
         check_tensorboard()
     student = prepare(inputs)
-    fabric = launch(processes)
+    fabric = launch(processes, student.rests)
     if fabric.is_global_zero:
         folder.begin(configuration, overwrite)
     with quiet():

@@ -31,6 +31,8 @@ class FloatTraining:
 class FloatStudent(Student):
     """The network itself."""
 
+    rests = False
+
     def __init__(self, network: Network, config: FloatTraining, steps: int) -> None:
         super().__init__(network)
         self.config = config

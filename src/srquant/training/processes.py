@@ -81,8 +81,12 @@ class Processes:
         return self.accelerator
 
 
-def launch(processes: Processes) -> "Fabric":
+def launch(processes: Processes, rests: bool = True) -> "Fabric":
     """Start the other processes of this machine, each with this process's command line, and connect all.
+
+    Args:
+        processes: how many, on what.
+        rests: see ``Student``.
 
     Raises:
         InputError: the launcher (torchrun, SLURM) has started another number of processes.
@@ -92,8 +96,7 @@ def launch(processes: Processes) -> "Fabric":
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    # Methods may leave parameters without a gradient in some steps, such as those of another depth.
-    spread = DDPStrategy(find_unused_parameters=True, timeout=LONGEST_WAIT)
+    spread = DDPStrategy(find_unused_parameters=rests, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=processes.device,
         devices=processes.devices,

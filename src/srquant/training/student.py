@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -39,7 +40,13 @@ class Student(nn.Module):
 
     Args:
         network: what is trained, with the method's quantizers inserted.
+
+    Attributes:
+        rests: whether a parameter that learns may get no gradient in some step; several processes then look for such
+            parameters in every step.
     """
+
+    rests: ClassVar[bool] = True
 
     def __init__(self, network: Network) -> None:
         super().__init__()

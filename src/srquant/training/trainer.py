@@ -20,7 +20,7 @@ from srquant.training.checkpoint import State, load_state, save_state
 from srquant.training.feed import Batch, batches
 from srquant.training.folder import RunFolder
 from srquant.training.log import Log, opened
-from srquant.training.loop import adam, memory_format
+from srquant.training.loop import adam
 from srquant.training.processes import connected
 from srquant.training.student import Student
 
@@ -115,7 +115,6 @@ class Trainer:
         self.module, self.optimizer = fabric.setup(student, adam(student.rates()))
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.averages = Averages(student, run.ema)
-        self.layout = memory_format(student.network)
 
     def train(self) -> QuantizedModel | Network:
         """Do the steps that are left.
@@ -156,7 +155,7 @@ class Trainer:
         interval.losses.append(loss.detach())
 
     def _pictures(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.fabric.device).to(torch.float32, memory_format=self.layout) / 255
+        return pixels.to(self.fabric.device).to(torch.float32, memory_format=torch.channels_last) / 255
 
     def _pauses(self, done: int) -> bool:
         run = self.run
