@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from srquant.errors import QuantizedFileError
 from srquant.quant.conditional import ConditionalQuantizer, Setting
 from srquant.quant.daq import DAQQuantizer
+from srquant.quant.gated import GatedQuantizer
+from srquant.quant.selection import SelectingQuantizer
 
-KINDS: dict[str, type[ConditionalQuantizer]] = {kind.kind: kind for kind in (DAQQuantizer,)}
+KINDS: dict[str, type[ConditionalQuantizer]] = {
+    kind.kind: kind for kind in (DAQQuantizer, GatedQuantizer, SelectingQuantizer)
+}
 
 
 def made(kind: type[ConditionalQuantizer], settings: Mapping[str, Setting]) -> ConditionalQuantizer:

@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from srquant.methods import daq, dorefa, float_training, odm, pams, quantsr
+from srquant.methods import cadyq, daq, ddtb, dorefa, float_training, odm, pams, quantsr
 from srquant.models.network import Network
 from srquant.quant.policy import Kind, Policy
 from srquant.training.student import Student
@@ -69,7 +69,16 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
             quantsr.prepare,
         ),
         TrainedMethod(
+            "ddtb",
+            "learned bounds that a gate moves for each picture (Zhong et al., ECCV 2022)",
+            ddtb.DDTB,
+            ddtb.prepare,
+        ),
+        TrainedMethod(
             "dorefa", "tanh weights, running largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
+        ),
+        TrainedMethod(
+            "cadyq", "every layer chooses its bits by the picture (Hong et al., ECCV 2022)", cadyq.CADyQ, cadyq.prepare
         ),
         TrainedMethod("daq", "means and deviations of every channel (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
         TrainedMethod("odm", "cooperative mismatch regularization (Hong and Lee, ECCV 2024)", odm.ODM, odm.prepare),

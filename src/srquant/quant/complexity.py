@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srquant.quant.density import UNIT, gradient_sums, gray
+from srquant.quant.density import gradient_sums, gray
 
 WHITE = 255
 
@@ -15,7 +15,7 @@ GRAY_BITS = 15
 
 
 def mean_gradients(images: Tensor) -> Tensor:
-    """1000 times the mean magnitude of the gray picture's derivatives in x and in y (CADyQ section 3.2).
+    """Mean magnitude of the gray picture's derivatives in x and in y (CADyQ section 3.2; 3 x 3 Sobel).
 
     Args:
         images: ``N x 3 x H x W`` RGB in [0, 1].
@@ -24,7 +24,7 @@ def mean_gradients(images: Tensor) -> Tensor:
         ``N x 2`` float32.
     """
     sums = gradient_sums(F.pad(gray(images), (1, 1, 1, 1), mode="replicate"))
-    return (UNIT * torch.stack(sums, 1) / (images.shape[2] * images.shape[3])).float()
+    return (torch.stack(sums, 1) / (images.shape[2] * images.shape[3])).float()
 
 
 def edge_score(images: Tensor) -> Tensor:

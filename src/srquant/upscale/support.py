@@ -24,7 +24,9 @@ INEXACT_OVERLAP = 32
 ENGINE_COPIES = 1.5
 """Memory that engines take, in units of what the hungriest operation reads and writes; measured 0.8 to 1.2, EDSR."""
 
-GLOBAL = ("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "var")
+GLOBAL = (
+    *("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "std", "var"),
+)
 """Parts of the names of operations by which one output pixel may depend on all others."""
 
 

@@ -1,0 +1,183 @@
+"""CADyQ: content-aware dynamic quantization (Hong et al., ECCV 2022).
+
+1. Weights of 8 bits, symmetric, largest magnitude (section 3.1).
+2. Each layer's input has a grid for each of 4, 6 and 8 bits, one learned bound a each. A linear layer chooses: it sees
+   the mean derivatives of the gray picture and the deviation of each channel (section 3.2). Forward takes the choice,
+   backward the softmax-weighted mixture. All start at 8 bits.
+3. Loss: L1 + (w + growth * epoch) * bits + 1000 * attention before the tail + 100 * attention of each block
+   (section 3.3), taught by the float network.
+
+When the network runs, every layer chooses its bits for every picture.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srquant.errors import PolicyError
+from srquant.methods.options import option
+from srquant.methods.pipeline import origin_of
+from srquant.methods.static_grids import deployable, learns_weights, require_tensor_grids
+from srquant.models.network import Network
+from srquant.quant.conditional import staged
+from srquant.quant.following import follow_weights, signed_max
+from srquant.quant.insert import insert_quantizers
+from srquant.quant.layers import QuantLinear, bounded_quantizer, quant_layers
+from srquant.quant.model import QuantizedModel
+from srquant.quant.policy import Policy
+from srquant.quant.ranges import symmetric_max
+from srquant.quant.selection import CandidateQuantizer, Choice, SelectingQuantizer, bit_cost
+from srquant.quant.statistics import Collection, activation_bounds
+from srquant.training.block_attention import BlockAttentionTeacher
+from srquant.training.loop import Rate
+from srquant.training.losses import WHITE, output_loss
+from srquant.training.parameters import network_parameters
+from srquant.training.student import Plan, Student
+
+EPOCHS = 300
+
+PUBLISHED_BATCH = 16
+"""The code adds up the bits of a batch; here they are this many times their mean, whatever the batch."""
+
+GRADIENT_SCALE = 1000.0
+
+
+@dataclass(frozen=True)
+class CADyQ:
+    """Options of ``cadyq``."""
+
+    candidates: tuple[int, ...] = option((4, 6, 8), "bits among which each layer chooses, ascending", "section 4.1")
+    learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    selector_rate: float = option(1e-4, "of the layers that choose", "released code")
+    bound_rate: float = option(1e-2, "of the bounds a", "released code")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
+    )
+    halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "section 4.1")
+    bit_weight: float = option(1e-4, "weight of the bits", "released code")
+    bit_growth: float = option(1e-6, f"added to it in each of {EPOCHS} epochs", "released code")
+    warmup: float = option(
+        0.1, "share of the run without a weight of the bits, in place of a start from 8-bit PAMS", "ours"
+    )
+    attention_weight: float = option(1000.0, "of the attention before the tail", "released code")
+    block_weight: float = option(100.0, "of the attention of each block", "released code")
+
+
+class CADyQStudent(Student):
+    """A network whose layers choose their bits, and its teacher."""
+
+    def __init__(self, network: Network, teacher: Network, policy: Policy, config: CADyQ, steps: int) -> None:
+        super().__init__(network)
+        self.policy, self.config = policy, config
+        self.teacher = BlockAttentionTeacher(teacher)
+        self.plan = Plan(steps, EPOCHS)
+        self.mean_bits: Tensor
+        self.register_buffer("mean_bits", torch.tensor(float(config.candidates[-1])))
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """L1 in grey levels + weight of the bits + attention."""
+        config = self.config
+        pictures, attention, blocks = self.teacher(self.network, low)
+        choices = [quantizer.take() for quantizer in selectors(self.network)]
+        self.note(choices)
+        taught = config.attention_weight * attention + config.block_weight * blocks
+        spent = self.bit_weight(step) * PUBLISHED_BATCH * bit_cost(choices)
+        return WHITE * output_loss(pictures, high) + spent + taught
+
+    def bit_weight(self, step: int) -> float:
+        """Weight of the bits in a step."""
+        if step < self.config.warmup * self.plan.steps:
+            return 0.0
+        return self.config.bit_weight + self.config.bit_growth * (self.plan.epoch(step) + 1)
+
+    @torch.no_grad()
+    def note(self, choices: Sequence[Choice]) -> None:
+        """Remember the mean bits of a batch."""
+        self.mean_bits.copy_(torch.stack([choice.bits.mean() for choice in choices]).mean())
+
+    def rates(self) -> Iterable[Rate]:
+        """Rates of the network, of the layers that choose, and of the bounds."""
+        yield Rate(network_parameters(self.network), self.config.learning_rate)
+        yield Rate([p for q in selectors(self.network) for p in q.selector.parameters()], self.config.selector_rate)
+        yield from bound_rates(self.network, self.config)
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def after_step(self, step: int) -> None:
+        """Weight grids follow, bounds stay positive."""
+        follow_weights(self.network, signed_max)
+        keep_positive(self.network)
+
+    def logged(self) -> Mapping[str, float]:
+        """Mean bits of the layers that choose, in the last batch."""
+        return {"bits": float(self.mean_bits)}
+
+    def result(self) -> QuantizedModel:
+        """Every layer keeps its choice."""
+        return deployable(self.network, self.policy, origin_of("cadyq", self.config), lambda grid: grid)
+
+
+def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CADyQ, steps: int) -> CADyQStudent:
+    """Grids of all candidates before every layer of the body; arguments as ``srquant.methods.trained.Prepare``."""
+    check(policy, config)
+    policy = replace(policy, symmetric_weights=False)
+    names = policy.body(network)
+    if not names:
+        raise PolicyError("cadyq finds no layer in the body that could choose its bits: leave some at the base bits")
+    samples = (sample for crop in crops for sample in torch.split(crop, 1))
+    bounds = activation_bounds(network, policy, samples, Collection(symmetric_max, "mean"))
+    student = insert_quantizers(network, policy, bounds, signed_max)
+    scale = GRADIENT_SCALE if network.facts.value_range > 1 else 1.0
+    for name, layer in quant_layers(student).items():
+        if name in names:
+            bound = bounded_quantizer(layer).upper
+            channels = layer.weight.shape[1] * (1 if isinstance(layer, QuantLinear) else layer.layer.groups)
+            axis = -1 if isinstance(layer, QuantLinear) else 1
+            layer.input_quantizer = SelectingQuantizer(config.candidates, channels, axis, scale)
+            layer.input_quantizer.bounds.data.fill_(float(bound.detach()))
+    learned = learns_weights(staged(student))
+    for quantizer in selectors(learned):
+        quantizer.requires_grad_(True)
+    return CADyQStudent(learned, network, policy, config, steps)
+
+
+def check(policy: Policy, config: CADyQ) -> None:
+    """Raise a ``PolicyError`` where policy and candidates contradict each other, or grids are not per tensor."""
+    require_tensor_grids("cadyq", policy)
+    if policy.skip_bits is not None or "matmul" in policy.kinds:
+        raise PolicyError("cadyq quantizes inputs of layers: leave sums and matrix products float")
+    if len(config.candidates) < 2 or list(config.candidates) != sorted(set(config.candidates)):
+        raise PolicyError(f"candidates are {config.candidates}: give two or more different bits, ascending")
+    if policy.base.activation != config.candidates[-1]:
+        raise PolicyError(
+            f"layers choose among {', '.join(map(str, config.candidates))} bits, but activations are to have "
+            f"{policy.base.activation}: use -a {config.candidates[-1]}, or other candidates (--set candidates=...)"
+        )
+
+
+def selectors(network: Network) -> list[SelectingQuantizer]:
+    """The quantizers that choose by a linear layer."""
+    return [module for module in network.modules() if isinstance(module, SelectingQuantizer)]
+
+
+def bound_rates(network: Network, config: CADyQ) -> Iterable[Rate]:
+    """Rates of the candidates' bounds."""
+    for quantizer in candidate_quantizers(network):
+        scale = float(quantizer.bounds.detach().mean()) if config.rates == "relative" else 1.0
+        yield Rate([quantizer.bounds], config.bound_rate * scale)
+
+
+def candidate_quantizers(network: Network) -> list[CandidateQuantizer]:
+    """The quantizers that have candidates."""
+    return [module for module in network.modules() if isinstance(module, CandidateQuantizer)]
+
+
+def keep_positive(network: Network) -> None:
+    """Keep the bounds of all candidates above zero."""
+    for quantizer in candidate_quantizers(network):
+        quantizer.keep_positive()
