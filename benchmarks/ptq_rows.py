@@ -135,6 +135,8 @@ ROWS = (
     Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",)),
     Row("minmax, weights by error, batches of 4", "minmax", ("weights=omse", "batch=4"), paper=("MinMax",)),
     Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), plotted=True),
+    Row("minmax+FT, squares", "minmax", ("finetune=squares",), only=EDSR),
+    Row("mse+FT, squares", "mse", ("finetune=squares",), only=EDSR),
     Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",)),
     Row("percentile", "percentile", bits=ALL_BITS, paper=("Percentile",), plotted=True),
     Row("percentile+FT", "percentile", ("finetune=together",), ALL_BITS, ("Percentile+FT",), plotted=True),

@@ -12,9 +12,9 @@ from srquant.quant.layers import QuantAdd
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
-from srquant.training.finetune import RECIPES, Finetune, Stage, finetune, published, together
+from srquant.training.finetune import RECIPES, Finetune, Stage, finetune, published, squares, together
 from srquant.training.loop import NARROWEST
-from srquant.training.losses import feature_loss, normalised, output_loss
+from srquant.training.losses import feature_loss, normalised, output_loss, root_mean_square
 
 BOTH = ("activations", "weights")
 POLICIES = {
@@ -58,6 +58,14 @@ def test_loss_falls(student, teacher, calibration, policy):
     before = calibration_loss(network, teacher, images)
     finetune(network, teacher, calibration, together())
     assert calibration_loss(network, teacher, images) < before
+
+
+def test_squares_make_the_squared_error_smaller(student, teacher, calibration):
+    network = student(Policy(LayerBits(4, 4)))
+    images = next(calibration.batches(8))
+    before = root_mean_square(network(images), teacher(images))
+    finetune(network, teacher, calibration, squares(passes=8))
+    assert root_mean_square(network(images), teacher(images)) < before
 
 
 @policies
@@ -196,7 +204,7 @@ def test_recipes_need_a_stage_and_a_crop(stages, batch):
 
 
 def test_recipes():
-    assert set(RECIPES) == {"together", "weights", "published"}
+    assert set(RECIPES) == {"together", "squares", "weights", "published"}
     assert {s.groups for s in RECIPES["weights"]().stages} == {("weights",)}
     assert [(s.groups, s.learning_rate) for s in together(2, 0.01, 0.7).stages] == [(BOTH, 0.01), (BOTH, 0.01 * 0.7)]
     stages = published(4, 0.01, 0.9).stages

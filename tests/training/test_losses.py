@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from srquant.training.losses import feature_loss, normalised, output_loss, squared_distance
+from srquant.training.losses import feature_loss, normalised, output_loss, root_mean_square, squared_distance
 
 
 def test_normalised_samples_have_length_one():
@@ -58,3 +58,10 @@ def test_feature_loss_has_a_gradient_across_the_feature_only():
 
 def test_output_loss_is_the_mean_absolute_difference():
     assert output_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0])).item() == 1.25
+
+
+def test_root_mean_square_is_that_of_all_values_and_rests_at_zero():
+    pictures = torch.tensor([[[[0.0, 3.0], [4.0, 0.0]]]], requires_grad=True)
+    assert root_mean_square(pictures, torch.zeros_like(pictures)).item() == pytest.approx(2.5)
+    root_mean_square(pictures, pictures.detach()).backward()
+    assert torch.equal(pictures.grad, torch.zeros_like(pictures))

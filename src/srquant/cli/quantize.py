@@ -39,7 +39,8 @@ FinetuneFlag = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        show_default=False, help="With --finetune: together (default), weights (alone), or published as for baselines."
+        show_default=False,
+        help="With --finetune: together (default), squares (for PSNR), weights (alone), or published as for baselines.",
     ),
 ]
 Layers = Annotated[

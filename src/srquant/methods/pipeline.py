@@ -17,10 +17,13 @@ from srquant.training.finetune import RECIPES, Progress, finetune
 BATCH = 16
 """Crops per batch of statistics, as in the papers."""
 
-Recipe = Literal["none", "together", "weights", "published"]
+Recipe = Literal["none", "together", "squares", "weights", "published"]
 """How a range method learns its bounds afterwards."""
 
-FINETUNE = "learn the bounds afterwards: all together, the weights' alone, or as published for the baselines"
+FINETUNE = (
+    "learn the bounds afterwards: all together, towards the smallest squared error, the weights' alone, "
+    "or as published for the baselines"
+)
 MOMENTUM = "weight of earlier batches in the moving average of activation bounds"
 
 

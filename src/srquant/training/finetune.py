@@ -1,7 +1,7 @@
 """Finetune the bounds of a quantized network so that it repeats what the float network says."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -11,11 +11,16 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers
 from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
-from srquant.training.losses import WHITE, feature_loss, output_loss
+from srquant.training.losses import WHITE, feature_loss, output_loss, root_mean_square
 from srquant.training.teacher import Lesson, recorded
 
 Group = Literal["activations", "weights"]
 EVERY_GROUP: tuple[Group, ...] = ("activations", "weights")
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of two batches of pictures in [0, 1], 0-d."""
+
+DISTANCES: dict[str, Distance] = {"absolute": output_loss, "squares": root_mean_square}
+
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all."""
 
@@ -41,6 +46,7 @@ class Finetune:
         stages: in their order; one pass over the calibration crops each.
         batch: crops per step.
         feature_weight: of the feature loss beside the output loss.
+        distance: between the pictures: mean absolute, or root mean square, which is what PSNR measures.
         relative: learning rates are multiplied by each quantizer's range at the start of the stage, so that
             networks in [0, 1] and [0, 255] and wide and narrow layers learn equally fast.
     """
@@ -48,6 +54,7 @@ class Finetune:
     stages: tuple[Stage, ...]
     batch: int = 2
     feature_weight: float = 10.0
+    distance: Literal["absolute", "squares"] = "absolute"
     relative: bool = True
 
     def __post_init__(self) -> None:
@@ -63,6 +70,11 @@ def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) 
     """
     stages = tuple(Stage(EVERY_GROUP, learning_rate * decay**i) for i in range(passes))
     return Finetune(stages, feature_weight=0.2)
+
+
+def squares(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
+    """As ``together``, but the root mean square of the pictures' difference is made small."""
+    return replace(together(passes, learning_rate, decay), distance="squares")
 
 
 def weights_alone(passes: int = 6, learning_rate: float = 0.002, decay: float = 0.7) -> Finetune:
@@ -83,6 +95,7 @@ def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9)
 
 RECIPES: dict[str, Callable[[], Finetune]] = {
     "together": together,
+    "squares": squares,
     "weights": weights_alone,
     "published": published,
 }
@@ -107,15 +120,16 @@ def finetune(
         for number, stage in enumerate(recipe.stages, 1):
             report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
             optimizer = adam(bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative))
-            train_pass(student, lessons, optimizer, distillation(recipe.feature_weight), guards, report)
+            loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance])
+            train_pass(student, lessons, optimizer, loss, guards, report)
     student.requires_grad_(False)
 
 
-def distillation(feature_weight: float) -> Loss:
-    """Output loss plus ``feature_weight`` times feature loss, where the network has features."""
+def distillation(feature_weight: float, distance: Distance = output_loss) -> Loss:
+    """Distance of the pictures plus ``feature_weight`` times feature loss, where the network has features."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
-        total = output_loss(output, lesson.output)
+        total = distance(output, lesson.output)
         return total + feature_weight * feature_loss(features, lesson.features) if lesson.features else total
 
     return loss

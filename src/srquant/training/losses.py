@@ -75,6 +75,11 @@ def output_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).abs().mean()
 
 
+def root_mean_square(student: Tensor, teacher: Tensor) -> Tensor:
+    """Root of the mean squared difference of pictures in [0, 1], at least ``SMALLEST_NORM``."""
+    return (student - teacher).square().mean().clamp(min=SMALLEST_NORM**2).sqrt()
+
+
 class _SquaredDistance(torch.autograd.Function):
     """Gradient in the feature ``s`` with direction ``d = s / |s|`` and target ``t``: ``2 (d <d, t> - t) / |s|``."""
 
