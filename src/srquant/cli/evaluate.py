@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srquant.cli.options import Engine, Json, Model, Scale, Threads
+from srquant.cli.options import Depth, Engine, Json, Model, Scale, Threads
 from srquant.cli.output import check_json, progress, show, table, write_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def evaluate(
     engine: Engine = "auto",
     patch: Patch = None,
     scale: Scale = None,
+    depth: Depth = None,
     threads: Threads = None,
     json: Json = None,
 ) -> None:
@@ -47,7 +48,7 @@ def evaluate(
     from srquant.upscale.engines import open_engine
     from srquant.upscale.tiles import upscale_tile
 
-    opened = open_model(model, scale)
+    opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
     sets = [BenchmarkSet(folder, network.facts.scale) for folder in data]
     running = open_engine(engine, network, threads)

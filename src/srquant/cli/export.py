@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Json, Model, Overwrite, Scale
+from srquant.cli.options import Depth, Json, Model, Overwrite, Scale
 from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
@@ -19,7 +19,14 @@ Output = Annotated[
 ]
 
 
-def export(model: Model, output: Output, scale: Scale = None, overwrite: Overwrite = False, json: Json = None) -> None:
+def export(
+    model: Model,
+    output: Output,
+    scale: Scale = None,
+    depth: Depth = None,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
     """Write a model for OpenVINO or ONNX runtimes and show the precision each layer runs in here.
 
     A network whose bits depend on the picture becomes three files: NAME.low, NAME.middle and NAME.high.
@@ -31,7 +38,7 @@ def export(model: Model, output: Output, scale: Scale = None, overwrite: Overwri
     from srquant.deploy.opening import open_network
     from srquant.quant.branches import BranchedNetwork
 
-    network = open_network(model, scale)
+    network = open_network(model, scale, depth)
     parts = branch_files(network, output) if isinstance(network, BranchedNetwork) else {output: network}
     for path in parts:
         check_files(path, overwrite)

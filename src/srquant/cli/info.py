@@ -1,14 +1,16 @@
 """``srquant info``: what a model file holds."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, input_size
+from srquant.cli.options import DEFAULT_INPUT, Depth, InputSize, Json, Model, Scale, input_size
 from srquant.cli.output import check_json, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from srquant.deploy.depth import DepthCost
     from srquant.deploy.freeze import FrozenModel
     from srquant.deploy.summary import LayerSummary
     from srquant.evaluate.costs import LayerCost
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
     from srquant.quant.branches import BranchedNetwork
 
 
-def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, json: Json = None) -> None:
+def info(
+    model: Model, scale: Scale = None, depth: Depth = None, size: InputSize = DEFAULT_INPUT, json: Json = None
+) -> None:
     """Show what a model is: layers, bits, size, operations."""
     height, width = input_size(size)
     check_json(json)
 
     from srquant.deploy.accounting import layer_costs
+    from srquant.deploy.depth import depth_costs
     from srquant.deploy.freeze import FrozenModel
     from srquant.deploy.opening import open_model
     from srquant.deploy.summary import layer_summaries
@@ -30,11 +35,12 @@ def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, jso
     from srquant.quant.branches import BranchedNetwork
 
     model = find_model(model)
-    opened = open_model(model, scale)
+    opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
     original = float_form(network) if isinstance(opened, FrozenModel) else network
     layers, costs = layer_summaries(network), layer_costs(network, height, width)
     by_branch = bits_by_branch(network)
+    depths = list(depth_costs(opened, height, width)) if isinstance(opened, FrozenModel) else []
     show(
         layer_table(layers, costs, by_branch),
         describe(original),
@@ -42,9 +48,10 @@ def info(model: Model, scale: Scale = None, size: InputSize = DEFAULT_INPUT, jso
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
         *([network.describe()] if isinstance(network, BranchedNetwork) else []),
+        *map(depth_line, depths),
         json_to=json,
     )
-    values = to_json(original, model, layers)
+    values = to_json(original, model, layers) | depths_to_json(depths)
     write_json(values | branches_to_json(network, by_branch) if isinstance(network, BranchedNetwork) else values, json)
 
 
@@ -78,6 +85,17 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
         bits[1] += "" if layer.piecewise_codes is None else f" ({layer.piecewise_codes} piecewise)"
         rows.add_row(layer.name, layer.kind, *bits, used, macs.get(layer.name, "-"))
     return rows
+
+
+def depth_line(cost: "DepthCost") -> str:
+    """One line: what a depth costs."""
+    blocks = ", ".join(cost.blocks)
+    return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {cost.size_bytes:,} bytes alone ({blocks})"
+
+
+def depths_to_json(costs: "list[DepthCost]") -> dict[str, object]:
+    """What there is to say about a network of several depths; nothing about others."""
+    return {"depths": [asdict(cost) for cost in costs]} if costs else {}
 
 
 def text_of(bits: int | None) -> str:

@@ -18,6 +18,9 @@ Model = Annotated[
     ),
 ]
 Scale = Annotated[int | None, typer.Option(help="Scale, where a checkpoint holds several.")]
+Depth = Annotated[
+    int | None, typer.Option(help="Residual blocks to run, where a model was trained for several depths; else all.")
+]
 Engine = Annotated[str, typer.Option(help="auto, torch, openvino or onnxruntime.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")

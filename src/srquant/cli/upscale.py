@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from srquant.cli.options import Engine, Model, Overwrite, Scale, Threads, tile_size
+from srquant.cli.options import Depth, Engine, Model, Overwrite, Scale, Threads, tile_size
 from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
@@ -35,6 +35,7 @@ def upscale(
     tile: Tile = "auto",
     suffix: Format = None,
     scale: Scale = None,
+    depth: Depth = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -46,7 +47,7 @@ def upscale(
     from srquant.deploy.opening import open_network
     from srquant.upscale.engines import open_engine
 
-    running = open_engine(engine, open_network(model, scale), threads)
+    running = open_engine(engine, open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
     if source.is_dir():
         finish(upscale_all(running, source, output, side, suffix, overwrite))

@@ -80,6 +80,11 @@ def is_quantized_file(path: Path) -> bool:
         return False
 
 
+def size_of(model: FrozenModel) -> int:
+    """Bytes of the tensors that a file of the network holds."""
+    return sum(tensor.nbytes for tensor in _tensors(model).values())
+
+
 def checksum(header: str, tensors: Tensors) -> Tensor:
     """SHA-256 over the header and every tensor's name, type, shape and bytes, in the order of the names: 32 uint8."""
     digest = hashlib.sha256(header.encode())

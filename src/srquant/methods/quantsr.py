@@ -9,8 +9,8 @@
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,14 +18,16 @@ from torch import Tensor
 
 from srquant.errors import PolicyError
 from srquant.methods.options import option, text_of
+from srquant.methods.pipeline import origin_of
 from srquant.models.layers import Matmul
 from srquant.models.network import Network
 from srquant.quant.depth import DepthNetwork
 from srquant.quant.insert import quantizable
 from srquant.quant.lattice import settle
-from srquant.quant.model import Origin, QuantizedModel
+from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.rlq import LearnedLayer, LearnedMatmul, LearnedStep, start_activations
+from srquant.quant.rlq_statistics import gradient_change, spread
 from srquant.quant.shortcuts import fold_shortcuts
 from srquant.training.loop import Rate
 from srquant.training.losses import output_loss
@@ -76,6 +78,7 @@ class QuantSRStudent(Student):
         start_activations(network, crops[0])
         self.order: Tensor
         self.register_buffer("order", torch.full((len(network.facts.blocks),), -1))
+        self.gradient_change = torch.zeros(())
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
         """L1 to the true pictures: at full depth in stage 1, mean over the depths in stage 2."""
@@ -115,6 +118,17 @@ class QuantSRStudent(Student):
         return self.plan.halved(step, self.config.halve_every)
 
     @torch.no_grad()
+    def after_backward(self) -> None:
+        """Note what redistribution did to the gradients of the weights."""
+        if self.config.redistribution:
+            self.gradient_change = gradient_change(self.network)
+
+    def logged(self) -> Mapping[str, float]:
+        """Spread of the learned parameters and effect on gradients, see ``srquant.quant.rlq_statistics``."""
+        factors = {f"shortcut.{name}": block.factor() for name, block in skippable_blocks(self.network).items()}
+        return {**spread(self.network), "gradient_change": self.gradient_change.item(), **factors}
+
+    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Keep steps positive."""
         for module in self.network.modules():
@@ -127,12 +141,7 @@ class QuantSRStudent(Student):
         settle(network)
         if len(self.depths) > 1:
             network = DepthNetwork(network, self.kept())
-        return QuantizedModel(network, self.policy, self.origin())
-
-    def origin(self) -> Origin:
-        """The method and its options."""
-        options = {name: text_of(v) if isinstance(v, tuple) else v for name, v in asdict(self.config).items()}
-        return Origin("quantsr", options)
+        return QuantizedModel(network, self.policy, origin_of("quantsr", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: QuantSR, steps: int) -> QuantSRStudent:

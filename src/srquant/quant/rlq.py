@@ -114,7 +114,12 @@ class LearnedStep(nn.Module):
     @torch.no_grad()
     def start(self, values: Tensor) -> None:
         """The step that LSQ starts with: ``2 mean|v| / sqrt(last)``."""
-        self.step.copy_((2 * values.abs().mean() / self.last.sqrt()).clamp(min=SMALLEST_STEP))
+        self.set_step(2 * values.abs().mean() / self.last.sqrt())
+
+    @torch.no_grad()
+    def set_step(self, step: Tensor) -> None:
+        """Go on from a step, 0-d."""
+        self.step.copy_(step.clamp(min=SMALLEST_STEP))
         self.narrowest.copy_(NARROWEST * self.step)
 
     @torch.no_grad()
@@ -167,10 +172,14 @@ class LearnedActivation(LearnedStep):
     @torch.no_grad()
     def start(self, values: Tensor) -> None:
         """Whether there are negative values, and the first step; ``values`` are those of the first batch."""
-        if float(values.min()) >= NEGATIVE:
-            self.first.fill_(0)
-            self.last.fill_((1 << self.bits) - 1)
+        self.set_signed(float(values.min()) < NEGATIVE)
         super().start(values)
+
+    def set_signed(self, signed: bool) -> None:
+        """Codes ``-2**(bits-1) .. 2**(bits-1)-1``, or ``0 .. 2**bits-1``."""
+        levels = 1 << self.bits
+        self.first.fill_(-levels // 2 if signed else 0)
+        self.last.fill_(levels // 2 - 1 if signed else levels - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.models.network import Network
-from srquant.quant.layers import QuantConv2d, QuantLinear
+from srquant.quant.layers import QuantConv2d, QuantLinear, bounded_quantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.quant.shifted import ShiftedQuantizer
 
@@ -59,9 +59,10 @@ def layers_of(module: nn.Module) -> list[Layer]:
 def scale_input(layer: Layer, factor: float) -> None:
     """Let a layer compute from ``factor * x`` what it computed from ``x``, in place."""
     if isinstance(layer, QuantConv2d | QuantLinear):
-        stretch(layer.input_quantizer, factor)
-        if isinstance(layer.input_quantizer, ShiftedQuantizer):
-            layer.input_quantizer.shift.mul_(factor)
+        quantizer = bounded_quantizer(layer)
+        stretch(quantizer, factor)
+        if isinstance(quantizer, ShiftedQuantizer):
+            quantizer.shift.mul_(factor)
     scale_weight(layer, 1 / factor)
 
 
