@@ -3,8 +3,8 @@
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
 each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.edges`` (of the
 regions of a piecewise linear grid), ``NAME.shift`` (of its input channels), ``NAME.bias``. Of a quantizer that depends
-on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids:
-``NAME.left.bounds`` and ``NAME.right.bounds``. Other parameters of the network keep their names behind ``float.``.
+on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids: the same behind
+``NAME.left.`` and ``NAME.right.``. Other parameters of the network keep their names behind ``float.``.
 ``sha256`` is the checksum (in the metadata it would change its place from file to file).
 """
 
@@ -21,10 +21,21 @@ from torch import Tensor
 from srquant.deploy.freeze import FrozenModel
 from srquant.deploy.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
 from srquant.deploy.packing import pack
-from srquant.deploy.parts import AddendsParts, ConditionalParts, LayerParts, MatmulParts, Parts, SumParts, grids
-from srquant.deploy.restore import FLOAT, QUANTIZER, THRESHOLDS, Tensors, restore
+from srquant.deploy.parts import (
+    AddendsParts,
+    Bounds,
+    ConditionalParts,
+    LayerParts,
+    MatmulParts,
+    Parts,
+    SumParts,
+    conditional_of,
+    grids,
+)
+from srquant.deploy.restore import FLOAT, THRESHOLDS, Tensors, restore
 from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.quant.branches import BranchedNetwork
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.depth import depths_of
 from srquant.quant.quantizers import IntegerWeight
 
@@ -106,12 +117,26 @@ def _record(name: str, part: Parts) -> LayerRecord:
         return LayerRecord(name, part.bounds.bits, scale=part.scale, narrow=part.bounds.narrow)
     if isinstance(part, AddendsParts):
         bits, right_bits = part.left.bits, part.right.bits
-        return LayerRecord(name, bits, scale=part.scale, right_bits=right_bits, narrow=part.left.narrow)
+        narrow = any(bounds.narrow for bounds in grids(part).values())
+        left, right = (_quantizer_record(side) for side in (part.left, part.right))
+        return LayerRecord(
+            name,
+            bits,
+            None,
+            None,
+            (),
+            None,
+            part.scale,
+            right_bits,
+            narrow=narrow,
+            quantizer=left,
+            right_quantizer=right,
+        )
     if isinstance(part, MatmulParts):
         return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits, narrow=part.left.narrow)
     shape = tuple(part.weight.codes.shape)
     if isinstance(part, ConditionalParts):
-        quantizer = QuantizerRecord(part.quantizer.kind, part.quantizer.settings())
+        quantizer = _quantizer_record(part.quantizer)
         bits = max(part.quantizer.candidates)
         return LayerRecord(name, bits, None, part.weight_bits, shape, part.window, quantizer=quantizer)
     return LayerRecord(
@@ -129,6 +154,11 @@ def _record(name: str, part: Parts) -> LayerRecord:
     )
 
 
+def _quantizer_record(quantizer: Bounds | ConditionalQuantizer) -> QuantizerRecord | None:
+    """What the header says of a quantizer that depends on what it sees; None for bounds."""
+    return None if isinstance(quantizer, Bounds) else QuantizerRecord(quantizer.kind, quantizer.settings())
+
+
 def _tensors(model: FrozenModel) -> Tensors:
     tensors: Tensors = {}
     for name, part in model.parts.items():
@@ -138,9 +168,8 @@ def _tensors(model: FrozenModel) -> Tensors:
                 tensors[f"{name}.edges"] = bounds.pieces.edges
             if bounds.shift is not None:
                 tensors[f"{name}.shift"] = bounds.shift
-        if isinstance(part, ConditionalParts):
-            state = part.quantizer.state_dict()
-            tensors |= {f"{name}.{QUANTIZER}{key}": value for key, value in state.items()}
+        for key, quantizer in conditional_of(part).items():
+            tensors |= {f"{name}.{key}{at}": value for at, value in quantizer.state_dict().items()}
         if isinstance(part, LayerParts | ConditionalParts):
             tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
             tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.grid import codes, on_lattice, step_size, zero_point
 
 EXACT_IN_FLOAT32 = 2.0**24
@@ -201,10 +202,19 @@ class FrozenAdd(nn.Module):
         return self.grid.dequantize(self.grid(total))
 
 
-class FrozenAddends(nn.Module):
-    """``a + scale * b`` of two addends on a grid each."""
+Points = FrozenGrid | ConditionalQuantizer
 
-    def __init__(self, left: FrozenGrid, right: FrozenGrid, scale: float) -> None:
+
+class FrozenAddends(nn.Module):
+    """``a + scale * b`` of two addends on a grid each.
+
+    Args:
+        left: grid of the first addend, or what puts it on points.
+        right: the same of the second.
+        scale: of the second.
+    """
+
+    def __init__(self, left: Points, right: Points, scale: float) -> None:
         super().__init__()
         self.left = left
         self.right = right
@@ -212,8 +222,13 @@ class FrozenAddends(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to the sum of their grid points."""
-        left, right = self.left.dequantize(self.left(a)), self.right.dequantize(self.right(b))
+        left, right = _points(self.left, a), _points(self.right, b)
         return left + right if self.scale == 1.0 else left + self.scale * right
+
+
+def _points(grid: Points, values: Tensor) -> Tensor:
+    result: Tensor = grid(values)
+    return grid.dequantize(result) if isinstance(grid, FrozenGrid) else result
 
 
 class OperandGrid(nn.Module):

@@ -1,5 +1,7 @@
 """Network -> export graph: traced, its frozen layers taken apart, rewritten for speed without changing an integer."""
 
+from typing import Any
+
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
@@ -16,6 +18,7 @@ from srquant.models.layers import Add, Matmul, MeanShift
 from srquant.models.network import Network
 from srquant.models.windows import STEPS
 from srquant.quant.branches import BranchedNetwork
+from srquant.quant.conditional import ConditionalQuantizer
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
 """Functions and methods whose parts' sizes must be known."""
@@ -124,16 +127,20 @@ def _split_layer(
 
 def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
     if not isinstance(layer.points, DynamicPoints):
-        raise EngineError(
-            f"layer '{layer_name(node)}' quantizes its input by a grid of its own for every picture "
-            f"({layer.points.kind}), for which exports have no form: use --engine torch"
-        )
+        raise _no_form(node, layer.points)
     source = node.all_input_nodes[0]
     with graph.graph.inserting_before(node):
         rank = len(node.meta["tensor_meta"].shape)
         points = DynamicPoints(layer.points.grid, layer.points.channel_axis, rank)
         node.args = (insert(graph, points, source),)
     replace(graph, node, layer.float_layer())
+
+
+def _no_form(node: fx.Node, quantizer: ConditionalQuantizer) -> EngineError:
+    return EngineError(
+        f"layer '{layer_name(node)}' quantizes its input by a grid of its own for every picture ({quantizer.kind}), "
+        "which exports have no form for: evaluate and upscale it with --engine torch"
+    )
 
 
 def _split_matmul(graph: fx.GraphModule, node: fx.Node, matmul: FrozenMatmul, pair_saturation: bool) -> None:
@@ -164,8 +171,13 @@ def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:
 
 
 def _split_addends(graph: fx.GraphModule, node: fx.Node, add: FrozenAddends) -> None:
-    with graph.graph.inserting_before(node):
-        pairs = zip((add.left, add.right), node.args, strict=True)
-        integers = [(grid, insert(graph, Quantize(grid), value)) for grid, value in pairs]
-        node.args = tuple(insert(graph, Dequantize(grid, grid.offset), codes) for grid, codes in integers)
+    values = [_addend(graph, node, *pair) for pair in zip((add.left, add.right), node.args, strict=True)]
+    node.args = tuple(values)
     replace(graph, node, Add(add.scale))
+
+
+def _addend(graph: fx.GraphModule, node: fx.Node, grid: FrozenGrid | ConditionalQuantizer, value: Any) -> fx.Node:
+    if isinstance(grid, ConditionalQuantizer):
+        raise _no_form(node, grid)
+    with graph.graph.inserting_before(node):
+        return insert(graph, Dequantize(grid, grid.offset), insert(graph, Quantize(grid), value))

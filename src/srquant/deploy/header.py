@@ -49,7 +49,9 @@ class LayerRecord:
         dynamic: whether a layer's bounds are of values normalised channel by channel.
         narrow: whether its activation grids have ``2**bits - 1`` points.
         shifted: whether each channel of a layer's input is shifted before it is quantized.
-        quantizer: of a layer whose input grid depends on what it sees; ``activation_bits`` are the most it can have.
+        quantizer: of a layer, or of a sum's first addend, whose grid depends on what it sees; ``activation_bits`` are
+            the most it can have.
+        right_quantizer: the same of a sum's second addend.
         region_levels: of a layer with a piecewise linear grid, the points of its two or three regions.
         branch_bits: of a layer whose activation bits depend on the picture, 2..8 for each of its three branches.
     """
@@ -68,6 +70,7 @@ class LayerRecord:
     narrow: bool = False
     shifted: bool = False
     quantizer: QuantizerRecord | None = None
+    right_quantizer: QuantizerRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,10 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     shape = tuple(_size(n, 1) for n in fields.pop("shape"))
     branch_bits = _branch_bits(fields.pop("branch_bits", []))
     regions = _region_levels(fields.pop("region_levels", []))
-    quantizer = fields.pop("quantizer", None)
+    quantizer, right = fields.pop("quantizer", None), fields.pop("right_quantizer", None)
     record = LayerRecord(
         quantizer=None if quantizer is None else _quantizer(**quantizer),
+        right_quantizer=None if right is None else _quantizer(**right),
         window=None if window is None else _window(**window),
         shape=shape,
         branch_bits=branch_bits,
@@ -161,8 +165,11 @@ def _layer(fields: dict[str, Any]) -> LayerRecord:
     _of(str, record.name)
     if _of(bool, record.dynamic) and record.weight_bits is None:
         raise ValueError("only layers have dynamic ranges")
-    if quantizer is not None and (record.weight_bits is None or record.dynamic or branch_bits or regions):
-        raise ValueError("a quantizer of its own on something else than a layer without another grid")
+    if quantizer is not None and (record.dynamic or branch_bits or regions):
+        raise ValueError("a quantizer of its own beside another grid")
+    of_two = record.weight_bits is None and record.right_bits is not None
+    if (right is not None and not of_two) or (quantizer is not None and record.weight_bits is None and not of_two):
+        raise ValueError("a quantizer of its own on something else than a layer or an addend")
     if _of(bool, record.shifted) and (record.weight_bits is None or record.dynamic or branch_bits or regions):
         raise ValueError("a shift of something else than a layer on one grid")
     if _of(bool, record.narrow) and (record.dynamic or branch_bits or regions):

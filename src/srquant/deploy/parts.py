@@ -23,6 +23,7 @@ from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import on_lattice, step_size, zero_point
 from srquant.quant.layers import (
+    InputQuantizer,
     QuantAdd,
     QuantAddends,
     QuantConv2d,
@@ -122,10 +123,10 @@ class SumParts:
 
 @dataclass(frozen=True)
 class AddendsParts:
-    """``a + scale * b`` of two addends, each on its grid."""
+    """``a + scale * b`` of two addends, each on its grid or behind a quantizer that depends on what it sees."""
 
-    left: Bounds
-    right: Bounds
+    left: Bounds | ConditionalQuantizer
+    right: Bounds | ConditionalQuantizer
     scale: float
 
 
@@ -146,8 +147,19 @@ def grids(parts: Parts) -> dict[str, Bounds]:
     if isinstance(parts, ConditionalParts):
         return {}
     if isinstance(parts, AddendsParts | MatmulParts):
-        return {"left.bounds": parts.left, "right.bounds": parts.right}
+        sides = {"left.bounds": parts.left, "right.bounds": parts.right}
+        return {name: bounds for name, bounds in sides.items() if isinstance(bounds, Bounds)}
     return {"bounds": parts.bounds}
+
+
+def conditional_of(parts: Parts) -> dict[str, ConditionalQuantizer]:
+    """The quantizers that depend on what they see, by what stands before the names of their tensors in the file."""
+    if isinstance(parts, ConditionalParts):
+        return {"quantizer.": parts.quantizer}
+    if not isinstance(parts, AddendsParts):
+        return {}
+    sides = {"left.quantizer.": parts.left, "right.quantizer.": parts.right}
+    return {name: quantizer for name, quantizer in sides.items() if isinstance(quantizer, ConditionalQuantizer)}
 
 
 @torch.no_grad()
@@ -156,7 +168,7 @@ def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantAddends | Qua
     if isinstance(module, QuantMatmul):
         return MatmulParts(_bounds(module.left), _bounds(module.right), module.lattice)
     if isinstance(module, QuantAddends):
-        return AddendsParts(_bounds(module.left), _bounds(module.right), module.add.scale)
+        return AddendsParts(_addend(module.left), _addend(module.right), module.add.scale)
     if isinstance(module, QuantAdd):
         return SumParts(_bounds(module.quantizer), module.add.scale)
     layer, quantizer = module.layer, module.input_quantizer
@@ -168,6 +180,10 @@ def take_apart(module: QuantConv2d | QuantLinear | QuantAdd | QuantAddends | Qua
         return ConditionalParts(deployable(quantizer), weight, bits, bias, window)
     dynamic = isinstance(quantizer, DynamicQuantizer)
     return LayerParts(_bounds(quantizer), weight, bits, bias, window, module.lattice, dynamic)
+
+
+def _addend(quantizer: InputQuantizer) -> Bounds | ConditionalQuantizer:
+    return deployable(quantizer) if isinstance(quantizer, ConditionalQuantizer) else _bounds(quantizer)
 
 
 def deployable(quantizer: ConditionalQuantizer) -> ConditionalQuantizer:
@@ -185,7 +201,8 @@ def put_together(parts: Parts) -> nn.Module:
     if isinstance(parts, MatmulParts):
         return FrozenMatmul(_grid(parts.left), _grid(parts.right), parts.lattice)
     if isinstance(parts, AddendsParts):
-        return FrozenAddends(_grid(parts.left), _grid(parts.right), parts.scale)
+        left, right = (_grid(side) if isinstance(side, Bounds) else side for side in (parts.left, parts.right))
+        return FrozenAddends(left, right, parts.scale)
     if isinstance(parts, SumParts):
         return FrozenAdd(_grid(parts.bounds), parts.scale)
     if isinstance(parts, ConditionalParts):

@@ -38,9 +38,6 @@ from srquant.quant.quantizers import LARGEST_INTEGER, IntegerWeight, weight_leve
 FLOAT = "float."
 """Before the names of tensors that belong to no frozen layer."""
 
-QUANTIZER = "quantizer."
-"""Before the names of a layer's tensors that belong to its quantizer."""
-
 THRESHOLDS = "thresholds"
 """Name of the two gradient densities between which a picture adds no bits."""
 
@@ -115,16 +112,12 @@ def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> P
     if not _fits(record, module):
         raise QuantizedFileError(f"layer {record.name!r} ({record}) doesn't fit the network ({module})")
     if record.right_bits is not None:
-        left = _bounds(record, ".left", record.activation_bits, tensors, (2,))
-        right = _bounds(record, ".right", record.right_bits, tensors, (2,))
-        if isinstance(module, Add):
-            return AddendsParts(left, right, record.scale)
-        return MatmulParts(left, right, record.lattice)
+        return _two_operands(record, record.right_bits, isinstance(module, Add), tensors)
     if record.weight_bits is None:
         return SumParts(_bounds(record, "", record.activation_bits, tensors, (2,)), record.scale)
     inputs = record.shape[1] * (1 if record.window is None else record.window.groups)
     if record.quantizer is not None and record.weight_bits is not None:
-        quantizer = _quantizer(record, record.quantizer, inputs, tensors)
+        quantizer = _quantizer(record.name, record.quantizer, record.activation_bits, inputs, tensors)
         weight = _integer_weight(record, record.weight_bits, tensors)
         bias = _bias(record, module, tensors)
         return ConditionalParts(quantizer, weight, record.weight_bits, bias, record.window)
@@ -141,6 +134,24 @@ def _parts(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> P
     weight = _integer_weight(record, record.weight_bits, tensors)
     bias = _bias(record, module, tensors)
     return LayerParts(bounds, weight, record.weight_bits, bias, record.window, record.lattice, record.dynamic)
+
+
+def _two_operands(record: LayerRecord, right_bits: int, adds: bool, tensors: Tensors) -> Parts:
+    sides: list[Bounds | ConditionalQuantizer] = []
+    for side, bits, described in (
+        (".left", record.activation_bits, record.quantizer),
+        (".right", right_bits, record.right_quantizer),
+    ):
+        if described is None:
+            sides.append(_bounds(record, side, bits, tensors, (2,)))
+        elif adds:
+            sides.append(_quantizer(f"{record.name}{side}", described, bits, None, tensors))
+        else:
+            raise QuantizedFileError(f"matrix product {record.name!r} has an operand with a quantizer of its own")
+    left, right = sides
+    if isinstance(left, Bounds) and isinstance(right, Bounds) and not adds:
+        return MatmulParts(left, right, record.lattice)
+    return AddendsParts(left, right, record.scale)
 
 
 def _fits(record: LayerRecord, module: nn.Module | None) -> bool:
@@ -165,19 +176,20 @@ def _bias(record: LayerRecord, module: nn.Module | None, tensors: Tensors) -> Te
 
 
 def _quantizer(
-    record: LayerRecord, described: QuantizerRecord, inputs: int, tensors: Tensors
+    name: str, described: QuantizerRecord, bits: int, inputs: int | None, tensors: Tensors
 ) -> ConditionalQuantizer:
-    """The quantizer that a record describes, with its tensors from the file."""
-    name, kind = record.name, KINDS.get(described.kind)
+    """The quantizer that a record describes, with its tensors from the file; ``inputs`` are channels, where known."""
+    kind = KINDS.get(described.kind)
     if kind is None:
         raise QuantizedFileError(f"layer {name!r}: this srquant knows no quantizer {described.kind!r}: update it")
     with torch.device("meta"):
         quantizer = made(kind, described.settings)
-    if quantizer.channels not in (None, inputs) or max(quantizer.candidates) != record.activation_bits:
+    fits = inputs is None or quantizer.channels in (None, inputs)
+    if not fits or max(quantizer.candidates) != bits:
         raise QuantizedFileError(f"layer {name!r}: its quantizer {described} doesn't fit it")
     own = quantizer.state_dict()
     found = {
-        key: _take(tensors, f"{name}.{QUANTIZER}{key}", value.dtype, tuple(value.shape)) for key, value in own.items()
+        key: _take(tensors, f"{name}.quantizer.{key}", value.dtype, tuple(value.shape)) for key, value in own.items()
     }
     quantizer.load_state_dict(found, assign=True)
     return deployable(quantizer)

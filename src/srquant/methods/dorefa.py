@@ -22,7 +22,7 @@ from srquant.models.network import Network
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.following import follow_weights
 from srquant.quant.insert import insert_quantizers
-from srquant.quant.layers import QuantLayer, activation_quantizers, quant_layers
+from srquant.quant.layers import InputQuantizer, QuantLayer, activation_quantizers, quant_layers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
@@ -99,10 +99,16 @@ class DoReFaStudent(Student):
         return deployable(self.network, self.policy, origin_of("dorefa", self.config), plain, bake_tanh)
 
 
-def plain(quantizer: ActivationQuantizer) -> ActivationQuantizer:
+def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
     """The grid as it rests."""
     assert isinstance(quantizer, SymmetricQuantizer)
     return quantizer.plain()
+
+
+def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
+    """The grid in training, from a plain one of the same bounds."""
+    assert isinstance(quantizer, ActivationQuantizer)
+    return SymmetricQuantizer(quantizer.upper, quantizer.bits, kept=momentum)
 
 
 def bake_tanh(layer: QuantLayer) -> None:
@@ -121,5 +127,5 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     for layer in quant_layers(student).values():
         upper, bits = layer.weight_quantizer.upper, layer.weight_quantizer.bits
         layer.weight_quantizer = TanhWeightQuantizer(-upper, upper, bits, symmetric=True)
-    exchange_quantizers(student, lambda _, old: SymmetricQuantizer(old.upper, old.bits, kept=config.momentum))
+    exchange_quantizers(student, lambda old: observing(old, config.momentum))
     return DoReFaStudent(learns_weights(student), policy, config, steps)

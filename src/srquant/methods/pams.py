@@ -29,7 +29,7 @@ from srquant.quant.addends import quantize_addends
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.following import follow_weights, signed_max
 from srquant.quant.insert import insert_quantizers
-from srquant.quant.layers import activation_quantizers
+from srquant.quant.layers import InputQuantizer, activation_quantizers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.quantizers import ActivationQuantizer
@@ -95,7 +95,7 @@ class PamsStudent(Student):
         """Rates of the network and, a thousandfold or as the options say, of each bound."""
         yield Rate(network_parameters(self.network), self.config.learning_rate)
         for quantizer in self.quantizers():
-            scale = float(quantizer.upper) if self.config.rates == "relative" else 1.0
+            scale = float(quantizer.upper.detach()) if self.config.rates == "relative" else 1.0
             yield Rate([quantizer.upper], self.config.bound_rate * scale)
 
     def rate_factor(self, step: int) -> float:
@@ -120,7 +120,7 @@ class PamsStudent(Student):
         return deployable(self.network, self.policy, origin_of("pams", self.config), plain)
 
 
-def plain(quantizer: ActivationQuantizer) -> ActivationQuantizer:
+def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
     """The grid as it rests."""
     assert isinstance(quantizer, PamsQuantizer)
     return quantizer.plain()
@@ -135,7 +135,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
     student = insert_quantizers(network, policy, constant_bounds(network, policy, -first, first), signed_max)
     if config.addends:
         quantize_addends(student, network)
-    exchange_quantizers(student, lambda _, old: PamsQuantizer(old.upper, old.bits))
+    exchange_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
     student = learns_weights(student)
     result = PamsStudent(student, network, policy, config, steps)
     for quantizer in result.quantizers():

@@ -9,10 +9,9 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.lattice import settle
-from srquant.quant.layers import QuantLayer, quant_layers
+from srquant.quant.layers import InputQuantizer, QuantLayer, quant_layers
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.quantizers import ActivationQuantizer
 from srquant.quant.statistics import SIDES, ActivationBounds
 from srquant.training.parameters import network_parameters
 
@@ -29,7 +28,7 @@ def deployable(
     network: Network,
     policy: Policy,
     origin: Origin,
-    plain: Callable[[ActivationQuantizer], ActivationQuantizer],
+    plain: Callable[[InputQuantizer], InputQuantizer],
     plain_weight: Callable[[QuantLayer], None] = lambda layer: None,
 ) -> QuantizedModel:
     """A settled copy of a trained network on plain grids.
@@ -38,13 +37,13 @@ def deployable(
         network: in training; left unchanged.
         policy: of the network.
         origin: how it was trained.
-        plain: from an activation quantizer in training to the plain one.
+        plain: from an activation quantizer in training to the one that stays.
         plain_weight: gives a layer a plain weight quantizer, where it has another.
     """
     quantized = copy.deepcopy(network).eval().requires_grad_(False)
     for layer in quant_layers(quantized).values():
         plain_weight(layer)
-    exchange_quantizers(quantized, lambda _, quantizer: plain(quantizer))
+    exchange_quantizers(quantized, plain)
     settle(quantized)
     return QuantizedModel(quantized, policy, origin)
 

@@ -5,12 +5,15 @@ Zero padding comes before quantization, so a padded zero becomes the grid point 
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.models.layers import Add, Matmul
 from srquant.models.network import Network
 from srquant.quant.conditional import ConditionalQuantizer
+from srquant.quant.directed import direction, directed_convolution
+from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import on_lattice
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -45,12 +48,17 @@ class QuantConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` to ``N x C_out x H' x W'``."""
-        layer = self.layer
-        points = self.input_quantizer.padded(x, self.padding)
-        weight = quantized_weight(self)
-        points, weight, bias = precise(points, weight, layer.bias, self.lattice)
-        values = F.conv2d(points, weight, bias, layer.stride, 0, layer.dilation, layer.groups)
-        return on_lattice(values, self.lattice)
+        layer, padding = self.layer, (0, 0)
+        if isinstance(self.input_quantizer, DynamicQuantizer):
+            points, padding = self.input_quantizer(x), self.padding
+        else:
+            points = self.input_quantizer.padded(x, self.padding)
+        geometry = layer.stride, padding, layer.dilation, layer.groups
+        bound = learned_bound(self)
+        if bound is not None:
+            return directed_convolution(points, *_directed_weight(self, bound), bound, layer.bias, geometry)
+        points, weight, bias = precise(points, quantized_weight(self), layer.bias, self.lattice)
+        return on_lattice(F.conv2d(points, weight, bias, *geometry), self.lattice)
 
 
 class QuantLinear(nn.Module):
@@ -96,7 +104,7 @@ class QuantAdd(nn.Module):
 class QuantAddends(nn.Module):
     """``a + scale * b`` of two addends on a grid each: residual blocks that quantize what goes past them (PAMS)."""
 
-    def __init__(self, add: Add, left: ActivationQuantizer, right: ActivationQuantizer) -> None:
+    def __init__(self, add: Add, left: InputQuantizer, right: InputQuantizer) -> None:
         super().__init__()
         self.add = add
         self.left = left
@@ -210,6 +218,25 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
         return _settled_weight(layer, scaled)
     points, steps = layer.weight_quantizer(scaled), channel_steps(layer.weight, layer.input_quantizer)
     return points if steps is None else points / steps
+
+
+def learned_bound(layer: QuantLayer) -> Tensor | None:
+    """The one bound of the weight's grid where it is all that is being learned of the weight, else None."""
+    quantizer, constants = layer.weight_quantizer, (layer.layer.weight, layer.layer.bias)
+    if type(quantizer) is not WeightQuantizer or quantizer._forward_pre_hooks or layer.lattice is not None:
+        return None
+    if layer.held is not None or any(value is not None and value.requires_grad for value in constants):
+        return None
+    bound = quantizer.single_bound()
+    return bound if torch.is_grad_enabled() and bound is not None and bound.requires_grad else None
+
+
+def _directed_weight(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """The quantized weight, and how it changes with the bound."""
+    steps = channel_steps(layer.weight, layer.input_quantizer)
+    scaled = scaled_weight(layer.weight, layer.input_quantizer)
+    points, slope = direction(scaled, bound, layer.weight_quantizer.levels)
+    return (points, slope) if steps is None else (points / steps, slope / steps)
 
 
 def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
