@@ -6,10 +6,10 @@ from srquant.errors import QuantizedFileError
 from srquant.quant.conditional import ConditionalQuantizer, Setting
 from srquant.quant.daq import DAQQuantizer
 from srquant.quant.gated import GatedQuantizer
-from srquant.quant.selection import SelectingQuantizer
+from srquant.quant.selection import SelectingQuantizer, TableQuantizer
 
 KINDS: dict[str, type[ConditionalQuantizer]] = {
-    kind.kind: kind for kind in (DAQQuantizer, GatedQuantizer, SelectingQuantizer)
+    kind.kind: kind for kind in (DAQQuantizer, GatedQuantizer, SelectingQuantizer, TableQuantizer)
 }
 
 

@@ -79,13 +79,16 @@ class CADyQStudent(Student):
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
         """L1 in grey levels + weight of the bits + attention."""
-        config = self.config
-        pictures, attention, blocks = self.teacher(self.network, low)
+        pictures, taught = self.taught(low)
         choices = [quantizer.take() for quantizer in selectors(self.network)]
         self.note(choices)
-        taught = config.attention_weight * attention + config.block_weight * blocks
         spent = self.bit_weight(step) * PUBLISHED_BATCH * bit_cost(choices)
         return WHITE * output_loss(pictures, high) + spent + taught
+
+    def taught(self, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's pictures, and how far its attention is from the teacher's, 0-d."""
+        pictures, attention, blocks = self.teacher(self.network, low)
+        return pictures, self.config.attention_weight * attention + self.config.block_weight * blocks
 
     def bit_weight(self, step: int) -> float:
         """Weight of the bits in a step."""

@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from srquant.methods import cadyq, daq, ddtb, dorefa, float_training, odm, pams, quantsr
+from srquant.methods import cabm, cadyq, daq, ddtb, dorefa, float_training, odm, pams, quantsr
 from srquant.models.network import Network
 from srquant.quant.policy import Kind, Policy
 from srquant.training.student import Student
@@ -70,13 +70,14 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
         ),
         TrainedMethod(
             "ddtb",
-            "learned bounds that a gate moves for each picture (Zhong et al., ECCV 2022)",
+            "two learned bounds, gates that move them (Zhong et al., ECCV 2022)",
             ddtb.DDTB,
             ddtb.prepare,
         ),
         TrainedMethod(
             "dorefa", "tanh weights, running largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
         ),
+        TrainedMethod("cabm", "bits by a table over edge scores (Tian et al., CVPR 2023)", cabm.CABM, cabm.prepare),
         TrainedMethod(
             "cadyq", "every layer chooses its bits by the picture (Hong et al., ECCV 2022)", cadyq.CADyQ, cadyq.prepare
         ),

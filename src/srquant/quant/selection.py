@@ -4,7 +4,8 @@
 over the picture's edge score (CABM, Tian et al., CVPR 2023).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from srquant.quant.adaptive import surrogate
 from srquant.quant.conditional import ConditionalQuantizer, Scene, Setting
+from srquant.quant.edge_table import look_up
 from srquant.quant.grid import fake_quantize
 from srquant.quant.policy import check_bits
 
@@ -191,3 +193,111 @@ class SelectingQuantizer(CandidateQuantizer):
 def bit_cost(choices: Sequence[Choice]) -> Tensor:
     """Sum over layers of bits over expected bits, mean over samples, 0-d: a gradient of the logarithm of the bits."""
     return torch.stack([(choice.bits / choice.expected).mean() for choice in choices]).sum()
+
+
+class TableQuantizer(CandidateQuantizer):
+    """The candidate that a table has for the picture's edge score (CABM section 3.3), see ``edge_table.look_up``.
+
+    Args:
+        candidates: bits, 2..8, ascending.
+        entries: rows of the table, at least 1.
+
+    Attributes:
+        edges: int64 ``entries``, edge scores in hundredths, ascending.
+        by_edge: uint8 ``entries``, a candidate each.
+    """
+
+    kind = "cabm"
+
+    def __init__(self, candidates: Sequence[int], entries: int) -> None:
+        super().__init__(candidates)
+        if entries < 1:
+            raise ValueError(f"a table of {entries} entries")
+        self.edges: Tensor
+        self.by_edge: Tensor
+        self.register_buffer("edges", torch.zeros(entries, dtype=torch.int64))
+        self.register_buffer("by_edge", torch.zeros(entries, dtype=torch.uint8))
+
+    def settings(self) -> dict[str, Setting]:
+        """Keyword arguments of the constructor."""
+        return {"candidates": list(self.choices), "entries": len(self.edges)}
+
+    def flags(self, x: Tensor) -> Tensor:
+        """Which candidate each sample takes, ``N`` int64."""
+        chosen = self.by_edge[look_up(self.edges, self.scene.edges)].long().clamp(max=len(self.choices) - 1)
+        return chosen.repeat_interleave(len(x) // len(chosen))
+
+
+class MappedQuantizer(SelectingQuantizer):
+    """Chooses as ``SelectingQuantizer`` until ``map_to`` gives it a table, from then on by that.
+
+    The table is part of the state, so its largest size must be known.
+
+    Args:
+        candidates: bits, 2..8, ascending.
+        features: channels of the input.
+        channel_axis: 1 before a convolution, -1 before a linear layer.
+        gradient_scale: for pictures in [0, 1].
+        capacity: most entries that the table can have.
+    """
+
+    def __init__(
+        self, candidates: Sequence[int], features: int, channel_axis: int, gradient_scale: float, capacity: int
+    ) -> None:
+        super().__init__(candidates, features, channel_axis, gradient_scale)
+        self.edges: Tensor
+        self.by_edge: Tensor
+        self.entries: Tensor
+        self.register_buffer("edges", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("by_edge", torch.zeros(capacity, dtype=torch.uint8))
+        self.register_buffer("entries", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether it has its table."""
+        return bool(self.entries > 0)
+
+    def map_to(self, edges: Tensor, by_edge: Tensor) -> None:
+        """Take a table: ``E`` edge scores in hundredths, ascending, and the candidate of each."""
+        self.entries.fill_(len(edges))
+        self.edges[: len(edges)] = edges
+        self.by_edge[: len(edges)] = by_edge
+
+    def table(self) -> TableQuantizer:
+        """The quantizer that has nothing but the table."""
+        entries = int(self.entries)
+        result = TableQuantizer(self.choices, entries)
+        result.edges.copy_(self.edges[:entries])
+        result.by_edge.copy_(self.by_edge[:entries])
+        result.bounds.data.copy_(self.bounds.detach())
+        result.stage = self.stage
+        return result
+
+    def flags(self, x: Tensor) -> Tensor:
+        """Which candidate each sample takes, ``N`` int64."""
+        if not self.mapped:
+            return super().flags(x)
+        entries = int(self.entries)
+        chosen = self.by_edge[look_up(self.edges[:entries], self.scene.edges)].long()
+        return chosen.repeat_interleave(len(x) // len(chosen))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values to grid points, any shape."""
+        return self.chosen(x, self.flags(x)) if self.mapped else super().forward(x)
+
+
+@contextmanager
+def noted_flags(quantizers: Sequence[CandidateQuantizer]) -> Iterator[list[Tensor]]:
+    """While a batch goes through a network, note the candidates that its samples take: ``N`` int64 per quantizer."""
+    flags: list[Tensor] = []
+
+    def see(quantizer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(quantizer, CandidateQuantizer)
+        flags.append(quantizer.flags(*inputs))
+
+    handles = [quantizer.register_forward_pre_hook(see) for quantizer in quantizers]
+    try:
+        yield flags
+    finally:
+        for handle in handles:
+            handle.remove()
