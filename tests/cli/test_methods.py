@@ -4,18 +4,26 @@ import pytest
 
 from srquant.methods import METHODS
 from srquant.methods.options import options_of
+from srquant.methods.trained import TRAINED
+
+EVERY = {**METHODS, **TRAINED}
 
 
 def test_all_methods_are_listed_with_a_line_each(run):
     lines = run("methods").stdout.splitlines()
-    for method in METHODS.values():
-        assert sum(method.name in line and method.summary in line for line in lines) == 1
+    for method in EVERY.values():
+        (line,) = [line for line in lines if method.name in line and method.summary in line]
+        assert ("srquant train" in line) == (method.name in TRAINED)
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_no_name_means_two_methods():
+    assert not METHODS.keys() & TRAINED.keys()
+
+
+@pytest.mark.parametrize("method", EVERY)
 def test_every_option_is_explained(run, method):
     value = json.loads(run("methods", method, "--json", "-").stdout)
-    assert value["options"] == [vars(option) for option in options_of(METHODS[method].config)]
+    assert value["options"] == [vars(option) for option in options_of(EVERY[method].config)]
     assert all(option["doc"] and option["source"] for option in value["options"])
 
 

@@ -6,6 +6,7 @@ Writes FOLDER/whole and FOLDER/killed, and prints the steps that were done when 
 have a row per step. Processes are forks of this one, so that PyTorch is loaded once.
 """
 
+import importlib
 import os
 import random
 import signal
@@ -13,11 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-import lightning_fabric.strategies.ddp
 import torch
 
-import srquant.cli.train_run  # noqa: F401: loaded before the forks
 from srquant.cli import main
+
+for module in ("lightning_fabric.strategies.ddp", "srquant.cli.train_run"):
+    importlib.import_module(module)
 
 
 def start(arguments: list[str]) -> int:

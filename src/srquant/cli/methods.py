@@ -6,42 +6,52 @@ import typer
 
 from srquant.cli.options import Json
 from srquant.cli.output import check_json, show, table, write_json
-from srquant.cli.settings import find_method
+from srquant.cli.train_inputs import FLOAT
+from srquant.errors import PolicyError, suggest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from srquant.methods import Method
+    from srquant.methods.trained import TrainedMethod
+
+QUANTIZE, TRAIN = "srquant quantize", "srquant train"
+"""Who takes a method."""
 
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Show this method's options.")]
 
 
 def methods(name: Name = None, json: Json = None) -> None:
-    """List all methods, or the options of one with defaults and where these come from."""
+    """List the methods that quantize or train, or one's options with defaults and where these come from."""
     check_json(json)
 
     from srquant.methods import METHODS
     from srquant.methods.options import options_of
+    from srquant.methods.trained import TRAINED
 
+    known: dict[str, Method[Any] | TrainedMethod[Any]] = {**METHODS, **TRAINED}
+    commands = {name: TRAIN if name in TRAINED else QUANTIZE for name in known}
+    listed = [{"name": m.name, "command": commands[m.name], "summary": m.summary} for m in known.values()]
     if name is None:
-        chosen = list(METHODS.values())
-        show(method_table(chosen), "srquant methods NAME shows what --set can change", json_to=json)
-        write_json([{"name": method.name, "summary": method.summary} for method in chosen], json)
+        show(method_table(listed), "srquant methods NAME shows what --set can change", json_to=json)
+        write_json(listed, json)
         return
-    method = find_method(name)
+    if name not in known:
+        raise PolicyError(f"no method is called {name!r}; {suggest(name, known)}")
+    method = known[name]
     options = [vars(option) for option in options_of(method.config)]
-    attention = f"in networks with attention it quantizes {', '.join(method.attention)}"
-    show(f"{method.name}: {method.summary}; {attention}", option_table(options), json_to=json)
-    write_json({"name": method.name, "summary": method.summary, "options": options}, json)
+    attention = f"; in networks with attention it quantizes {', '.join(method.attention)}" if name != FLOAT else ""
+    show(f"{commands[name]} --method {name}: {method.summary}{attention}", option_table(options), json_to=json)
+    write_json({"name": name, "command": commands[name], "summary": method.summary, "options": options}, json)
 
 
-def method_table(chosen: "list[Method[Any]]") -> "Table":
+def method_table(listed: list[dict[str, str]]) -> "Table":
     """One row per method."""
-    rows = table("method", "what it does")
+    rows = table("method", "command", "what it does")
     for column in rows.columns:
         column.justify = "left"
-    for method in chosen:
-        rows.add_row(method.name, method.summary)
+    for method in listed:
+        rows.add_row(method["name"], method["command"], method["summary"])
     return rows
 
 

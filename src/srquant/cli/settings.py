@@ -23,7 +23,10 @@ def find_method(name: str) -> "Method[Any]":
         PolicyError: there is none.
     """
     from srquant.methods import METHODS
+    from srquant.methods.trained import TRAINED
 
+    if name in TRAINED:
+        raise PolicyError(f"{name} trains weights: use srquant train --method {name}, or {suggest('', METHODS)}")
     if name not in METHODS:
         raise PolicyError(f"no method is called {name!r}; {suggest(name, METHODS)}")
     return METHODS[name]

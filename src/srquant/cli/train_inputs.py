@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from srquant.methods.trained import TrainedMethod
     from srquant.models.network import Argument, Network
 
-FLOAT_METHOD = "float"
+FLOAT = "float"
 """The method that quantizes nothing and may start from random weights."""
 
 DEFAULT_BITS = 4
@@ -38,7 +38,7 @@ def body_bits(method: str, weight: int | None, activation: int | None) -> tuple[
     Raises:
         PolicyError: bits for a method that quantizes nothing.
     """
-    if method == FLOAT_METHOD and (weight, activation) != (None, None):
+    if method == FLOAT and (weight, activation) != (None, None):
         raise PolicyError(f"--method {method} quantizes nothing: leave out -w and -a, or choose another method")
     return weight or DEFAULT_BITS, activation or DEFAULT_BITS
 
@@ -64,7 +64,7 @@ def first_network(init: str, method: str, scale: int | None, seed: int) -> "Netw
     path = find_model(Path(init))
     if path.exists() or not colon:
         network = load_float(path, scale)
-    elif method != FLOAT_METHOD:
+    elif method != FLOAT:
         raise InputError(f"--init {init}: {method} starts from trained weights; give a float checkpoint")
     else:
         network = random_network(name, architecture_arguments(init, arguments), seed)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from srquant.cli.output import check_folder, note, progress, show
-from srquant.cli.train_inputs import FLOAT_METHOD
+from srquant.cli.train_inputs import FLOAT
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.pairs import PairSet
 from srquant.deploy.file import save
@@ -73,7 +73,7 @@ class Inputs:
             "method": self.method.name,
             **{f"option {name}": text_of(value) for name, value in asdict(self.config).items()},
             "start": self.start,
-            **({} if self.method.name == FLOAT_METHOD else bits),
+            **({} if self.method.name == FLOAT else bits),
             "pictures": self.pairs.fingerprint[:16],
             "patch": str(self.pairs.patch),
             "seed": str(run.seed),

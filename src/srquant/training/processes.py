@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import distributed
 
-from srquant.errors import InputError, TrainingError, suggest
+from srquant.errors import InputError, TrainingError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,7 +64,7 @@ class Processes:
             ("precision", self.precision, PRECISIONS),
         ):
             if value not in known:
-                raise InputError(f"--{option} {value}: {suggest(value, known)}")
+                raise InputError(f"--{option} {value}: use {' or '.join(known)}")
         if self.device == "cuda" and torch.cuda.device_count() < self.devices:
             raise InputError(f"--devices {self.devices}: this machine has {torch.cuda.device_count()} CUDA devices")
 
