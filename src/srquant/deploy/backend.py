@@ -63,6 +63,9 @@ class Backend(Protocol[V]):
     def dequantize(self, integers: V, step: float, offset: float) -> V:
         """Integers to values ``step * integer + offset``."""
 
+    def apart(self, integers: V) -> V:
+        """The same integers, which the engine may not merge with the layer that they come from."""
+
     def integer_conv(self, integers: V, layer: IntegerConv2d, name: str) -> V:
         """Integers to values."""
 

@@ -11,14 +11,14 @@ from srquant.deploy.constants import fold_constants
 from srquant.deploy.cpu import INT16_MAX, safe_on_pair_saturation
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.frozen import FrozenAdd, FrozenAddends, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
-from srquant.deploy.lowered import Dequantize, DequantizeOperand, Quantize, float_layer, integer_layer
+from srquant.deploy.lowered import Dequantize, DequantizeAddend, DequantizeOperand, Quantize, float_layer, integer_layer
 from srquant.deploy.patterns import insert, module_of, replace
 from srquant.errors import EngineError
 from srquant.models.layers import Add, Matmul, MeanShift
 from srquant.models.network import Network
 from srquant.models.windows import STEPS
 from srquant.quant.branches import BranchedNetwork
-from srquant.quant.conditional import ConditionalQuantizer
+from srquant.quant.conditional import ConditionalQuantizer, conditional_quantizers
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
 """Functions and methods whose parts' sizes must be known."""
@@ -69,6 +69,7 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     """
     if isinstance(network, BranchedNetwork):
         raise EngineError("the picture decides which of three branches runs; export each of 'network.branches'")
+    _refuse_conditional(network)
     try:
         graph = _Tracer().trace(network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -84,6 +85,14 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     rewrites.apply_all(lowered)
     lowered.recompile()
     return lowered
+
+
+def _refuse_conditional(network: Network) -> None:
+    for name, quantizer in conditional_quantizers(network.module).items():
+        raise EngineError(
+            f"layer '{name.rpartition('.')[0]}' quantizes its input by a grid of its own for every picture "
+            f"({quantizer.kind}), which exports have no form for: evaluate and upscale it with --engine torch"
+        )
 
 
 def _needs_shapes(graph: fx.GraphModule, node: fx.Node) -> bool:
@@ -126,21 +135,13 @@ def _split_layer(
 
 
 def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
-    if not isinstance(layer.points, DynamicPoints):
-        raise _no_form(node, layer.points)
+    assert isinstance(layer.points, DynamicPoints)
     source = node.all_input_nodes[0]
     with graph.graph.inserting_before(node):
         rank = len(node.meta["tensor_meta"].shape)
         points = DynamicPoints(layer.points.grid, layer.points.channel_axis, rank)
         node.args = (insert(graph, points, source),)
     replace(graph, node, layer.float_layer())
-
-
-def _no_form(node: fx.Node, quantizer: ConditionalQuantizer) -> EngineError:
-    return EngineError(
-        f"layer '{layer_name(node)}' quantizes its input by a grid of its own for every picture ({quantizer.kind}), "
-        "which exports have no form for: evaluate and upscale it with --engine torch"
-    )
 
 
 def _split_matmul(graph: fx.GraphModule, node: fx.Node, matmul: FrozenMatmul, pair_saturation: bool) -> None:
@@ -177,7 +178,6 @@ def _split_addends(graph: fx.GraphModule, node: fx.Node, add: FrozenAddends) -> 
 
 
 def _addend(graph: fx.GraphModule, node: fx.Node, grid: FrozenGrid | ConditionalQuantizer, value: Any) -> fx.Node:
-    if isinstance(grid, ConditionalQuantizer):
-        raise _no_form(node, grid)
+    assert isinstance(grid, FrozenGrid)
     with graph.graph.inserting_before(node):
-        return insert(graph, Dequantize(grid, grid.offset), insert(graph, Quantize(grid), value))
+        return insert(graph, DequantizeAddend(grid, grid.offset), insert(graph, Quantize(grid), value))

@@ -50,6 +50,10 @@ class Dequantize(nn.Module):
         return integers * self.grid.step + self.offset
 
 
+class DequantizeAddend(Dequantize):
+    """The same for an addend, whose grid points an engine may not merge with the layer before them."""
+
+
 class DequantizeOperand(nn.Module):
     """Integers of a matrix product's operand to values."""
 

@@ -12,6 +12,7 @@ from srquant.deploy.frozen import ChannelScaling, IntegerMatmul, OperandGrid
 from srquant.deploy.lowered import (
     BlockShuffle,
     Dequantize,
+    DequantizeAddend,
     DequantizeOperand,
     IntegerConv2d,
     IntegerLinear,
@@ -87,6 +88,10 @@ def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
 
 def _dequantize(backend: Backend[V], dequantize: Dequantize, name: str, x: V) -> V:
     return backend.dequantize(x, dequantize.grid.step, dequantize.offset)
+
+
+def _dequantize_addend(backend: Backend[V], dequantize: DequantizeAddend, name: str, x: V) -> V:
+    return backend.dequantize(backend.apart(x), dequantize.grid.step, dequantize.offset)
 
 
 def _dynamic_points(backend: Backend[V], points: DynamicPoints, name: str, x: V) -> V:
@@ -195,6 +200,7 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     Quantize: _quantize,
     DynamicPoints: _dynamic_points,
     Dequantize: _dequantize,
+    DequantizeAddend: _dequantize_addend,
     Add: _add,
     MeanShift: _mean_shift,
     nn.BatchNorm2d: _batch_norm,

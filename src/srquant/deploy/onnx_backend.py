@@ -97,6 +97,9 @@ class OnnxBackend:
         scaled = self._node("DequantizeLinear", integers, self._number(step), self.zero_points[integers])
         return self._node("Add", scaled, self._number(offset)) if offset else scaled
 
+    def apart(self, integers: str) -> str:
+        return integers
+
     def integer_conv(self, integers: str, layer: IntegerConv2d, name: str) -> str:
         weight = self._weight(layer.weight.numpy(), layer.scale.numpy(), axis=0)
         values = self.dequantize(integers, 1.0, 0.0)
