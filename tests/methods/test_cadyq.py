@@ -10,12 +10,13 @@ from srquant.deploy.choices import choices_of
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.spending import spending
-from srquant.errors import PolicyError
+from srquant.errors import EngineError, PolicyError
 from srquant.methods import cadyq
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quant.policy import LayerBits, Policy
 from srquant.training.loop import adam
+from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine
 from srquant.upscale.support import measure_support
 
 POLICY = Policy(LayerBits(8, 8), head=None, tail=None)
@@ -171,3 +172,10 @@ def test_transformers(crops):
 def test_what_it_cant_do_is_refused(network, crops, policy, config, message):
     with pytest.raises(PolicyError, match=message):
         cadyq.prepare(network, crops, policy, config, 10)
+
+
+@pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
+def test_engines_name_the_layer_and_the_way_out(network, crops, engine):
+    model = frozen_with_choices(cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 3))
+    with pytest.raises(EngineError, match=r"body\.0\.body\.0.*cadyq.*--engine torch"):
+        engine(model.network)
