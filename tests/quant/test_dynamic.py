@@ -100,3 +100,19 @@ def test_settling_leaves_dynamic_layers_alone():
     assert layers[1].lattice is None
     assert all(torch.equal(a, b) for a, b in zip(before, layers[1].state_dict().values(), strict=True))
     assert layers[2].lattice is not None
+
+
+def test_channels_last_gives_the_same_points_and_gradients():
+    torch.manual_seed(0)
+    quantizer = DynamicQuantizer(bits=3, channel_axis=1)
+    quantizer.lower.data.fill_(-0.8)
+    quantizer.upper.data.fill_(0.9)
+    given, results = torch.randn(2, 5, 12, 10), []
+    x = torch.randn(2, 5, 12, 10) * torch.arange(5).view(1, 5, 1, 1)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        values = x.clone(memory_format=layout).requires_grad_(True)
+        points = quantizer(values)
+        results.append((points, *torch.autograd.grad(points, [values, quantizer.lower, quantizer.upper], given)))
+    assert torch.equal(results[0][0], results[1][0])
+    for contiguous, last in zip(*results, strict=True):
+        torch.testing.assert_close(contiguous, last, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,7 @@ import torch
 
 from srquant.training.features import Features
 from srquant.training.losses import normalised
-from srquant.training.teacher import lessons, record
+from srquant.training.teacher import LAYOUT, lessons, record
 
 
 def test_lessons_round_trip(teacher, calibration, tmp_path):
@@ -13,7 +13,7 @@ def test_lessons_round_trip(teacher, calibration, tmp_path):
     assert record(teacher, iter(batches), tmp_path) == 3
     for images, lesson in zip(batches, lessons(tmp_path, 3), strict=True):
         with torch.no_grad(), Features(teacher) as features:
-            output = teacher(images)
+            output = teacher(images.contiguous(memory_format=LAYOUT))
             expected = features.take()
         assert torch.equal(lesson.images, images)
         assert torch.equal(lesson.output, output)

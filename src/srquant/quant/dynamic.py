@@ -5,6 +5,7 @@
 tensor([0., 1., 2., 3.])
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srquant.quant.grid import PIECE, step_size, straight_through
+from srquant.quant.grid import PIECE, StraightThrough, empty_like, is_channels_last, step_size
 from srquant.quant.quantizers import ActivationQuantizer
 
 SMALLEST_WIDTH = 1e-8
 """Channels that vary less pass unchanged."""
+
+SLACK = 1e-5
+"""How far beyond a bound normalised values still count as inside in gradients: the largest one is 1 up to rounding."""
+
+TOGETHER = 32
+"""Pixels whose channels, side by side in memory, are treated as one row."""
 
 
 class DynamicQuantizer(ActivationQuantizer):
@@ -44,7 +51,7 @@ class DynamicQuantizer(ActivationQuantizer):
         smallest, width = channel_range(x, self.channel_axis)
         varies = width > SMALLEST_WIDTH
         width = torch.where(varies, width, 1.0)
-        if bits is None and x.dim() == 4 and self.channel_axis == 1 and x.is_contiguous():
+        if bits is None and x.dim() == 4 and self.channel_axis == 1 and (x.is_contiguous() or is_channels_last(x)):
             points = _points(x, smallest, width, self.lower, self.upper, self.levels)
             return points if bool(varies.all()) else torch.where(varies, points, x)
         points = super().forward(normalise(x, smallest, width), bits)
@@ -94,30 +101,53 @@ class _FakeQuantizeChannels(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, levels: int
     ) -> Tensor:
-        ctx.save_for_backward(x, smallest, width, lower, upper)
-        ctx.levels = levels
-        points, step = torch.empty_like(x), step_size(lower, upper, levels)
-        for value, point, least, wide in rows(x, points, smallest, width):
-            torch.sub(value, least, out=point).mul_(2).div_(wide).sub_(1)
+        points, step = empty_like(x), step_size(lower, upper, levels)
+        for value, point, least, half in rows(x, points, smallest, width / 2):
+            torch.sub(value, least, out=point).div_(half).sub_(1)
             point.sub_(lower).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
-            point.add_(1).div_(2).mul_(wide).add_(least)
+            point.add_(1).mul_(half).add_(least)
+        ctx.save_for_backward(x, smallest, width, lower, upper, points if any(ctx.needs_input_grad[3:5]) else None)
         return points
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, smallest, width, lower, upper = ctx.saved_tensors
-        inside = torch.empty_like(x)
-        low, high = torch.zeros_like(lower), torch.zeros_like(upper)
-        for value, given, kept, least, wide in rows(x, grad.contiguous(), inside, smallest, width):
-            normalised = torch.sub(value, least).mul_(2).div_(wide).sub_(1)
-            sums = straight_through(normalised, given, lower, upper, ctx.levels, kept, any(ctx.needs_input_grad[3:5]))
-            if sums is not None:
-                low += (sums[0] * wide).sum() / 2
-                high += (sums[1] * wide).sum() / 2
+        x, smallest, width, lower, upper, points = ctx.saved_tensors
+        inside, straight = empty_like(x), StraightThrough(lower, upper, SLACK)
+        if is_channels_last(x):
+            grad = grad.contiguous(memory_format=torch.channels_last)
+        tensors = x, x if points is None else points, grad, inside, smallest, width / 2
+        for value, point, given, kept, least, half in rows(*tensors):
+            normalised = torch.addcmul(-1 - least / half, value, 1 / half)
+            straight.pass_inside(normalised, given, kept)
+            if points is not None:
+                straight.add_outside(normalised, (given - kept).mul_(half))
+                straight.add_rounding(*(tensor.reshape(-1) for tensor in (value, point, kept)))
+        low, high = straight.sums() if points is not None else (None, None)
         return inside, None, None, low, high, None
 
 
 def rows(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Contiguous tensors ``N x C x ...`` as matrices with a row per sample and channel, some rows at a time."""
+    """Some channels, or some pixels of all channels, at a time: small enough to stay in a processor's cache.
+
+    Args:
+        tensors: of one shape ``N x C x H x W`` and one order in memory, the last two ``N x C x 1 x 1``.
+
+    Returns:
+        Matrices that broadcast with each other.
+    """
+    if is_channels_last(tensors[0]):
+        return (piece for sample in zip(*tensors, strict=True) for piece in _pixels(*sample))
     height = max(1, PIECE // tensors[0][0, 0].numel())
     return zip(*(torch.split(tensor.flatten(0, 1).flatten(1), height) for tensor in tensors), strict=True)
+
+
+def _pixels(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """``rows`` of a sample with its channels last; a row has several pixels, as operations on long rows are faster."""
+    *large, least, half = tensors
+    channels, pixels = large[0].shape[0], large[0][0].numel()
+    together = math.gcd(pixels, TOGETHER)
+    matrices = (tensor.permute(1, 2, 0).reshape(-1, together * channels) for tensor in large)
+    height = max(1, PIECE // (together * channels))
+    least, half = (tensor.reshape(1, channels).repeat(1, together) for tensor in (least, half))
+    for piece in zip(*(torch.split(matrix, height) for matrix in matrices), strict=True):
+        yield *piece, least, half

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PIECE = 2**16
+PIECE = 2**17
 """Values that stay in a processor's cache together with a few intermediate results."""
 
 aten: Any = torch.ops.aten
@@ -98,19 +98,23 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
     """Pieces of tensors of one shape, small enough to stay in a processor's cache from one operation to the next.
 
     Args:
-        tensors: any shape.
-        alike: whether all values are treated alike; else, and where their order in memory differs, there is one piece.
+        tensors: any shape; views of those that lie in memory as the first does, copies of the others.
+        alike: whether all values are treated alike; else there is one piece.
 
     Returns:
-        One tensor for each of ``tensors``, views of them.
+        One tensor for each of ``tensors``, a vector where values are treated alike.
     """
     if not alike:
         return [tensors]
-    if all(is_channels_last(tensor) for tensor in tensors):
+    if is_channels_last(tensors[0]):
         tensors = tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)
-    if not all(tensor.is_contiguous() for tensor in tensors):
-        return [tensors]
-    return zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor.reshape(-1), PIECE) for tensor in tensors), strict=True)
+
+
+def empty_like(x: Tensor) -> Tensor:
+    """Room for values of the shape of ``x``, channels last where it has them there, else contiguous."""
+    layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return torch.empty_like(x, memory_format=layout)
 
 
 def is_channels_last(tensor: Tensor) -> bool:
@@ -126,19 +130,27 @@ def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
-        ctx.save_for_backward(x, lower, upper)
         ctx.levels = levels
-        points, step = torch.empty_like(x), step_size(lower, upper, levels)
+        points, step = empty_like(x), step_size(lower, upper, levels)
         for values, results in pieces(x, points, alike=lower.dim() == 0):
             torch.sub(values, lower, out=results).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
+        ctx.save_for_backward(x, lower, upper, points if any(ctx.needs_input_grad[1:]) and lower.dim() == 0 else None)
         return points
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        x, lower, upper = ctx.saved_tensors
-        backward = _backward if lower.dim() else _backward_in_pieces
-        grad_x, grad_lower, grad_upper, _ = backward(ctx, grad, x, lower, upper, ctx.levels)
-        return grad_x, grad_lower, grad_upper, None
+        x, lower, upper, points = ctx.saved_tensors
+        if lower.dim():
+            grad_x, grad_lower, grad_upper, _ = _backward(ctx, grad, x, lower, upper, ctx.levels)
+            return grad_x, grad_lower, grad_upper, None
+        straight = StraightThrough(lower, upper)
+        inside = empty_like(x)
+        for value, given, kept, point in pieces(x, grad, inside, x if points is None else points):
+            straight.pass_inside(value, given, kept)
+            if points is not None:
+                straight.add_outside(value, given - kept)
+                straight.add_rounding(value, point, kept)
+        return inside, *(straight.sums() if points is not None else (None, None)), None
 
 
 class _FakeQuantizeBits(torch.autograd.Function):
@@ -176,43 +188,38 @@ def _backward(
     return grad_x, low - rounding, high + rounding, error
 
 
-def _backward_in_pieces(
-    ctx: Any, grad: Tensor, x: Tensor, lower: Tensor, upper: Tensor, levels: int
-) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
-    """Gradients in ``x`` and the 0-d ``lower`` and ``upper``."""
-    inside, learned = torch.empty_like(x), any(ctx.needs_input_grad[1:])
-    low, high = torch.zeros_like(lower), torch.zeros_like(upper)
-    for value, given, kept in pieces(x, grad, inside):
-        sums = straight_through(value, given, lower, upper, levels, kept, learned)
-        if sums is not None:
-            low += sums[0].sum()
-            high += sums[1].sum()
-    return inside, low if learned else None, high if learned else None, None
-
-
-def straight_through(
-    x: Tensor, grad: Tensor, lower: Tensor, upper: Tensor, levels: int, inside: Tensor, learned: bool
-) -> tuple[Tensor, Tensor] | None:
-    """Gradients of a piece.
+class StraightThrough:
+    """Straight-through gradients of a grid with one pair of bounds, summed piece by piece.
 
     Args:
-        x: values, any shape.
-        grad: gradient in their grid points, same shape.
         lower: first grid point, 0-d.
         upper: last grid point, 0-d.
-        levels: number of grid points.
-        inside: is given the gradient in ``x``: ``grad`` between the bounds, zero elsewhere.
-        learned: whether the bounds are.
-
-    Returns:
-        Gradients in ``lower`` and ``upper``, summed along the last axis; None unless they are learned.
+        slack: how far beyond a bound values still count as inside.
     """
-    below, above = (float(bound.nextafter(bound + sign)) for bound, sign in ((lower, -1), (upper, 1)))
-    aten.hardtanh_backward.grad_input(grad, x, below, above, grad_input=inside)
-    if not learned:
-        return None
-    position = torch.sub(x, lower).div_(step_size(lower, upper, levels))
-    rounding = position.round().sub_(position).mul_(inside).sum(-1, keepdim=True) / (levels - 1)
-    outside = grad - inside
-    high = aten.threshold_backward(outside, x, float(upper)).sum(-1, keepdim=True)
-    return outside.sum(-1, keepdim=True) - high - rounding, high + rounding
+
+    def __init__(self, lower: Tensor, upper: Tensor, slack: float = 0.0) -> None:
+        self.bounds = lower, upper
+        self.upper, self.width = float(upper), float(upper) - float(lower)
+        limits = (lower - slack, -1), (upper + slack, 1)
+        self.limits = tuple(float(limit.nextafter(limit + sign)) for limit, sign in limits)
+        self.below = self.above = self.rounding = 0.0
+
+    def pass_inside(self, x: Tensor, grad: Tensor, inside: Tensor) -> None:
+        """Give ``inside`` the gradient in ``x``: ``grad`` between the bounds, zero elsewhere."""
+        aten.hardtanh_backward.grad_input(grad, x, *self.limits, grad_input=inside)
+
+    def add_outside(self, x: Tensor, grad: Tensor) -> None:
+        """Values that are clipped; ``grad`` is zero for all others."""
+        above = float(aten.threshold_backward(grad, x, self.upper).sum())
+        self.above += above
+        self.below += float(grad.sum()) - above
+
+    def add_rounding(self, x: Tensor, points: Tensor, inside: Tensor) -> None:
+        """Vectors of values, of their grid points, and of the gradient that passes."""
+        self.rounding += float(torch.dot(points - x, inside))
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Gradients in the bounds, 0-d."""
+        lower, upper = self.bounds
+        rounding = self.rounding / self.width
+        return lower.new_tensor(self.below - rounding), upper.new_tensor(self.above + rounding)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from srquant.models.layers import Add, Matmul
 from srquant.models.network import Network
 from srquant.quant.conditional import ConditionalQuantizer
-from srquant.quant.directed import direction, directed_convolution
+from srquant.quant.directed import directed_convolution, direction
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.grid import on_lattice
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer

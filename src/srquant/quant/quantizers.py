@@ -102,8 +102,8 @@ class WeightQuantizer(nn.Module):
     At 8 bits it is ``upper/127`` times -127..127.
 
     Two bounds: ``lower + step*k`` is moved by at most ``step/(2m)`` to ``step/m * (m*k + c)`` with the largest integer
-    ``m`` that fits into -127..127; where zero is a grid point ``m`` is 1 and nothing moves. At 8 bits no asymmetric grid
-    fits and the wider bound serves both sides.
+    ``m`` that fits into -127..127; where zero is a grid point ``m`` is 1 and nothing moves. At 8 bits no asymmetric
+    grid fits and the wider bound serves both sides.
 
     Args:
         lower: first grid point, 0-d or ``C_out x 1 ...``; ignored where symmetric.
@@ -126,15 +126,20 @@ class WeightQuantizer(nn.Module):
 
     def grid(self) -> tuple[Tensor, Tensor]:
         """First and last grid point, moved to where integers can express them."""
-        if self.lower is None:
-            return -self.upper, self.upper
-        if self.levels > 2 * LARGEST_INTEGER:
-            wider = torch.maximum(-self.lower, self.upper)
-            return -wider, wider
+        bound = self.single_bound()
+        if bound is not None:
+            return -bound, bound
+        assert self.lower is not None
         with torch.no_grad():
             multiplier, shift = self._integer_form()
             moved = step_size(self.lower, self.upper, self.levels) / multiplier * shift - self.lower
         return self.lower + moved, self.upper + moved
+
+    def single_bound(self) -> Tensor | None:
+        """``u`` of a grid ``-u..u``; None where each side has its own bound."""
+        if self.lower is None:
+            return self.upper
+        return torch.maximum(-self.lower, self.upper) if self.levels > 2 * LARGEST_INTEGER else None
 
     def __call__(self, weight: Tensor) -> Tensor:
         """Values to grid points, shape of the weight."""

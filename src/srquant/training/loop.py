@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.models.network import Network
-from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.layers import activation_quantizers, quant_layers, quantized_weight
 from srquant.quant.piecewise import PiecewiseQuantizer
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
-from srquant.training.teacher import Lesson
+from srquant.training.teacher import LAYOUT, Lesson
 
 Loss = Callable[[Tensor, list[Tensor], Lesson], Tensor]
 """From the student's output and features, and the lesson, to a 0-d tensor."""
@@ -64,19 +63,16 @@ def train_pass(
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.requires_grad_(True)
-    layout = memory_format(student)
     with held_weights(student):
         for lesson in lessons:
-            step(student, lesson, optimizer, loss, layout)
+            step(student, lesson, optimizer, loss)
             after_step()
             report()
 
 
-def step(
-    student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss, layout: torch.memory_format
-) -> None:
+def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
     """Forward, backward, one step of the optimizer."""
-    images = lesson.images.contiguous(memory_format=layout)
+    images = lesson.images.contiguous(memory_format=LAYOUT)
     with Features(student) as features:
         value = loss(student(images), features.take(), lesson)
     if not bool(torch.isfinite(value)):
@@ -84,12 +80,6 @@ def step(
     optimizer.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-
-
-def memory_format(student: Network) -> torch.memory_format:
-    """Channels last, which convolutions compute a quarter faster; not where each channel's range is measured."""
-    dynamic = any(isinstance(quantizer, DynamicQuantizer) for quantizer in activation_quantizers(student).values())
-    return torch.contiguous_format if dynamic else torch.channels_last
 
 
 @contextmanager

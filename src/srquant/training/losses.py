@@ -91,7 +91,7 @@ class _SquaredDistance(torch.autograd.Function):
         ctx.save_for_backward(feature, target)
         ctx.norms = norms
         distances = [
-            torch.stack([torch.sub(t, s, alpha=1 / norm).square_().sum() for s, t in pieces(*pair)]).sum()
+            torch.stack([_square(torch.sub(t, s, alpha=1 / norm)) for s, t in pieces(*pair)]).sum()
             for *pair, norm in zip(feature, target, norms, strict=True)
         ]
         return torch.stack(distances)
@@ -107,6 +107,10 @@ class _SquaredDistance(torch.autograd.Function):
                     feature_piece, alpha=2 * factor * along / norm**2
                 )
         return result.permute(0, 3, 1, 2) if ctx.channels_last else result, None
+
+
+def _square(values: Tensor) -> Tensor:
+    return torch.dot(values, values)
 
 
 def _in_order(tensor: Tensor, channels_last: bool) -> Tensor:
