@@ -186,7 +186,7 @@ def test_order_is_kept_in_the_state():
 )
 def test_shortcuts_are_folded_at_every_depth(make: Callable[[], Network], policy: Policy):
     """Up to float rounding; not settled, as settling moves bounds."""
-    learner = train(student(make(), policy, learning_rate=0.01, depths=(4, 2)))
+    learner = train(student(make(), policy, learning_rate=0.01, most_change=1.0, depths=(4, 2)))
     if make is edsr:
         factors = [block.factor() for block in skippable_blocks(learner.network).values()]
         assert max(abs(factor - 1) for factor in factors) > 0.01
@@ -230,7 +230,7 @@ def test_result_leaves_the_student_as_it_is():
 
 
 def test_training_lowers_the_loss_on_one_batch():
-    learner = student(learning_rate=3e-3)
+    learner = student(learning_rate=3e-3, most_change=1.0)
     low, _ = pair()
     high = torch.nn.functional.interpolate(low, scale_factor=2)
     optimizer = adam(learner.rates())
@@ -243,6 +243,17 @@ def test_training_lowers_the_loss_on_one_batch():
         learner.after_step(step)
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_rates_of_shifts_and_small_tensors_are_limited():
+    learner = student()
+    learner.network.module.get_submodule("head.0").get_parameter("weight").data.mul_(1e-3)
+    rates = {id(p): rate.learning_rate for rate in learner.rates() for p in rate.parameters}
+    assert rates.keys() == {id(p) for p in learner.parameters()}
+    head = learner.network.module.get_submodule("head.0").get_parameter("weight")
+    assert rates[id(head)] == pytest.approx(0.01 * float(head.detach().abs().mean()))
+    quantizer = learner.network.module.get_submodule("body.0.block.body.0.input_quantizer")
+    assert rates[id(quantizer.get_parameter("shift"))] == rates[id(quantizer.get_parameter("step"))] == 2e-4
 
 
 def test_log_has_the_same_names_always():

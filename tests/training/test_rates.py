@@ -1,0 +1,22 @@
+"""Learning rates that fit the size of what learns."""
+
+import pytest
+import torch
+from torch import nn
+
+from srquant.training.rates import limited_rate, limited_rates
+
+
+def test_rates_are_limited_for_small_tensors_alone():
+    large, small, zero = (nn.Parameter(torch.full((3, 3), value)) for value in (-1.0, 0.0004, 0.0))
+    rates = limited_rates([large, small, zero], 2e-4, 0.01)
+    assert [rate.learning_rate for rate in rates] == pytest.approx([2e-4, 4e-6, 2e-4])
+    assert [list(rate.parameters) for rate in rates] == [[large], [small], [zero]]
+
+
+def test_a_step_of_adam_moves_no_tensor_by_more():
+    parameter = nn.Parameter(torch.tensor([4e-4, -4e-4]))
+    optimizer = torch.optim.Adam([parameter], limited_rate(parameter, 1e-4, 0.01))
+    (1000 * parameter.sum()).backward()
+    optimizer.step()
+    assert torch.allclose(parameter.detach().abs(), torch.tensor([0.99, 1.01]) * 4e-4, rtol=1e-4)
