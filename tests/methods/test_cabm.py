@@ -129,7 +129,7 @@ def test_file_holds_the_table_and_no_selector(network, crops, tmp_path: Path):
     with torch.no_grad():
         assert torch.equal(loaded.network(crops[0]), found)
     quantizers = [q for q in loaded.network.modules() if isinstance(q, TableQuantizer)]
-    assert len(quantizers) == 5
+    assert len(quantizers) == 5 + 2, "of layers, and of what passes the blocks"
     assert {name.split(".")[0] for name in quantizers[0].state_dict()} == {"bounds", "edges", "by_edge"}
     assert loaded.origin.method == "cabm"
 

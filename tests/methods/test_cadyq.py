@@ -179,3 +179,13 @@ def test_engines_name_the_layer_and_the_way_out(network, crops, engine):
     model = frozen_with_choices(cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 3))
     with pytest.raises(EngineError, match=r"body\.0\.body\.0.*cadyq.*--engine torch"):
         engine(model.network)
+
+
+def test_what_passes_a_block_takes_the_grid_of_its_input(network, crops):
+    """And its output has 8 bits."""
+    student = cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 3)
+    block = student.network.module.body[0]
+    assert block.add.left is block.body[0].input_quantizer
+    assert block.add.right.levels == 255
+    alone = cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(addends=False), 3)
+    assert not cadyq.outputs(alone.network)

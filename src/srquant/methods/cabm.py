@@ -26,7 +26,8 @@ from srquant.methods.pipeline import origin_of
 from srquant.models.network import Network
 from srquant.quant.complexity import edge_score
 from srquant.quant.edge_table import Configuration, in_hundredths, usable_entries
-from srquant.quant.layers import quant_layers
+from srquant.quant.exchange import exchange_quantizers
+from srquant.quant.layers import InputQuantizer
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.selection import MappedQuantizer, SelectingQuantizer, noted_flags
@@ -103,9 +104,7 @@ class CABMStudent(cadyq.CADyQStudent):
     def result(self) -> QuantizedModel:
         """Every layer keeps its part of the table and nothing that chooses."""
         model = super().result()
-        for layer in quant_layers(model.network).values():
-            if isinstance(layer.input_quantizer, MappedQuantizer):
-                layer.input_quantizer = layer.input_quantizer.table().requires_grad_(False)
+        exchange_quantizers(model.network, with_table)
         return QuantizedModel(model.network, model.policy, origin_of("cabm", self.cabm))
 
 
@@ -158,15 +157,25 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
     patches = patches_of(config, crops)
     capacity = sum(len(batch) for batch in patches)
     student = cadyq.prepare(network, crops, policy, config, steps)
-    for layer in quant_layers(student.network).values():
-        old = layer.input_quantizer
-        if isinstance(old, SelectingQuantizer):
-            layer.input_quantizer = MappedQuantizer(
-                old.choices, old.features, old.channel_axis, old.gradient_scale, capacity
-            )
-            layer.input_quantizer.bounds.data.copy_(old.bounds.data)
-            layer.input_quantizer.stage = old.stage
+    exchange_quantizers(student.network, lambda old: with_room(old, capacity))
     return CABMStudent(student.network, network, student.policy, config, steps, patches)
+
+
+def with_room(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
+    """A quantizer that chooses, with room for a table of so many entries; others stay."""
+    if not isinstance(quantizer, SelectingQuantizer):
+        return quantizer
+    roomy = MappedQuantizer(
+        quantizer.choices, quantizer.features, quantizer.channel_axis, quantizer.gradient_scale, capacity
+    )
+    roomy.bounds.data.copy_(quantizer.bounds.data)
+    roomy.stage = quantizer.stage
+    return roomy
+
+
+def with_table(quantizer: InputQuantizer) -> InputQuantizer:
+    """What a quantizer is when its table is all it needs; others stay."""
+    return quantizer.table().requires_grad_(False) if isinstance(quantizer, MappedQuantizer) else quantizer
 
 
 def first_part(config: CABM, steps: int) -> int:

@@ -22,15 +22,19 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import origin_of
 from srquant.methods.static_grids import deployable, learns_weights, require_tensor_grids
 from srquant.models.network import Network
+from srquant.quant.addends import quantize_addends
 from srquant.quant.conditional import staged
+from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.following import follow_weights, signed_max
 from srquant.quant.insert import insert_quantizers
-from srquant.quant.layers import QuantLinear, bounded_quantizer, quant_layers
+from srquant.quant.layers import InputQuantizer, QuantAddends, QuantLayer, QuantLinear, quant_layers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
+from srquant.quant.quantizers import ActivationQuantizer
 from srquant.quant.ranges import symmetric_max
 from srquant.quant.selection import CandidateQuantizer, Choice, SelectingQuantizer, bit_cost
 from srquant.quant.statistics import Collection, activation_bounds
+from srquant.quant.symmetric import SymmetricQuantizer
 from srquant.training.block_attention import BlockAttentionTeacher
 from srquant.training.loop import Rate
 from srquant.training.losses import WHITE, output_loss
@@ -43,6 +47,9 @@ PUBLISHED_BATCH = 16
 """The code adds up the bits of a batch; here they are this many times their mean, whatever the batch."""
 
 GRADIENT_SCALE = 1000.0
+
+OUTPUT_BITS = 8
+"""Of the outputs of residual blocks."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ class CADyQ:
         0.1, "share of the run without a weight of the bits, in place of a start from 8-bit PAMS", "ours"
     )
     attention_weight: float = option(1000.0, "of the attention before the tail", "released code")
+    addends: bool = option(
+        True, "what passes a residual block takes its input's grid, and its output has one of 8 bits", "released code"
+    )
     block_weight: float = option(100.0, "of the attention of each block", "released code")
 
 
@@ -122,7 +132,7 @@ class CADyQStudent(Student):
 
     def result(self) -> QuantizedModel:
         """Every layer keeps its choice."""
-        return deployable(self.network, self.policy, origin_of("cadyq", self.config), lambda grid: grid)
+        return deployable(self.network, self.policy, origin_of("cadyq", self.config), plain)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CADyQ, steps: int) -> CADyQStudent:
@@ -135,18 +145,51 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
     samples = (sample for crop in crops for sample in torch.split(crop, 1))
     bounds = activation_bounds(network, policy, samples, Collection(symmetric_max, "mean"))
     student = insert_quantizers(network, policy, bounds, signed_max)
+    if config.addends:
+        quantize_addends(student, network)
     scale = GRADIENT_SCALE if network.facts.value_range > 1 else 1.0
-    for name, layer in quant_layers(student).items():
-        if name in names:
-            bound = bounded_quantizer(layer).upper
-            channels = layer.weight.shape[1] * (1 if isinstance(layer, QuantLinear) else layer.layer.groups)
-            axis = -1 if isinstance(layer, QuantLinear) else 1
-            layer.input_quantizer = SelectingQuantizer(config.candidates, channels, axis, scale)
-            layer.input_quantizer.bounds.data.fill_(float(bound.detach()))
+    made: dict[InputQuantizer, InputQuantizer] = {
+        layer.input_quantizer: selecting(layer, config, scale)
+        for name, layer in quant_layers(student).items()
+        if name in names
+    }
+    made |= {
+        module.right: SymmetricQuantizer(bounded(module.right).upper, OUTPUT_BITS)
+        for module in student.modules()
+        if isinstance(module, QuantAddends)
+    }
+    exchange_quantizers(student, lambda old: made.get(old, old))
     learned = learns_weights(staged(student))
     for quantizer in selectors(learned):
         quantizer.requires_grad_(True)
+    for output in outputs(learned):
+        output.upper.requires_grad_(True)
     return CADyQStudent(learned, network, policy, config, steps)
+
+
+def selecting(layer: QuantLayer, config: CADyQ, gradient_scale: float) -> SelectingQuantizer:
+    """What chooses the bits of a layer's input, with the bounds of its present quantizer."""
+    linear = isinstance(layer, QuantLinear)
+    channels = layer.weight.shape[1] * (1 if isinstance(layer, QuantLinear) else layer.layer.groups)
+    quantizer = SelectingQuantizer(config.candidates, channels, -1 if linear else 1, gradient_scale)
+    quantizer.bounds.data.fill_(float(bounded(layer.input_quantizer).upper.detach()))
+    return quantizer
+
+
+def bounded(quantizer: InputQuantizer) -> ActivationQuantizer:
+    """A quantizer that is known to have bounds."""
+    assert isinstance(quantizer, ActivationQuantizer)
+    return quantizer
+
+
+def outputs(network: Network) -> list[SymmetricQuantizer]:
+    """The quantizers of block outputs."""
+    return [module for module in network.modules() if isinstance(module, SymmetricQuantizer)]
+
+
+def plain(quantizer: InputQuantizer) -> InputQuantizer:
+    """The grid of a block's output as it rests; others stay."""
+    return quantizer.plain() if isinstance(quantizer, SymmetricQuantizer) else quantizer
 
 
 def check(policy: Policy, config: CADyQ) -> None:
@@ -169,10 +212,13 @@ def selectors(network: Network) -> list[SelectingQuantizer]:
 
 
 def bound_rates(network: Network, config: CADyQ) -> Iterable[Rate]:
-    """Rates of the candidates' bounds."""
+    """Rates of the bounds of candidates and block outputs."""
     for quantizer in candidate_quantizers(network):
         scale = float(quantizer.bounds.detach().mean()) if config.rates == "relative" else 1.0
         yield Rate([quantizer.bounds], config.bound_rate * scale)
+    for output in outputs(network):
+        scale = float(output.upper.detach()) if config.rates == "relative" else 1.0
+        yield Rate([output.upper], config.bound_rate * scale)
 
 
 def candidate_quantizers(network: Network) -> list[CandidateQuantizer]:
@@ -181,6 +227,8 @@ def candidate_quantizers(network: Network) -> list[CandidateQuantizer]:
 
 
 def keep_positive(network: Network) -> None:
-    """Keep the bounds of all candidates above zero."""
+    """Keep all bounds above zero."""
     for quantizer in candidate_quantizers(network):
         quantizer.keep_positive()
+    for output in outputs(network):
+        output.keep_positive()

@@ -289,13 +289,15 @@ class MappedQuantizer(SelectingQuantizer):
 @contextmanager
 def noted_flags(quantizers: Sequence[CandidateQuantizer]) -> Iterator[list[Tensor]]:
     """While a batch goes through a network, note the candidates that its samples take: ``N`` int64 per quantizer."""
-    flags: list[Tensor] = []
+    flags = [torch.zeros(0, dtype=torch.int64) for _ in quantizers]
 
-    def see(quantizer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(quantizer, CandidateQuantizer)
-        flags.append(quantizer.flags(*inputs))
+    def watch(i: int, quantizer: CandidateQuantizer) -> torch.utils.hooks.RemovableHandle:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            flags[i] = quantizer.flags(*inputs)
 
-    handles = [quantizer.register_forward_pre_hook(see) for quantizer in quantizers]
+        return quantizer.register_forward_pre_hook(see)
+
+    handles = [watch(i, quantizer) for i, quantizer in enumerate(quantizers)]
     try:
         yield flags
     finally:
