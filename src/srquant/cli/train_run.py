@@ -24,7 +24,7 @@ from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
 from srquant.training.folder import RunFolder, write_whole
 from srquant.training.log import check_tensorboard
-from srquant.training.processes import Processes, disconnect, launch, quiet
+from srquant.training.processes import Processes, disconnect, launch, one_voice, quiet
 from srquant.training.student import Student
 from srquant.training.trainer import Run, Trainer
 
@@ -96,7 +96,7 @@ def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwr
     fabric = launch(processes, student.rests)
     if fabric.is_global_zero:
         folder.begin(configuration, overwrite)
-    with quiet():
+    with quiet(), one_voice(fabric):
         fabric.barrier()
         result = train(inputs, fabric, student, folder)
         fabric.barrier()

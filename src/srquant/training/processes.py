@@ -33,6 +33,12 @@ LONGEST_WAIT = timedelta(hours=1)
 LOOK_EVERY = 0.2
 """Seconds between two looks at whether the other processes live."""
 
+LONGEST_TALK = 60
+"""Seconds that a process leaves to the one that started it to end it."""
+
+_ENDING = threading.Event()
+"""Set when this process ends those that it started, which is no loss then."""
+
 MAIN_PROCESS = "SRQUANT_MAIN_PROCESS"
 """Environment variable: id of the process that started this one."""
 
@@ -92,10 +98,10 @@ def launch(processes: Processes, rests: bool = True) -> "Fabric":
         InputError: the launcher (torchrun, SLURM) has started another number of processes.
         TrainingError: they can't connect.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     spread = DDPStrategy(find_unused_parameters=rests, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=processes.device,
@@ -131,6 +137,20 @@ def lost(what: str, where: str) -> str:
     return f"{what}; find out why in its output, then give the same command to continue from {where}"
 
 
+@contextlib.contextmanager
+def one_voice(fabric: "Fabric") -> Iterator[None]:
+    """All processes have a ``TrainingError`` at once: the one that started the others tells it and ends them."""
+    try:
+        yield
+    except TrainingError:
+        if os.environ.get(MAIN_PROCESS, str(os.getpid())) != str(os.getpid()):
+            time.sleep(LONGEST_TALK)
+        _ENDING.set()
+        for child in _children(fabric):
+            child.kill()
+        raise
+
+
 def disconnect() -> None:
     """End the connection between processes, if there is one."""
     if distributed.is_available() and distributed.is_initialized():
@@ -152,16 +172,20 @@ def _watch(fabric: "Fabric") -> None:
     if main != str(os.getpid()):
         threading.Thread(target=_watch_main, args=(int(main),), daemon=True).start()
         return
-    children = getattr(fabric.strategy.launcher, "procs", None)
-    if children is not None:
-        threading.Thread(target=_watch_children, args=(children,), daemon=True).start()
+    threading.Thread(target=_watch_children, args=(_children(fabric),), daemon=True).start()
+
+
+def _children(fabric: "Fabric") -> list[subprocess.Popen[bytes]]:
+    """Processes that this one has started; the list grows in the launch."""
+    children: list[subprocess.Popen[bytes]] = getattr(fabric.strategy.launcher, "procs", [])
+    return children
 
 
 def _watch_children(children: list[subprocess.Popen[bytes]]) -> None:
-    while True:
+    while not _ENDING.is_set():
         time.sleep(LOOK_EVERY)
         for rank, child in enumerate(children, 1):
-            if child.poll():
+            if child.poll() and not _ENDING.is_set():
                 _end(f"process {rank} ({child.pid}) {_how(child.returncode)}", children)
 
 

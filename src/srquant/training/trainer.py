@@ -211,10 +211,11 @@ class Trainer:
         self.fabric.barrier()
 
     def _resume(self) -> int:
-        """Load the last checkpoint; how many steps the run has done."""
-        if not self.folder.checkpoint.exists():
+        """Load the last checkpoint, which the first process shares; how many steps the run has done."""
+        found = self.fabric.is_global_zero and self.folder.checkpoint.exists()
+        state = self.fabric.broadcast(load_state(self.folder.checkpoint) if found else None)
+        if state is None:
             return 0
-        state = load_state(self.folder.checkpoint)
         self.student.load_state_dict(state.student)
         self.optimizer.load_state_dict(state.optimizer)
         self.averages.load(state.averages)
