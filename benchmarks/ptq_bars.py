@@ -52,12 +52,19 @@ BARS: tuple[Bar, ...] = (
     Above("the same, both with relative rates", EDSR, ("adabm relative", "gba relative")),
     Above("GBA without DAN above uniform bits", EDSR, ("gba none", "gba without DAN")),
     Above("the same, relative rates", EDSR, ("gba without DAN, uniform, relative", "gba without DAN, relative")),
+    Above(
+        "the same, ranges from mse, relative rates",
+        EDSR,
+        ("gba without DAN, uniform, mse ranges", "gba without DAN, mse ranges"),
+    ),
     AtLeast("MSE without finetuning", EDSR, "mse", {"Set5": 37.1, "Set14": 32.8}),
     *(
         Above("finetuned above MSE", EDSR, ("mse", label))
         for label in (
-            *("minmax+FT", "mse+FT", "percentile+FT", "ptq4sr", "adabm", "adabm relative", "2dquant"),
-            *("outlier-aware", "outlier-aware relative", "gba", "gba relative", "gba without DAN, relative"),
+            *("minmax+FT", "minmax+FT, squares", "mse+FT", "mse+FT, squares", "percentile+FT", "ptq4sr"),
+            *("ptq4sr per channel", "adabm", "adabm relative", "adabm without I2B", "2dquant", "2dquant DQC"),
+            *("outlier-aware", "outlier-aware relative", "gba", "gba relative"),
+            *("gba without DAN, relative", "gba without DAN, mse ranges"),
         )
     ),
     AtLeast("MinMax without finetuning", EDSR, "minmax", {"Set5": 35.9}),
