@@ -96,7 +96,7 @@ class DoReFaStudent(Student):
 
     def result(self) -> QuantizedModel:
         """On plain grids, the tanh in the weights."""
-        return deployable(self.network, self.policy, origin_of("dorefa", self.config), plain, bake_tanh)
+        return deployable(self.network, self.policy, origin_of("dorefa", self.config), plain, plain_weight)
 
 
 def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
@@ -111,10 +111,9 @@ def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
     return SymmetricQuantizer(quantizer.upper, quantizer.bits, kept=momentum)
 
 
-def bake_tanh(layer: QuantLayer) -> None:
-    """Put the tanh into the weight, in place."""
+def plain_weight(layer: QuantLayer) -> None:
+    """Give a layer the grid without the tanh, in place."""
     quantizer = layer.weight_quantizer
-    layer.weight.copy_(drawn_together(layer.weight, quantizer.upper))
     layer.weight_quantizer = WeightQuantizer(-quantizer.upper, quantizer.upper, quantizer.bits, symmetric=True)
 
 

@@ -9,7 +9,7 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.lattice import settle
-from srquant.quant.layers import InputQuantizer, QuantLayer, quant_layers
+from srquant.quant.layers import InputQuantizer, QuantLayer, quant_layers, quantized_weight
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.statistics import SIDES, ActivationBounds
@@ -33,6 +33,8 @@ def deployable(
 ) -> QuantizedModel:
     """A settled copy of a trained network on plain grids.
 
+    Weights are grid points before grids settle, so that they stay what training made them.
+
     Args:
         network: in training; left unchanged.
         policy: of the network.
@@ -42,10 +44,11 @@ def deployable(
     """
     quantized = copy.deepcopy(network).eval().requires_grad_(False)
     for layer in quant_layers(quantized).values():
+        layer.weight.copy_(quantized_weight(layer))
         plain_weight(layer)
     exchange_quantizers(quantized, plain)
     settle(quantized)
-    return QuantizedModel(quantized, policy, origin)
+    return QuantizedModel(quantized.requires_grad_(False), policy, origin)
 
 
 def constant_bounds(network: Network, policy: Policy, lower: Tensor, upper: Tensor) -> ActivationBounds:
