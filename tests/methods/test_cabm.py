@@ -105,6 +105,8 @@ def test_run_trains_cadyq_then_fills_the_table_then_finetunes(network, crops):
         student.after_step(step)
         has_table.append(cabm.mapped(student.network)[0].mapped)
         factors.append(student.rate_factor(step))
+    table = picture_fab(frozen(student).network)
+    assert student.logged()["bits"] == pytest.approx(sum(table(pixels(crop)) for crop in crops[0]) / 6)
     assert has_table == [False, False, True, True, True, True]
     assert factors == pytest.approx([1.0, 1.0, 0.5, 0.1, 0.1, 0.05])
 

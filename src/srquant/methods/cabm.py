@@ -85,7 +85,10 @@ class CABMStudent(cadyq.CADyQStudent):
         """CADyQ's loss; with the table, without the weight of the bits."""
         if step < self.first:
             return super().forward(low, high, step)
-        pictures, taught = self.taught(low)
+        with noted_flags(mapped(self.network)) as flags:
+            pictures, taught = self.taught(low)
+        bits = torch.tensor(self.cabm.candidates, dtype=torch.float32, device=low.device)
+        self.mean_bits.copy_(bits[torch.stack(flags)].mean())
         return WHITE * output_loss(pictures, high) + taught
 
     def rate_factor(self, step: int) -> float:
