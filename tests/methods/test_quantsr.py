@@ -245,15 +245,18 @@ def test_training_lowers_the_loss_on_one_batch():
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_rates_of_shifts_and_small_tensors_are_limited():
-    learner = student()
-    learner.network.module.get_submodule("head.0").get_parameter("weight").data.mul_(1e-3)
+def test_rates_are_relative_to_steps_and_limited_for_small_weights():
+    learner = student(step_change=0.003)
+    head = learner.network.module.get_submodule("head.0").get_parameter("weight")
+    head.data.mul_(1e-3)
     rates = {id(p): rate.learning_rate for rate in learner.rates() for p in rate.parameters}
     assert rates.keys() == {id(p) for p in learner.parameters()}
-    head = learner.network.module.get_submodule("head.0").get_parameter("weight")
     assert rates[id(head)] == pytest.approx(0.01 * float(head.detach().abs().mean()))
     quantizer = learner.network.module.get_submodule("body.0.block.body.0.input_quantizer")
-    assert rates[id(quantizer.get_parameter("shift"))] == rates[id(quantizer.get_parameter("step"))] == 2e-4
+    shift, step = (quantizer.get_parameter(name) for name in ("shift", "step"))
+    assert rates[id(shift)] == rates[id(step)] == pytest.approx(0.003 * step.item())
+    published = {id(p): r.learning_rate for r in student(step_change=None).rates() for p in r.parameters}
+    assert set(published.values()) == {2e-4}
 
 
 def test_log_has_the_same_names_always():

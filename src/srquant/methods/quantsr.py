@@ -26,12 +26,12 @@ from srquant.quant.insert import quantizable
 from srquant.quant.lattice import settle
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.rlq import LearnedActivation, LearnedLayer, LearnedMatmul, LearnedStep, start_activations
+from srquant.quant.rlq import LearnedLayer, LearnedMatmul, LearnedStep, start_activations
 from srquant.quant.rlq_statistics import gradient_change, spread
 from srquant.quant.shortcuts import fold_shortcuts
 from srquant.training.loop import Rate
 from srquant.training.losses import output_loss
-from srquant.training.rates import limited_rate, limited_rates
+from srquant.training.rates import limited_rates
 from srquant.training.skippable import importances, make_skippable, running, skippable_blocks, unwrap_blocks
 from srquant.training.student import Plan, Student
 
@@ -54,8 +54,11 @@ class QuantSR:
     )
     drop_order: Literal["branch", "shortcut"] = option("branch", "keep large branches, or small shortcuts", "ours")
     joint_from: int = option(150, f"epoch of {EPOCHS} from which all depths are trained", "ours")
-    learning_rate: float = option(2e-4, "of all parameters", "BasicSR's EDSR")
-    most_change: float = option(0.01, "limit of all rates: a step's part of a tensor's mean magnitude", "ours")
+    learning_rate: float = option(2e-4, "of weights and shortcuts", "BasicSR's EDSR")
+    most_change: float = option(0.01, "limit of those rates: part of a tensor's mean magnitude in a step", "ours")
+    step_change: float | None = option(
+        0.005, "rate of steps and shifts, part of the first step; none: as weights", "ours"
+    )
     halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "BasicSR's EDSR")
 
 
@@ -112,13 +115,15 @@ class QuantSRStudent(Student):
         return torch.tensor(worth).argsort(descending=True, stable=True).to(self.order.device)
 
     def rates(self) -> Iterable[Rate]:
-        """One rate for all, but less where it would be large beside what learns; shifts are measured in steps."""
-        rate, most_change = self.config.learning_rate, self.config.most_change
-        quantizers = [m for m in self.network.modules() if isinstance(m, LearnedActivation)]
-        shifts = {id(q.shift): (q.shift, q.step) for q in quantizers if q.shift is not None}
-        others = [p for p in self.network.parameters() if id(p) not in shifts]
-        limited = [Rate([shift], limited_rate(step, rate, most_change)) for shift, step in shifts.values()]
-        return [*limited_rates(others, rate, most_change), *limited]
+        """One rate for weights and shortcuts, less where those are small; of steps and shifts relative to the step."""
+        config = self.config
+        quantizers = [module for module in self.network.modules() if isinstance(module, LearnedStep)]
+        theirs = {id(p) for quantizer in quantizers for p in quantizer.parameters()}
+        others = [p for p in self.network.parameters() if id(p) not in theirs]
+        rates = limited_rates(others, config.learning_rate, config.most_change)
+        if config.step_change is None:
+            return [*rates, Rate([p for q in quantizers for p in q.parameters()], config.learning_rate)]
+        return [*rates, *(Rate(list(q.parameters()), config.step_change * q.step.item()) for q in quantizers)]
 
     def rate_factor(self, step: int) -> float:
         """Halved as the config says."""
