@@ -10,6 +10,8 @@ from srquant.deploy.file import load
 from srquant.methods.trained import TRAINED
 from srquant.models.load import load_model
 from srquant.models.swinir import SwinIR
+from srquant.training import trainer
+from srquant.training.checkpoint import load_state, save_state
 from srquant.training.folder import RunFolder
 
 from .conftest import write_picture
@@ -17,6 +19,10 @@ from .conftest import write_picture
 SHORT = ("--steps", 4, "--batch", 2, "--patch", 12, "--accelerator", "cpu")
 CANDIDATES = {"cadyq": 8, "cabm": 8}
 """Most bits of activations, of methods whose layers choose."""
+
+
+class StoppedError(Exception):
+    pass
 
 
 @pytest.fixture
@@ -63,6 +69,24 @@ def test_every_method_ends_with_a_quantized_file(train, folder, run, files, meth
     assert layers["body.0.body.0"]["weight_bits"] == 3
     assert layers["head.0"]["weight_bits"] == layers["tail.1"]["weight_bits"] == 32
     assert run("evaluate", folder.model, "--data", files / "Tiny", "--engine", "torch").exit_code == 0
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_every_method_continues_as_if_it_had_not_stopped(train, folder, method, monkeypatch):
+    arguments = ["--checkpoint-every", 2, *([] if method == "float" else ["-a", CANDIDATES.get(method, 4)])]
+
+    def stop(state, path):
+        save_state(state, path)
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_state", stop)
+        assert isinstance(train(*arguments, method=method).exception, StoppedError)
+    assert load_state(folder.checkpoint).steps == 2
+    assert train(*arguments, method=method).exit_code == 0
+    continued = folder.model.read_bytes()
+    assert train(*arguments, "--overwrite", method=method).exit_code == 0
+    assert continued == folder.model.read_bytes()
 
 
 def test_from_random_weights(train, folder):
