@@ -13,6 +13,7 @@ def test_edsr(tiny):
     flow = trace_flow(network)
     assert flow == Flow(
         reads={"body.1.body.0": "body.0.add", "body.2": "body.1.add", "tail.0.0": "add"},
+        beside={"body.0.add": "body.0.body.0", "body.1.add": "body.1.body.0", "add": "body.0.body.0"},
     )
     assert inner_sums(network, flow) == ["body.0.add", "body.1.add", "add"]
 

@@ -20,6 +20,7 @@ from srquant.evaluate.costs import FLOAT_BITS, bit_ops, mean_activation_bits, me
 from srquant.evaluate.effective import CodesUsed, Seen, counted, mean_effective_bits, watched
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork
+from srquant.quant.conditional import conditional_quantizers
 
 PICTURES, SIDE = 5, 128
 """Codes are counted on the middle of this many pictures, this many pixels wide and high at most."""
@@ -140,7 +141,8 @@ def _grid(network: Network, name: str) -> nn.Module:
 
 def ranges_of(network: Network) -> Ranges:
     """Whether all activation ranges are known before a picture is seen."""
-    return "dynamic" if any(layer.ranges == "dynamic" for layer in layer_summaries(network)) else "static"
+    by_layer = any(layer.ranges == "dynamic" for layer in layer_summaries(network))
+    return "dynamic" if by_layer or conditional_quantizers(network.module) else "static"
 
 
 def middles(benchmark: BenchmarkSet) -> list[Tensor]:

@@ -43,7 +43,7 @@ from srquant.training.student import Plan, Student
 EPOCHS = 30
 
 FIRST_BOUND = 10.0
-"""``a`` before the first batch."""
+"""``a`` before any batch was seen."""
 
 DECAY = 0.9997
 """Weight of earlier batches in the moving average of ``a`` (section 3.2)."""
@@ -127,7 +127,7 @@ def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: PAMS, steps: int) -> PamsStudent:
-    """Quantizers with the published first bounds; arguments as ``srquant.methods.trained.Prepare``."""
+    """Bounds of the first crops to start with; arguments as ``srquant.methods.trained.Prepare``."""
     require_tensor_grids("pams", policy)
     require_float_sums("pams", policy)
     policy = replace(policy, symmetric_weights=False)
@@ -138,6 +138,18 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
     exchange_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
     student = learns_weights(student)
     result = PamsStudent(student, network, policy, config, steps)
+    look(result, crops[0])
     for quantizer in result.quantizers():
         quantizer.upper.requires_grad_(True)
     return result
+
+
+@torch.no_grad()
+def look(student: PamsStudent, images: Tensor) -> None:
+    """Set the bounds to what a batch shows, as the first epoch will."""
+    for quantizer in student.quantizers():
+        quantizer.kept = 0.0
+    student.network.eval()(images)
+    student.network.train()
+    for quantizer in student.quantizers():
+        quantizer.follow()
