@@ -9,6 +9,7 @@
 When the network runs, every picture brings its own means and deviations.
 """
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +72,10 @@ class DAQStudent(Student):
 
     def result(self) -> QuantizedModel:
         """Weight grids rest; those of activations stay dynamic."""
-        return deployable(self.network, self.policy, origin_of("daq", self.config), lambda grid: grid, rest_weight)
+        resting = copy.deepcopy(self.network)
+        for layer in quant_layers(resting).values():
+            rest_weight(layer)
+        return deployable(resting, self.policy, origin_of("daq", self.config), lambda grid: grid)
 
 
 def rest_weight(layer: QuantLayer) -> None:
