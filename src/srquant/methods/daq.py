@@ -103,9 +103,7 @@ def check(policy: Policy, config: DAQ) -> None:
     if policy.skip_bits is not None or "matmul" in policy.kinds:
         raise PolicyError("daq quantizes inputs of layers: leave sums and matrix products float")
     if (policy.granularity, policy.activation_granularity) != ("tensor", "tensor"):
-        raise PolicyError(
-            "daq has its own grids per channel of activations and one per weight: use granularity tensor"
-        )
+        raise PolicyError("daq has its own grids per channel of activations and one per weight: use granularity tensor")
     if config.spread_bits not in (0, *range(2, 9)):
         raise PolicyError(f"spread_bits is {config.spread_bits}: use 2 to 8, or 0 for float deviations")
 
