@@ -108,12 +108,21 @@ def test_a_changed_configuration_is_refused_and_shown(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.begin({"steps": "10", "batch": "4", "patch": "48"}, overwrite=False)
     folder.checkpoint.write_text("state")
+    folder.tensorboard.mkdir()
     folder.check({"steps": "10", "batch": "4", "patch": "48"})
     with pytest.raises(OutputError, match=r"\(steps: 10 -> 20; patch: 48 -> not set; ema: not set -> 0.9\)"):
         folder.check({"steps": "20", "batch": "4", "ema": "0.9"})
     folder.begin({"steps": "20"}, overwrite=True)
     assert [path.name for path in folder.path.iterdir()] == ["configuration.json"]
     folder.check({"steps": "20"})
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    folder = RunFolder(tmp_path)
+    for name in ("configuration.json", "checkpoint.pt"):
+        (folder.path / f".{name}.17.partial").write_bytes(b"half")
+        folder.begin({}, overwrite=False)
+    assert [path.name for path in folder.path.iterdir()] == ["configuration.json"]
 
 
 def test_folders_of_other_things_are_left_alone(tmp_path):

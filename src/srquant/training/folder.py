@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from srquant.errors import OutputError
 
 Configuration = Mapping[str, str]
 """All that decides the result, each as the user would write it."""
+
+
+PARTIAL = ".partial"
+"""How the names of files end that are being written."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise OutputError(f"{self.path} is a file: name the folder of the run")
         if not self.configuration.exists():
-            if any(self.path.iterdir()):
+            if any(not path.name.endswith(PARTIAL) for path in self.path.iterdir()):
                 raise OutputError(f"{self.path} holds files, but no run: choose another folder")
             return
         changes = _changes(self._read_configuration(), wanted)
@@ -69,7 +74,7 @@ class RunFolder:
             )
 
     def begin(self, wanted: Configuration, overwrite: bool) -> None:
-        """Make the folder; with ``overwrite`` an earlier run is removed first.
+        """Make the folder, without what a killed process left half-written; with ``overwrite`` without any earlier run.
 
         Raises:
             OutputError: the folder can't be made, or as ``check``.
@@ -77,9 +82,12 @@ class RunFolder:
         if overwrite and self.configuration.exists():
             for path in (self.checkpoint, self.metrics, self.model, self.configuration):
                 path.unlink(missing_ok=True)
+            shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.check(wanted)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for partial in self.path.glob(f".*{PARTIAL}"):
+                partial.unlink()
             write_whole(self.configuration, (json.dumps(dict(wanted), indent=2) + "\n").encode())
         except OSError as error:
             raise OutputError(f"can't write {self.path}: {error.strerror}; choose another place") from error
@@ -94,7 +102,7 @@ class RunFolder:
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is there completely or not at all, whenever the process or the machine stops."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
