@@ -10,7 +10,7 @@ from srquant.cli.app import EXAMPLES, app
 from srquant.deploy import opening
 from srquant.errors import EngineError
 
-VERBS = ("info", "methods", "quantize", "evaluate", "export", "upscale", "bench", "demo")
+VERBS = ("info", "methods", "quantize", "train", "evaluate", "export", "upscale", "bench", "demo")
 
 
 def test_verbs_are_those_of_the_readme():
