@@ -30,7 +30,6 @@ from srquant.quant.policy import LayerBits, Policy
 
 WEIGHTS, PICTURES, SCALE = "weights/edsr/edsr_r8f64_x2.pt", "data/BSDS500_train/HR", 2
 SETS = ("Set5", "Set14", "B100")
-BITS = (2, 3, 4)
 FIRST_CROPS = 64
 
 
@@ -42,17 +41,25 @@ class Row:
     method: str
     settings: tuple[str, ...] = ()
     depths: tuple[int, ...] = (8,)
+    bits: tuple[int, ...] = (2, 3, 4)
 
+
+LIMITED = ("most_change=0.01",)
+"""As ``quantsr`` by itself: this network's first weights, 0.0004 on average, don't survive published rates."""
+
+RELATIVE = (*LIMITED, "rates=relative")
+"""Bounds learn relative to their size, as this network works in [0, 255]."""
 
 ROWS = (
-    Row("dorefa", "dorefa"),
-    Row("pams", "pams"),
-    Row("daq", "daq"),
-    Row("ddtb", "ddtb"),
-    Row("odm", "odm"),
+    Row("dorefa", "dorefa", LIMITED),
+    Row("pams", "pams", RELATIVE),
+    Row("daq", "daq", LIMITED),
+    Row("ddtb", "ddtb", RELATIVE),
+    Row("odm", "odm", RELATIVE),
     Row("quantsr", "quantsr", depths=(8, 4)),
-    Row("quantsr, one depth", "quantsr", ("depths=8",)),
-    Row("lsq with shifts, one depth", "quantsr", ("depths=8", "redistribution=false")),
+    Row("quantsr, one depth", "quantsr", ("depths=8",), bits=(2,)),
+    Row("quantsr without redistribution, one depth", "quantsr", ("depths=8", "redistribution=false"), bits=(2,)),
+    Row("quantsr, fast", "quantsr", ("learning_rate=1e-3",), depths=(8, 4), bits=(2,)),
 )
 
 
@@ -132,9 +139,10 @@ def one_thread() -> dict[str, str]:
 
 
 def chosen(methods: list[str], bits: list[int]) -> Iterator[tuple[Row, int]]:
-    """Rows and bits that the command line leaves, most interesting first."""
-    for number in bits or BITS:
-        yield from ((row, number) for row in ROWS if not methods or row.method in methods)
+    """Rows and bits that the command line leaves, few bits first."""
+    everything = [(row, number) for row in ROWS for number in row.bits]
+    left = [(row, n) for row, n in everything if (not methods or row.method in methods) and (not bits or n in bits)]
+    yield from sorted(left, key=lambda pair: pair[1])
 
 
 def main() -> None:
@@ -143,7 +151,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of the runs")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution crops")
+    parser.add_argument("--patch", type=int, default=24, help="side of the low-resolution crops")
     parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--bits", type=int, action="append", default=[])
     parser.add_argument("--assemble", type=Path, metavar="PATH", help="only write PATH.json, PATH.md and PATH.png")

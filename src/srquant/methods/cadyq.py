@@ -38,7 +38,7 @@ from srquant.quant.symmetric import SymmetricQuantizer
 from srquant.training.block_attention import BlockAttentionTeacher
 from srquant.training.loop import Rate
 from srquant.training.losses import WHITE, output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 EPOCHS = 300
@@ -58,6 +58,7 @@ class CADyQ:
 
     candidates: tuple[int, ...] = option((4, 6, 8), "bits among which each layer chooses, ascending", "section 4.1")
     learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     selector_rate: float = option(1e-4, "of the layers that choose", "released code")
     bound_rate: float = option(1e-2, "of the bounds a", "released code")
     rates: Literal["absolute", "relative"] = option(
@@ -113,7 +114,7 @@ class CADyQStudent(Student):
 
     def rates(self) -> Iterable[Rate]:
         """Rates of the network, of the layers that choose, and of the bounds."""
-        yield Rate(network_parameters(self.network), self.config.learning_rate)
+        yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
         yield Rate([p for q in selectors(self.network) for p in q.selector.parameters()], self.config.selector_rate)
         yield from bound_rates(self.network, self.config)
 

@@ -30,7 +30,7 @@ from srquant.quant.policy import Policy
 from srquant.quant.ranges import symmetric_max
 from srquant.training.loop import Rate
 from srquant.training.losses import output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 EPOCHS = 300
@@ -47,6 +47,7 @@ class DAQ:
     )
     spread_bits: int = option(8, "bits of the channels' deviations, 2 to 8; 0 leaves them float", "section 3.3")
     learning_rate: float = option(5e-5, "of weights and biases", "DAQ code")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "DAQ code")
 
 
@@ -64,7 +65,7 @@ class DAQStudent(Student):
 
     def rates(self) -> Iterable[Rate]:
         """One rate; grids learn nothing."""
-        return [Rate(network_parameters(self.network), self.config.learning_rate)]
+        return network_rates(self.network, self.config.learning_rate, self.config.most_change)
 
     def rate_factor(self, step: int) -> float:
         """Halved as the config says."""

@@ -42,7 +42,7 @@ from srquant.quant.statistics import SIDES
 from srquant.training.attention import AttentionTeacher
 from srquant.training.loop import NARROWEST, Rate
 from srquant.training.losses import WHITE, output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 EPOCHS = 60
@@ -68,6 +68,7 @@ class DDTB:
     """Options of ``ddtb``."""
 
     learning_rate: float = option(1e-4, "of weights, biases and gates", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     bound_rate: float = option(1e-2, "of the bounds", "released code")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bound_rate times each range, which networks in [0, 255] need", "released code; ours"
@@ -135,7 +136,7 @@ class DdtbStudent(Student):
 
     def rates(self) -> Iterable[Rate]:
         """Rates of the network, of the gates, and of each quantizer's bounds."""
-        yield Rate(network_parameters(self.network), self.config.learning_rate)
+        yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
         yield Rate([p for quantizer in self.gated for p in quantizer.gate.parameters()], self.config.learning_rate)
         for quantizer in self.grids:
             scale = float((quantizer.upper - quantizer.lower).detach()) if self.config.rates == "relative" else 1.0

@@ -31,7 +31,7 @@ from srquant.quant.statistics import Collection, activation_bounds
 from srquant.quant.symmetric import SymmetricQuantizer
 from srquant.training.loop import Rate
 from srquant.training.losses import output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 EPOCHS = 30
@@ -42,6 +42,7 @@ class DoReFa:
     """Options of ``dorefa``."""
 
     learning_rate: float = option(1e-4, "of weights and biases", "PAMS")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "PAMS")
     momentum: float = option(0.9, "weight of earlier batches in the running mean of largest magnitudes", "ours")
 
@@ -81,7 +82,7 @@ class DoReFaStudent(Student):
 
     def rates(self) -> Iterable[Rate]:
         """One rate for all that is no grid's."""
-        return [Rate(network_parameters(self.network), self.config.learning_rate)]
+        return network_rates(self.network, self.config.learning_rate, self.config.most_change)
 
     def rate_factor(self, step: int) -> float:
         """Halved as the config says."""

@@ -31,7 +31,7 @@ from srquant.quant.ranges import percentile
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.training.loop import Guards, Rate, bound_rates
 from srquant.training.losses import WHITE, output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 QUARTERS = 4
@@ -45,6 +45,7 @@ class ODM:
     """Options of ``odm``."""
 
     learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     bound_factor: float = option(10.0, "times it, the rate of bounds and of gamma", "section 4.1; gamma: ours")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bounds' rate times each range, which networks in [0, 255] need", "section 4.1; ours"
@@ -133,7 +134,7 @@ class OdmStudent(Student):
         factors = [quantizer.factor for quantizer in factor_quantizers(self.network)]
         quantizers = activation_quantizers(self.network).values()
         return [
-            Rate(network_parameters(self.network), self.config.learning_rate),
+            *network_rates(self.network, self.config.learning_rate, self.config.most_change),
             Rate(factors, rate),
             *bound_rates(quantizers, rate, self.config.rates == "relative"),
         ]

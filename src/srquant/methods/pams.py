@@ -37,7 +37,7 @@ from srquant.quant.symmetric import PamsQuantizer
 from srquant.training.attention import AttentionTeacher
 from srquant.training.loop import Rate
 from srquant.training.losses import WHITE, output_loss
-from srquant.training.parameters import network_parameters
+from srquant.training.rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
 EPOCHS = 30
@@ -54,6 +54,7 @@ class PAMS:
     """Options of ``pams``."""
 
     learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     bound_rate: float = option(1e-2, "of the bounds a", "released code")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
@@ -93,7 +94,7 @@ class PamsStudent(Student):
 
     def rates(self) -> Iterable[Rate]:
         """Rates of the network and, a thousandfold or as the options say, of each bound."""
-        yield Rate(network_parameters(self.network), self.config.learning_rate)
+        yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
         for quantizer in self.quantizers():
             scale = float(quantizer.upper.detach()) if self.config.rates == "relative" else 1.0
             yield Rate([quantizer.upper], self.config.bound_rate * scale)

@@ -8,7 +8,21 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from srquant.models.network import Network
 from srquant.training.loop import Rate
+from srquant.training.parameters import network_parameters
+
+MOST_CHANGE = "limit of the rates of weights: part of a tensor's mean magnitude in a step, such as 0.01"
+
+
+def network_rates(network: Network, learning_rate: float, most_change: float | None) -> list[Rate]:
+    """Of all that is no quantizer's: one rate, or as ``limited_rates`` where there is a limit."""
+    parameters = network_parameters(network)
+    return (
+        [Rate(parameters, learning_rate)]
+        if most_change is None
+        else limited_rates(parameters, learning_rate, most_change)
+    )
 
 
 def limited_rates(parameters: Iterable[nn.Parameter], learning_rate: float, most_change: float) -> list[Rate]:
