@@ -3,7 +3,7 @@ import json
 import pytest
 
 KEYS = {"architecture", "scale", "parameters", "size_bytes", "layers"}
-LAYER_KEYS = {"name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes"}
+LAYER_KEYS = {"name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes", "choices"}
 
 
 @pytest.fixture

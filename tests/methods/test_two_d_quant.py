@@ -123,8 +123,8 @@ def test_only_bounds_learn(calibration):
     assert not any(p.requires_grad for p in student.parameters())
 
 
-@pytest.mark.parametrize(("loss", "iterations"), [("full", 200), ("output_only", 60)])
-def test_distillation_brings_the_picture_closer(calibration, loss, iterations):
+@pytest.mark.parametrize("loss", ["full", "output_only"])
+def test_distillation_brings_the_picture_closer(calibration, loss):
     network = edsr()
     student = initialize(network, calibration, Policy(LayerBits(3, 3), symmetric_weights=False), "paper")
     (images,) = calibration.batches(32)
@@ -134,7 +134,7 @@ def test_distillation_brings_the_picture_closer(calibration, loss, iterations):
             return float(output_loss(student(images), network(images)))
 
     before = error()
-    learn = {"iterations": iterations, "batch": 2, "rates": "relative", "learning_rate": 3e-3}
+    learn = {"iterations": 200, "batch": 2, "rates": "relative", "learning_rate": 1e-3}
     calibrate(student, network, calibration, TwoDQuant(loss=loss, **learn), None)
     assert error() < before
 
