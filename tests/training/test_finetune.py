@@ -13,7 +13,7 @@ from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
 from srquant.training.finetune import RECIPES, Finetune, Stage, finetune, published, squares, together
-from srquant.training.loop import NARROWEST
+from srquant.training.loop import NARROWEST, rate_of
 from srquant.training.losses import feature_loss, normalised, output_loss, root_mean_square
 
 BOTH = ("activations", "weights")
@@ -148,6 +148,12 @@ def test_steps_are_relative_to_each_range(student, teacher, calibration):
             rate = 1e-2 * (first if relative else 1.0)
             # a little less where the gradient is almost as small as Adam's epsilon
             assert 0.9 * rate <= abs(quantizer.upper.item() - upper) <= 1.001 * rate, name
+
+
+def test_of_ranges_per_channel_the_geometric_mean_counts():
+    quantizer = ActivationQuantizer(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 200.0]), 4)
+    assert rate_of(quantizer, 0.01, relative=True) == pytest.approx(0.01 * 20)
+    assert rate_of(quantizer, 0.01, relative=False) == 0.01
 
 
 def test_shared_grid_is_optimised_once(student, teacher, calibration, monkeypatch):

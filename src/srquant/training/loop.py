@@ -102,8 +102,15 @@ def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative:
 
 
 def rate_of(quantizer: Quantizer, learning_rate: float, relative: bool) -> float:
-    """The learning rate of a quantizer's bounds, times its present range where ``relative``."""
-    return learning_rate * (float(width(quantizer).mean()) if relative else 1)
+    """The learning rate of a quantizer's bounds, times its present range where ``relative``.
+
+    Of ranges per channel the geometric mean counts: behind a normalisation some are fifty times wider than others, and
+    the narrow ones would not survive steps that suit the mean.
+    """
+    if not relative:
+        return learning_rate
+    ranges = width(quantizer)
+    return learning_rate * float(ranges if ranges.dim() == 0 else ranges.log().mean().exp())
 
 
 def decay(optimizer: torch.optim.Optimizer, factor: float) -> None:
