@@ -1,7 +1,9 @@
 """A tiny network, tiny pictures, and the command line in this process."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,18 @@ def run() -> Run:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     return invoke
+
+
+@pytest.fixture(scope="session")
+def read(run: Run) -> Callable[..., Any]:
+    """What a command prints as JSON."""
+
+    def values(*arguments: object) -> Any:
+        result = run(*arguments, "--json", "-")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return values
 
 
 @pytest.fixture(scope="session")

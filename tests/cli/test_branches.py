@@ -1,7 +1,5 @@
 """Every verb on a network whose bits depend on the picture."""
 
-import json
-
 import onnx
 import openvino
 import pytest
@@ -14,16 +12,6 @@ def adaptive(files, run, calibration):
     result = run("quantize", files / "edsr.pt", *arguments, "-o", target)
     assert result.exit_code == 0, result.output
     return target
-
-
-@pytest.fixture
-def read(run):
-    def values(*arguments):
-        result = run(*arguments, "--json", "-")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    return values
 
 
 def test_info_shows_bits_of_each_branch(run, read, adaptive):

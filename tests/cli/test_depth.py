@@ -1,6 +1,5 @@
 """``--depth`` of the verbs that open a model."""
 
-import json
 from pathlib import Path
 
 import onnx
@@ -23,16 +22,6 @@ def deep(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("depth") / "deep.safetensors"
     save(freeze(student.result()), path)
     return path
-
-
-@pytest.fixture
-def read(run):
-    def values(*arguments):
-        result = run(*arguments, "--json", "-")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    return values
 
 
 def test_info_lists_depths(run, read, deep):

@@ -15,7 +15,6 @@ from srquant.methods import cadyq
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quant.policy import LayerBits, Policy
-from srquant.training.loop import adam
 from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine
 from srquant.upscale.support import measure_support
 
@@ -32,20 +31,6 @@ def crops() -> list[torch.Tensor]:
     """Dense and flat ones."""
     noise = torch.rand(4, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     return [0.5 + (noise - 0.5) * torch.tensor([1.0, 0.5, 0.05, 0.01]).view(4, 1, 1, 1)]
-
-
-def trained(student: cadyq.CADyQStudent, crops: list[torch.Tensor], steps: int) -> list[float]:
-    optimizer = adam(student.rates())
-    high = torch.nn.functional.interpolate(crops[0], scale_factor=2, mode="bicubic").clamp(0, 1)
-    losses = []
-    for step in range(steps):
-        loss = student(crops[0], high, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        student.after_step(step)
-        losses.append(loss.item())
-    return losses
 
 
 def frozen_with_choices(student: cadyq.CADyQStudent) -> FrozenModel:
@@ -89,20 +74,20 @@ def test_weight_of_the_bits_grows_after_the_warmup(network, crops):
     assert [student.rate_factor(step) for step in (0, 149, 150)] == [1.0, 1.0, 0.5]
 
 
-def test_bits_fall_under_a_heavy_weight(network, crops):
+def test_bits_fall_under_a_heavy_weight(trained, network, crops):
     config = cadyq.CADyQ(bit_weight=1.0, warmup=0.0, selector_rate=1e-2)
     student = cadyq.prepare(network, crops, POLICY, config, 30)
     trained(student, crops, 30)
     assert student.logged()["bits"] < 6
 
 
-def test_without_weight_the_loss_falls(network, crops):
+def test_without_weight_the_loss_falls(trained, network, crops):
     config = cadyq.CADyQ(bit_weight=0.0, bit_growth=0.0, learning_rate=1e-3)
     losses = trained(cadyq.prepare(network, crops, POLICY, config, 20), crops, 20)
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_all_that_should_learns(network, crops):
+def test_all_that_should_learns(trained, network, crops):
     student = cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 10)
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     trained(student, crops, 2)
@@ -113,7 +98,7 @@ def test_all_that_should_learns(network, crops):
     assert not any(name.startswith("teacher") for name in moved)
 
 
-def test_file_computes_like_the_student(network, crops, tmp_path: Path):
+def test_file_computes_like_the_student(trained, network, crops, tmp_path: Path):
     student = cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 3)
     trained(student, crops, 3)
     model = frozen_with_choices(student)

@@ -14,7 +14,6 @@ from srquant.models.network import Network
 from srquant.quant.daq import DAQQuantizer
 from srquant.quant.layers import quant_layers
 from srquant.quant.policy import LayerBits, Policy
-from srquant.training.loop import adam
 
 POLICY = Policy(LayerBits(4, 3), head=None, tail=None)
 
@@ -27,20 +26,6 @@ def network() -> Network:
 @pytest.fixture
 def crops() -> list[torch.Tensor]:
     return [torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))]
-
-
-def trained(student: daq.DAQStudent, crops: list[torch.Tensor], steps: int) -> list[float]:
-    optimizer = adam(student.rates())
-    high = torch.nn.functional.interpolate(crops[0], scale_factor=2, mode="bicubic").clamp(0, 1)
-    losses = []
-    for step in range(steps):
-        loss = student(crops[0], high, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        student.after_step(step)
-        losses.append(loss.item())
-    return losses
 
 
 def test_two_quantizers_per_block_of_the_right_form(network, crops):
@@ -67,13 +52,13 @@ def test_rate_is_halved_at_half_of_the_run(network, crops):
     assert [student.rate_factor(step) for step in (0, 4, 5, 9)] == [1.0, 1.0, 0.5, 0.5]
 
 
-def test_training_lowers_the_loss(network, crops):
+def test_training_lowers_the_loss(trained, network, crops):
     student = daq.prepare(network, crops, POLICY, daq.DAQ(learning_rate=1e-3), 30)
     losses = trained(student, crops, 30)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_result_computes_like_the_student_and_so_does_its_file(network, crops, tmp_path: Path):
+def test_result_computes_like_the_student_and_so_does_its_file(trained, network, crops, tmp_path: Path):
     student = daq.prepare(network, crops, POLICY, daq.DAQ(), 3)
     trained(student, crops, 3)
     result = student.eval().result()
