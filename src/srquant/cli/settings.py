@@ -26,7 +26,9 @@ def find_method(name: str) -> "Method[Any]":
     from srquant.methods.trained import TRAINED
 
     if name in TRAINED:
-        raise PolicyError(f"{name} trains weights: use srquant train --method {name}, or {suggest('', METHODS)}")
+        raise PolicyError(
+            f"{name} trains weights: use srquant train --method {name}; these don't: {', '.join(METHODS)}"
+        )
     if name not in METHODS:
         raise PolicyError(f"no method is called {name!r}; {suggest(name, METHODS)}")
     return METHODS[name]

@@ -26,7 +26,7 @@ def find_trained(name: str) -> "TrainedMethod[Any]":
     from srquant.methods.trained import TRAINED
 
     if name in METHODS:
-        raise PolicyError(f"{name} trains no weights: use srquant quantize, or {suggest('', TRAINED)}")
+        raise PolicyError(f"{name} trains no weights: use srquant quantize; these do: {', '.join(TRAINED)}")
     if name not in TRAINED:
         raise PolicyError(f"no training method is called {name!r}; {suggest(name, TRAINED)}")
     return TRAINED[name]

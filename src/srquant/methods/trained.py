@@ -57,32 +57,29 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
     method.name: method
     for method in (
         TrainedMethod(
-            "float",
-            "the float network itself (EDSR, Lim et al. 2017)",
-            float_training.FloatTraining,
-            float_training.prepare,
-        ),
-        TrainedMethod(
             "quantsr",
             "learned quantizers with redistribution, several depths in one (QuantSR, NeurIPS 2023)",
             quantsr.QuantSR,
             quantsr.prepare,
         ),
+        TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
+        TrainedMethod("daq", "means and deviations of every channel (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
         TrainedMethod(
-            "ddtb",
-            "two learned bounds, gates that move them (Zhong et al., ECCV 2022)",
-            ddtb.DDTB,
-            ddtb.prepare,
+            "ddtb", "two learned bounds, gates that move them (Zhong et al., ECCV 2022)", ddtb.DDTB, ddtb.prepare
         ),
+        TrainedMethod("odm", "cooperative mismatch regularization (Hong and Lee, ECCV 2024)", odm.ODM, odm.prepare),
         TrainedMethod(
             "dorefa", "tanh weights, running largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
         ),
-        TrainedMethod("cabm", "bits by a table over edge scores (Tian et al., CVPR 2023)", cabm.CABM, cabm.prepare),
         TrainedMethod(
             "cadyq", "every layer chooses its bits by the picture (Hong et al., ECCV 2022)", cadyq.CADyQ, cadyq.prepare
         ),
-        TrainedMethod("daq", "means and deviations of every channel (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
-        TrainedMethod("odm", "cooperative mismatch regularization (Hong and Lee, ECCV 2024)", odm.ODM, odm.prepare),
-        TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
+        TrainedMethod("cabm", "bits by a table over edge scores (Tian et al., CVPR 2023)", cabm.CABM, cabm.prepare),
+        TrainedMethod(
+            "float",
+            "the float network itself (EDSR, Lim et al. 2017)",
+            float_training.FloatTraining,
+            float_training.prepare,
+        ),
     )
 }
