@@ -17,7 +17,7 @@ from srquant.models.network import Network
 from srquant.quant.complexity import edge_score
 from srquant.quant.edge_table import in_hundredths
 from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.selection import TableQuantizer
+from srquant.quant.table_quantizers import TableQuantizer
 from srquant.training.loop import adam
 
 POLICY = Policy(LayerBits(8, 8), head=None, tail=None)

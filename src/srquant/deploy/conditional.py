@@ -6,7 +6,8 @@ from srquant.errors import QuantizedFileError
 from srquant.quant.conditional import ConditionalQuantizer, Setting
 from srquant.quant.daq import DAQQuantizer
 from srquant.quant.gated import GatedQuantizer
-from srquant.quant.selection import SelectingQuantizer, TableQuantizer
+from srquant.quant.selection import SelectingQuantizer
+from srquant.quant.table_quantizers import TableQuantizer
 
 KINDS: dict[str, type[ConditionalQuantizer]] = {
     kind.kind: kind for kind in (DAQQuantizer, GatedQuantizer, SelectingQuantizer, TableQuantizer)

@@ -24,13 +24,15 @@ from srquant.methods import cadyq
 from srquant.methods.options import option
 from srquant.methods.pipeline import origin_of
 from srquant.models.network import Network
+from srquant.quant.candidates import noted_flags
 from srquant.quant.complexity import edge_score
 from srquant.quant.edge_table import Configuration, in_hundredths, usable_entries
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.layers import InputQuantizer
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.selection import MappedQuantizer, SelectingQuantizer, noted_flags
+from srquant.quant.selection import SelectingQuantizer
+from srquant.quant.table_quantizers import MappedQuantizer
 from srquant.training.losses import WHITE, output_loss
 from srquant.training.student import Plan
 

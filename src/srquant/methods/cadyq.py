@@ -23,6 +23,7 @@ from srquant.methods.pipeline import origin_of
 from srquant.methods.static_grids import deployable, learns_weights, require_tensor_grids
 from srquant.models.network import Network
 from srquant.quant.addends import quantize_addends
+from srquant.quant.candidates import CandidateQuantizer
 from srquant.quant.conditional import staged
 from srquant.quant.exchange import exchange_quantizers
 from srquant.quant.following import follow_weights, signed_max
@@ -32,7 +33,7 @@ from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.quantizers import ActivationQuantizer
 from srquant.quant.ranges import symmetric_max
-from srquant.quant.selection import CandidateQuantizer, Choice, SelectingQuantizer, bit_cost
+from srquant.quant.selection import Choice, SelectingQuantizer, bit_cost
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.quant.symmetric import SymmetricQuantizer
 from srquant.training.block_attention import BlockAttentionTeacher
