@@ -27,10 +27,10 @@ from srquant.models.network import Facts, Network
 from srquant.quant.depth import DepthNetwork
 from srquant.quant.lattice import settle
 from srquant.quant.layers import QuantConv2d
+from srquant.quant.learned_layers import LearnedLayer
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import WeightQuantizer
-from srquant.quant.rlq import LearnedLayer
 from srquant.quant.shifted import ShiftedQuantizer
 from srquant.training.skippable import skippable_blocks
 from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine

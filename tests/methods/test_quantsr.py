@@ -15,9 +15,9 @@ from srquant.models.edsr import EDSR
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quant.depth import DepthNetwork
+from srquant.quant.learned_layers import LearnedLayer
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.rlq import LearnedLayer
 from srquant.training.loop import adam
 from srquant.training.losses import output_loss
 from srquant.training.skippable import running, skippable_blocks

@@ -6,16 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from srquant.quant.learned_layers import LearnedLayer
 from srquant.quant.policy import LayerBits
-from srquant.quant.rlq import (
-    LearnedActivation,
-    LearnedLayer,
-    LearnedWeight,
-    redistributed,
-    redistributed_round,
-    redistribution,
-    redistribution_slope,
-)
+from srquant.quant.redistribution import redistributed, redistributed_round, redistribution, redistribution_slope
+from srquant.quant.rlq import LearnedActivation, LearnedWeight
 from srquant.quant.shifted import ShiftedQuantizer
 
 BITS = pytest.mark.parametrize("bits", [2, 3, 4, 8])

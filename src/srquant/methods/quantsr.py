@@ -24,9 +24,10 @@ from srquant.models.network import Network
 from srquant.quant.depth import DepthNetwork
 from srquant.quant.insert import quantizable
 from srquant.quant.lattice import settle
+from srquant.quant.learned_layers import LearnedLayer, LearnedMatmul, start_activations
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
-from srquant.quant.rlq import LearnedLayer, LearnedMatmul, LearnedStep, start_activations
+from srquant.quant.rlq import LearnedStep
 from srquant.quant.rlq_statistics import gradient_change, spread
 from srquant.quant.shortcuts import fold_shortcuts
 from srquant.training.loop import Rate

@@ -19,8 +19,8 @@ from srquant.models.edsr import EDSR, facts, from_basicsr, infer
 from srquant.models.layout import Weights
 from srquant.models.load import load_strictly
 from srquant.models.network import Network
+from srquant.quant.learned_layers import LearnedLayer
 from srquant.quant.policy import LayerBits, Override, Policy
-from srquant.quant.rlq import LearnedLayer
 from srquant.training.skippable import skippable_blocks
 
 LEARNED = re.compile(

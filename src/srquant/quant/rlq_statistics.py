@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
-from srquant.quant.rlq import LearnedLayer, redistribution_slope
+from srquant.quant.learned_layers import LearnedLayer
+from srquant.quant.redistribution import redistribution_slope
 
 
 def learned_layers(network: Network) -> list[LearnedLayer]:
