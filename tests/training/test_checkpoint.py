@@ -17,7 +17,8 @@ from srquant.models.load import build
 from srquant.quant.policy import Policy
 from srquant.training.checkpoint import State, load_state, save_state
 from srquant.training.folder import RunFolder, write_whole
-from srquant.training.trainer import Run, Trainer
+from srquant.training.run import Run
+from srquant.training.trainer import Trainer
 
 STEPS = 11
 

@@ -13,7 +13,8 @@ from srquant.models.load import build
 from srquant.training.checkpoint import load_state
 from srquant.training.feed import batches
 from srquant.training.folder import RunFolder
-from srquant.training.trainer import Run, Trainer
+from srquant.training.run import Run
+from srquant.training.trainer import Trainer
 
 RATE = 1e-3
 

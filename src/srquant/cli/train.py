@@ -101,7 +101,7 @@ def train(
     from srquant.quant.policy import LayerBits, Policy
     from srquant.training.folder import RunFolder
     from srquant.training.processes import Processes
-    from srquant.training.trainer import Run
+    from srquant.training.run import Run
 
     chosen = find_trained(method)
     config = configure(chosen.config, settings or [])

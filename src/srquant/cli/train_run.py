@@ -25,8 +25,9 @@ from srquant.quant.policy import LayerBits, Policy
 from srquant.training.folder import RunFolder, write_whole
 from srquant.training.log import check_tensorboard
 from srquant.training.processes import Processes, disconnect, launch, one_voice, quiet
+from srquant.training.run import Run
 from srquant.training.student import Student
-from srquant.training.trainer import Run, Trainer
+from srquant.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.data.pairs import PairSet
-from srquant.errors import InputError, TrainingError
+from srquant.errors import TrainingError
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
 from srquant.training.averages import Averages
@@ -22,6 +22,7 @@ from srquant.training.folder import RunFolder
 from srquant.training.log import Log, opened
 from srquant.training.loop import adam
 from srquant.training.processes import connected
+from srquant.training.run import Interval, Run
 from srquant.training.student import Student
 
 if TYPE_CHECKING:
@@ -32,59 +33,6 @@ NUMBERS = ("loss", "learning_rate", "data_seconds", "step_seconds", "psnr")
 
 Validate = Callable[[Network], float]
 """Mean PSNR of a network in evaluation mode, in dB."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """How long and how often.
-
-    Attributes:
-        steps: of the optimizer.
-        batch: crops per step and process.
-        seed: decides random numbers of the student; crops have their own.
-        ema: decay of the moving average of the parameters, which is validated and becomes the result; 0 for none.
-        log_every: steps per row of the log.
-        checkpoint_every: steps between two checkpoints.
-        validate_every: steps between two validations.
-        tensorboard: whether to write events as well.
-
-    Raises:
-        InputError: a value out of range.
-    """
-
-    steps: int
-    batch: int = 16
-    seed: int = 0
-    ema: float = 0.0
-    log_every: int = 100
-    checkpoint_every: int = 1000
-    validate_every: int = 1000
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "log_every", "checkpoint_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: use at least 1")
-        if not 0 <= self.ema < 1:
-            raise InputError(f"--ema {self.ema}: use 0 for no average, or a decay below 1 such as 0.999")
-
-    def due(self, done: int, every: int) -> bool:
-        """Whether something that comes every so many steps comes after ``done`` steps; all come at the end."""
-        return done % every == 0 or done == self.steps
-
-
-@dataclass
-class Interval:
-    """What is measured between two rows of the log; losses wait on their device."""
-
-    losses: list[Tensor] = field(default_factory=list)
-    waited: float = 0.0
-    elapsed: float = 0.0
-
-    def seconds(self) -> dict[str, float]:
-        """Mean wait for a batch, and mean time of the rest of a step."""
-        steps = len(self.losses)
-        return {"data_seconds": self.waited / steps, "step_seconds": (self.elapsed - self.waited) / steps}
 
 
 class Trainer:
