@@ -15,6 +15,8 @@ from matplotlib import pyplot
 
 SETS = ("Set5", "Set14", "B100")
 NETWORK = "edsr_r8f64_x2"
+MOST = 1.5
+"""Curves above are cut, so that the others can be told apart."""
 
 ABOUT = """\
 EDSR r8f64 x2 in float is where every run starts. True pictures: the 200 of BSDS500's training set; head and tail float,
@@ -73,16 +75,19 @@ def post_training(rivals: list[dict[str, Any]], bits: int) -> list[str]:
 def curves(found: list[dict[str, Any]], path: Path) -> None:
     """Loss against steps, one panel per number of bits; of each method over its own first value, as losses differ."""
     numbers = sorted({run["bits"] for run in found})
-    figure, panels = pyplot.subplots(
-        1, len(numbers), figsize=(1.5 + 4.2 * len(numbers), 4), squeeze=False, layout="constrained"
-    )
+    size = (1.5 + 4.2 * len(numbers), 4)
+    figure, panels = pyplot.subplots(1, len(numbers), figsize=size, squeeze=False, layout="constrained")
+    labels = list(dict.fromkeys(run["label"] for run in found))
+    colours = dict(zip(labels, pyplot.get_cmap("tab10").colors, strict=False))
     for panel, bits in zip(panels[0], numbers, strict=True):
         for run in (run for run in found if run["bits"] == bits):
             steps, losses = logged(run["home"] / "metrics.csv")
-            panel.plot(steps, [loss / losses[0] for loss in smooth(losses)], label=run["label"])
+            ratio = [loss / losses[0] for loss in smooth(losses)]
+            panel.plot(steps, ratio, label=run["label"], color=colours[run["label"]])
         panel.set(title=f"{bits} bits", xlabel="step", yscale="log")
-        panel.grid(alpha=0.3)
-    panels[0, 0].set_ylabel("loss / first loss")
+        panel.set_ylim(top=min(MOST, panel.get_ylim()[1]))
+        panel.grid(alpha=0.3, which="both")
+    panels[0, 0].set_ylabel(f"loss / first loss, cut at {MOST:g}")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
