@@ -118,6 +118,14 @@ def test_every_depth_runs_on_integers(frozen: FrozenModel):
         assert {layer.precision for layer in precisions} == {"int8"}
 
 
+def test_layers_of_swinir_behind_shifts_run_on_integers():
+    model = at_depth(freeze(quantized("swinir", FULLY[8])), 2)
+    precisions = {layer.name: layer.precision for layer in layer_precisions(to_openvino(model.network))}
+    linear = [name for name in model.parts if name.endswith(("fc1", "fc2", "proj"))]
+    assert linear
+    assert {precisions[name] for name in linear} == {"int8"}
+
+
 def test_full_depth_is_what_runs_unless_told_otherwise(frozen: FrozenModel):
     assert torch.equal(upscaled(frozen.network), upscaled(at_depth(frozen, 4).network))
 

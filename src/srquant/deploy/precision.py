@@ -9,6 +9,9 @@ from srquant.deploy.openvino import CPU_OPTIONS
 LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
 
 RUNTIME_LAYERS = ("Convolution", "MatMul", "FullyConnected")
+EXAMPLE = [1, 3, 16, 16]
+"""A picture; grids per channel behind a linear layer compile at fixed sizes only."""
+
 SUBGRAPH = "Subgraph"
 """Attention in one piece."""
 
@@ -24,7 +27,7 @@ class LayerPrecision:
 
 
 def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
-    """Compile a model for this processor and ask for every layer's precision.
+    """Compile a model for this processor, at one size, and ask for every layer's precision.
 
     Args:
         model: from ``to_openvino``.
@@ -32,6 +35,8 @@ def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
     Returns:
         One entry per convolution and matrix product, in the order of computation.
     """
+    model = model.clone()
+    model.reshape(EXAMPLE)
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYER_OPERATIONS]
     running = _running(openvino.compile_model(model, "CPU", CPU_OPTIONS), set(names))
     renamed = iter([precision for originals, precision in running if not originals & set(names)])
