@@ -4,16 +4,18 @@
 
 Each combination of network, recipe and implementation is a process of its own with one thread, and they take turns. A
 turn is some steps on the same crops. Ours include their share of running the teacher, once for all passes over a crop,
-and reading what it said from disk. Medians over the turns.
+and reading what it said from disk. Medians over the turns. A third takes the same steps with the float network: what a
+step costs that quantizes nothing and has the gradients of all weights.
 """
 
 import argparse
+import copy
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -39,7 +41,7 @@ from srquant.training.teacher import recorded
 
 NETWORKS = {"EDSR 8x64 x2": (8, 64, 2), "EDSR 16x64 x4": (16, 64, 4)}
 RECIPES = ("published", "gba stage 3")
-IMPLEMENTATIONS = ("ours", "plain")
+IMPLEMENTATIONS = ("ours", "plain", "float")
 BATCH, PATCH = 2, 96
 FEATURE_WEIGHT, LEARNING_RATE = 10.0, 0.01
 PUBLISHED_PASSES = 10
@@ -62,7 +64,9 @@ class Row:
     recipe: str
     ours_s: float
     plain_s: float
+    float_s: float
     ratio: float
+    float_ratio: float
     ours_mb: float
     plain_mb: float
     reached: bool
@@ -88,7 +92,26 @@ def ours(name: str, recipe: str, calibration: CalibrationSet) -> Callable[[], tu
     activations: list[Quantizer] = list(activation_quantizers(student).values())
     groups = [weights, activations] if recipe == "published" else [[*activations, *weights]]
     optimizers = [adam(bound_rates(group, LEARNING_RATE, False)) for group in groups]
-    share = len(groups) / (PUBLISHED_PASSES if recipe == "published" else GBA_PASSES)
+    return turns(recipe, teacher, student, optimizers, calibration)
+
+
+def unquantized(name: str, recipe: str, calibration: CalibrationSet) -> Callable[[], tuple[float, int]]:
+    """The same steps with the float network, whose weights get gradients and stay as they are."""
+    teacher, _ = students(name, recipe, calibration)
+    student = copy.deepcopy(teacher)
+    resting = torch.optim.SGD(student.parameters(), lr=0.0)
+    return turns(recipe, teacher, student, [resting] * (2 if recipe == "published" else 1), calibration)
+
+
+def turns(
+    recipe: str,
+    teacher: Network,
+    student: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    calibration: CalibrationSet,
+) -> Callable[[], tuple[float, int]]:
+    """A function that takes a turn with our loop."""
+    share = len(optimizers) / (PUBLISHED_PASSES if recipe == "published" else GBA_PASSES)
     guards, loss = Guards(student), distillation(FEATURE_WEIGHT)
 
     def turn() -> tuple[float, int]:
@@ -130,7 +153,7 @@ def serve(name: str, recipe: str, implementation: str, crops: int) -> None:
     torch.set_num_threads(1)
     folder = Path(os.environ.get("SRQUANT_SHARED", "../shared")) / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4"
     calibration = CalibrationSet(folder, crops, patch=PATCH)
-    turn = {"ours": ours, "plain": plain}[implementation](name, recipe, calibration)
+    turn = {"ours": ours, "plain": plain, "float": unquantized}[implementation](name, recipe, calibration)
     turn()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -166,15 +189,16 @@ def worker(name: str, recipe: str, implementation: str, crops: int) -> Iterator[
 
 
 def measure(name: str, recipe: str, rounds: int, crops: int) -> Row:
-    """Both implementations in turns."""
+    """All implementations in turns."""
     with ExitStack() as stack:
         asks = [stack.enter_context(worker(name, recipe, implementation, crops)) for implementation in IMPLEMENTATIONS]
         samples = [[ask("run") for ask in asks] for _ in range(rounds)]
-        our_mb, plain_mb = (ask("memory") / 1e6 for ask in asks)
-    our_s, plain_s = (statistics.median(values) for values in zip(*samples, strict=True))
-    ratio = statistics.median(slow / fast for fast, slow in samples)
+        our_mb, plain_mb, _ = (ask("memory") / 1e6 for ask in asks)
+    our_s, plain_s, float_s = (statistics.median(values) for values in zip(*samples, strict=True))
+    ratio = statistics.median(slow / fast for fast, slow, _ in samples)
+    float_ratio = statistics.median(slow / least for _, slow, least in samples)
     reached = ratio >= BARS["speed"] and our_mb < BARS["memory_mb"]
-    return Row(name, recipe, our_s, plain_s, ratio, our_mb, plain_mb, reached)
+    return Row(name, recipe, our_s, plain_s, float_s, ratio, float_ratio, our_mb, plain_mb, reached)
 
 
 def main() -> None:
@@ -197,15 +221,17 @@ def main() -> None:
     about = (
         f"Processor seconds per step of one thread, batch {BATCH}, crops of {PATCH}x{PATCH}, W4A4, medians of "
         f"{arguments.rounds} turns; ratio: median of the turns' ratios. Plain runs the teacher in every step and "
-        f"quantizes with one tensor operation after the other. Bars: at least {BARS['speed']:g} times faster, under "
-        f"{BARS['memory_mb']:g} MB."
+        f"quantizes with one tensor operation after the other; float trains the network without quantizers. Bars: at "
+        f"least {BARS['speed']:g} times faster, under {BARS['memory_mb']:g} MB."
     )
     columns = {
         "network": "network",
         "recipe": "recipe",
         "ours_s": "ours s",
         "plain_s": "plain s",
+        "float_s": "float s",
         "ratio": "plain / ours",
+        "float_ratio": "plain / float",
         "ours_mb": "ours MB",
         "plain_mb": "plain MB",
         "reached": "reached",

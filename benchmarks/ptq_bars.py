@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 from ptq_results import Entry
 
@@ -117,7 +118,11 @@ def write_bars(found: list[Entry], path: Path) -> None:
     """Write the table."""
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [f"| {line.bar} | {line.measured} | {words[line.reached]} |" for line in answers(found)]
-    head = "# Numbers to reach\n\nMeans over seeds, 4 bits, PSNR-Y in dB; written by `benchmarks/ptq.py --assemble`.\n"
+    head = (
+        "# Numbers to reach\n\nMeans over the three calibration seeds, 4 bits, PSNR-Y in dB; where fewer are "
+        "measured, or compared rows share fewer, it says so. Written by `benchmarks/ptq.py --assemble`; why "
+        "some aren't reached: [ptq_reading.md](ptq_reading.md).\n"
+    )
     path.write_text("\n".join([head, "| bar | measured | reached |", "| --- | --- | --- |", *rows]) + "\n")
 
 
@@ -141,25 +146,36 @@ def _at_least(bar: AtLeast, entry: Entry | None) -> Line:
     shown += [] if bar.fab is None else [f"FAB {' / '.join(f'{fab:.2f}' for fab in fabs)}"]
     few = bar.fab is None or all(fab <= bar.fab for fab in fabs)
     reached = few and all(db is not None and db >= bar.psnr_y[name] for name, db in measured.items())
-    return Line(text, ", ".join(shown), reached)
+    seeds = "" if entry.seeds == 3 else f" ({entry.seeds} of 3 seeds)"
+    return Line(text, ", ".join(shown) + seeds, reached)
 
 
 def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
+    """Means over the seeds that all of the rows have."""
     text = f"{bar.text}: {' < '.join(bar.labels)}"
-    rows = [table.get((bar.network, label)) for label in bar.labels]
-    if any(row is None for row in rows):
+    rows = [table[bar.network, label] for label in bar.labels if (bar.network, label) in table]
+    if len(rows) < len(bar.labels):
         return Line(text, "", None)
-    by_set = {name: [row.psnr_y(name) for row in rows if row is not None] for name in bar.sets}
-    known = {name: [db for db in values if db is not None] for name, values in by_set.items()}
-    rising = all(a < b for values in known.values() for a, b in pairwise(values))
-    return Line(text, "; ".join(f"{name} {' < '.join(map(_db, v))}" for name, v in known.items()), rising)
+    means, counts = [], set()
+    for name in bar.sets:
+        scores = [row.by_seed(name) for row in rows]
+        common = set.intersection(*(set(score) for score in scores))
+        means.append([fmean(score[seed] for seed in common) for score in scores])
+        counts.add(len(common))
+    shown = "; ".join(f"{name} {' < '.join(map(_db, row))}" for name, row in zip(bar.sets, means, strict=True))
+    seeds = "" if counts == {3} else f" ({min(counts)} of 3 seeds)"
+    return Line(text, shown + seeds, all(a < b for row in means for a, b in pairwise(row)))
 
 
 def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:
     text = f"{bar.text}: within {bar.db:g} dB of float on {bar.benchmark}"
     entry = table.get((bar.network, bar.label))
     drop = None if entry is None else next((s.drop for s in entry.scores if s.set == bar.benchmark), None)
-    return Line(text, "" if drop is None else f"{drop:.2f} dB", None if drop is None else drop <= bar.db)
+    return Line(
+        text,
+        "" if drop is None or entry is None else f"{drop:.2f} dB ({entry.seeds} of 3 seeds)",
+        None if drop is None else drop <= bar.db,
+    )
 
 
 def _db(value: float | None) -> str:

@@ -16,13 +16,14 @@ AGREEMENT_DB = 0.01
 
 @dataclass(frozen=True)
 class Score:
-    """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed.
+    """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed; ``by_seed`` the PSNR of each.
 
     ``drop`` is the loss against the float network in dB, ``paper`` that of a paper's own.
     """
 
     set: str
     psnr_y: float
+    by_seed: dict[int, float]
     std: float | None
     ssim_a: float
     ssim_b: float
@@ -60,6 +61,10 @@ class Entry:
         """Mean PSNR on a set; None where it wasn't measured."""
         return next((score.psnr_y for score in self.scores if score.set == benchmark), None)
 
+    def by_seed(self, benchmark: str) -> dict[int, float]:
+        """PSNR of each seed on a set."""
+        return next((score.by_seed for score in self.scores if score.set == benchmark), {})
+
 
 def entries(runs: Iterable[Run], store: Store, papers: dict[Key, Drop]) -> list[Entry]:
     """Everything that is finished, in the order of networks, rows and bits."""
@@ -93,7 +98,7 @@ def _entry(
         *key,
         seeds=len(results),
         options="" if run.method == FLOAT else " ".join([run.method, *options]),
-        scores=tuple(_score(name, key, results, floats, papers) for name in _sets(first)),
+        scores=tuple(_score(name, key, found, floats, papers) for name in _sets(first)),
         fab=_mean(results, "fab"),
         effective_activation_bits=_mean(results, "effective_activation_bits"),
         effective_weight_bits=_mean(results, "effective_weight_bits"),
@@ -118,16 +123,18 @@ def _sets(result: dict[str, Any]) -> list[str]:
 def _score(
     name: str,
     key: tuple[str, str, int],
-    results: list[dict[str, Any]],
+    found: list[tuple[Run, dict[str, Any]]],
     floats: dict[tuple[str, str], float],
     papers: dict[Key, Drop],
 ) -> Score:
-    scores = [score for result in results for score in result["scores"] if score["set"] == name]
+    by_seed = {run.seed: score for run, result in found for score in result["scores"] if score["set"] == name}
+    scores = list(by_seed.values())
     psnr = [score["psnr_y"] for score in scores]
     own = floats.get((key[0], name))
     return Score(
         name,
         statistics.fmean(psnr),
+        dict(zip(by_seed, psnr, strict=True)),
         statistics.stdev(psnr) if len(psnr) > 1 else None,
         statistics.fmean(score["ssim_a"] for score in scores),
         statistics.fmean(score["ssim_b"] for score in scores),

@@ -169,7 +169,7 @@ def test_entries_are_means_over_seeds_and_tables_show_them(tmp_path, pictures, r
     assert "openvino!" in text
     assert (tmp_path / "docs" / "ptq_edsr_r8f64_x2.png").stat().st_size > 10_000
     assert (
-        "| MinMax without finetuning: Set5 >= 35.9 | Set5 37.50 | yes |"
+        "| MinMax without finetuning: Set5 >= 35.9 | Set5 37.50 (2 of 3 seeds) | yes |"
         in (tmp_path / "docs" / "ptq_bars.md").read_text()
     )
 
@@ -179,8 +179,9 @@ def test_nothing_to_assemble(tmp_path, pictures, run):
         assemble([run], Store(tmp_path / "runs", pictures, {}), tmp_path / "docs")
 
 
-def entry(label, set5, set14=30.0, fab=4.0):
-    scores = [Score(name, db, None, 0.9, 0.9, fab, 38 - db, None) for name, db in (("Set5", set5), ("Set14", set14))]
+def entry(label, set5, set14=30.0, fab=4.0, seeds=None):
+    sets = (("Set5", set5), ("Set14", set14))
+    scores = [Score(name, db, seeds or {0: db}, None, 0.9, 0.9, fab, 38 - db, None) for name, db in sets]
     costs = dict.fromkeys(
         ("effective_activation_bits", "effective_weight_bits", "activation_bits", "weight_bits", "bit_ops"), 4.0
     )
@@ -208,6 +209,13 @@ def entry(label, set5, set14=30.0, fab=4.0):
 def test_bars(bar, reached):
     table = {("n", label): entry(label, set5) for label, set5 in (("a", 36.0), ("b", 37.0))}
     assert _answer(bar, table).reached is reached
+
+
+def test_rows_are_compared_over_the_seeds_they_share():
+    one, two = entry("a", 36.0, seeds={0: 36.0}), entry("b", 37.0, seeds={0: 35.0, 1: 39.0})
+    line = _answer(Above("", "n", ("a", "b"), ("Set5",)), {("n", "a"): one, ("n", "b"): two})
+    assert line.measured == "Set5 36.00 < 35.00 (1 of 3 seeds)"
+    assert line.reached is False
 
 
 def test_bars_name_rows_that_there_are():
