@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid, FrozenLinear
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_sums import FrozenAdd
 from srquant.models.layers import Add
 from srquant.models.load import build
 from srquant.models.network import Network

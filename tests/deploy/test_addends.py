@@ -9,7 +9,7 @@ import torch
 
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen import FrozenAddends
+from srquant.deploy.frozen_sums import FrozenAddends
 from srquant.deploy.header import LayerRecord, from_json
 from srquant.errors import QuantizedFileError
 from srquant.methods.options import configure

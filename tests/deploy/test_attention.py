@@ -16,7 +16,8 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.cpu import has_vnni
 from srquant.deploy.file import HEADER, load, save
 from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen import FrozenGrid, FrozenMatmul
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import FrozenMatmul
 from srquant.deploy.graph import export_graph
 from srquant.deploy.header import from_json
 from srquant.deploy.onnx import to_onnx

@@ -15,7 +15,8 @@ from srquant.deploy.accounting import layer_costs
 from srquant.deploy.depth import at_depth, depth_costs
 from srquant.deploy.file import checksum, load, save, size_of
 from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen import ChannelScaling, FrozenConv2d
+from srquant.deploy.frozen import FrozenConv2d
+from srquant.deploy.frozen_grid import ChannelScaling
 from srquant.deploy.opening import open_model
 from srquant.deploy.openvino import to_openvino
 from srquant.deploy.precision import layer_precisions

@@ -14,7 +14,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import freeze
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen_grid import FrozenGrid
 from srquant.deploy.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.lowered import Window
 from srquant.deploy.openvino import to_openvino

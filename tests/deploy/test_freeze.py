@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from srquant.deploy.freeze import freeze
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen_sums import FrozenAdd
 from srquant.deploy.parts import put_together, take_apart
 from srquant.errors import PolicyError
 from srquant.models.layers import Add

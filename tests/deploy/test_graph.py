@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.deploy.frozen import FrozenAdd, FrozenConv2d, FrozenGrid
+from srquant.deploy.frozen import FrozenConv2d
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_sums import FrozenAdd
 from srquant.deploy.graph import export_graph
 from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, Quantize, Window
 from srquant.deploy.shuffle import before_shuffle

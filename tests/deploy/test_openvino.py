@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.deploy.frozen import ChannelScaling, FrozenConv2d, FrozenGrid
+from srquant.deploy.frozen import FrozenConv2d
+from srquant.deploy.frozen_grid import ChannelScaling, FrozenGrid
 from srquant.deploy.onnx import to_onnx
 from srquant.deploy.openvino import CPU_OPTIONS, save_openvino, to_openvino
 from srquant.deploy.precision import layer_precisions

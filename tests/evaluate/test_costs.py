@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.frozen import FrozenConv2d, FrozenGrid
+from srquant.deploy.frozen import FrozenConv2d
+from srquant.deploy.frozen_grid import FrozenGrid
 from srquant.errors import PolicyError
 from srquant.evaluate.costs import (
     LayerCost,

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.deploy.frozen import FrozenGrid, OperandGrid
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
 Floats = NDArray[np.float32]

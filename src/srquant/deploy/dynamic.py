@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen_grid import FrozenGrid
 from srquant.deploy.lowered import Window, plain_layer
 from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.dynamic import SMALLEST_WIDTH, channel_range, normalise, restore

@@ -1,7 +1,6 @@
-"""The deployable layers: integer weights, fixed grids, nothing left to learn.
+"""Convolutions and linear layers of integers: fixed grids, nothing left to learn.
 
-A grid ``lower + step * k`` with zero point ``z`` is ``step * (k - z) + offset``, ``offset = lower + step * z``.
-Padding zero is a grid point too, so a convolution is
+Padding zero is a grid point, so a convolution on the grid ``step * (k - z) + offset`` is
 ``step * weight_scale * conv(W, k - z) + offset * weight_scale * sum(W) + bias``: any pair of bounds runs on
 standard integer convolutions, and the offset is a bias per output channel.
 """
@@ -10,80 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.quant.conditional import ConditionalQuantizer
-from srquant.quant.grid import codes, on_lattice, step_size, zero_point
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.quant.grid import on_lattice
 
 EXACT_IN_FLOAT32 = 2.0**24
-
-
-class FrozenGrid(nn.Module):
-    """A fixed uniform activation grid.
-
-    Args:
-        lower: first grid point, 0-d float32.
-        upper: last grid point, 0-d float32.
-        levels: number of grid points, 3..256.
-        zero_point: code of a padded zero; None takes that of the grid point nearest to zero.
-    """
-
-    def __init__(self, lower: Tensor, upper: Tensor, levels: int, zero_point: int | None = None) -> None:
-        super().__init__()
-        self.lower: Tensor
-        self.upper: Tensor
-        self.register_buffer("lower", lower.detach().clone())
-        self.register_buffer("upper", upper.detach().clone())
-        self.levels = levels
-        self.padded_zero = zero_point
-
-    @property
-    def step(self) -> float:
-        """Distance between grid points."""
-        return float(step_size(self.lower, self.upper, self.levels))
-
-    @property
-    def zero_point(self) -> int:
-        """Code of a padded zero."""
-        if self.padded_zero is not None:
-            return self.padded_zero
-        return int(zero_point(self.lower, self.upper, self.levels))
-
-    @property
-    def offset(self) -> float:
-        """Value of a padded zero."""
-        return float(self.lower) + self.step * self.zero_point
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Integers ``k - z`` as floats, shape of ``x``."""
-        return codes(x, self.lower, self.upper, self.levels) - self.zero_point
-
-    def dequantize(self, integers: Tensor) -> Tensor:
-        """The grid points of ``k - z``."""
-        return integers * self.step + self.offset
-
-
-class ChannelScaling(nn.Module):
-    """Brings channels with grids of their own to one grid: ``(pad(x) - lower) / step``.
-
-    Args:
-        lower: first grid point of each channel, ``C x 1 x 1`` or ``C``.
-        step: of each channel, same shape.
-        padding: zeros put around first, (rows, columns), where the channels' codes of zero differ; the convolution
-            then pads nothing.
-    """
-
-    def __init__(self, lower: Tensor, step: Tensor, padding: tuple[int, int]) -> None:
-        super().__init__()
-        self.lower: Tensor
-        self.step: Tensor
-        self.register_buffer("lower", lower)
-        self.register_buffer("step", step)
-        self.padding = padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``N x C x H x W`` (or ``... x C``) values to positions on the channels' grids."""
-        vertical, horizontal = self.padding
-        padded = F.pad(x, (horizontal, horizontal, vertical, vertical)) if any(self.padding) else x
-        return (padded - self.lower) / self.step
 
 
 class FrozenLayer(nn.Module):
@@ -186,119 +115,6 @@ class FrozenLinear(FrozenLayer):
         """``... x in`` values to ``... x out`` values."""
         sums = F.linear(self.integers(x), self.weight.to(self.accumulator)).float()
         return sums * self.output_scale() + self.corrected_bias()
-
-
-class FrozenAdd(nn.Module):
-    """``a + scale * b`` put on a grid: the 8-bit skip stream."""
-
-    def __init__(self, grid: FrozenGrid, scale: float) -> None:
-        super().__init__()
-        self.grid = grid
-        self.scale = scale
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Two tensors of one shape to their sum on the grid."""
-        total = a + b if self.scale == 1.0 else a + self.scale * b
-        return self.grid.dequantize(self.grid(total))
-
-
-Points = FrozenGrid | ConditionalQuantizer
-
-
-class FrozenAddends(nn.Module):
-    """``a + scale * b`` of two addends on a grid each.
-
-    Args:
-        left: grid of the first addend, or what puts it on points.
-        right: the same of the second.
-        scale: of the second.
-    """
-
-    def __init__(self, left: Points, right: Points, scale: float) -> None:
-        super().__init__()
-        self.left = left
-        self.right = right
-        self.scale = scale
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Two tensors of one shape to the sum of their grid points."""
-        left, right = _points(self.left, a), _points(self.right, b)
-        return left + right if self.scale == 1.0 else left + self.scale * right
-
-
-def _points(grid: Points, values: Tensor) -> Tensor:
-    result: Tensor = grid(values)
-    return grid.dequantize(result) if isinstance(grid, FrozenGrid) else result
-
-
-class OperandGrid(nn.Module):
-    """A grid of a matrix product's operand: integers ``k + first`` that fit into one byte.
-
-    Args:
-        grid: the operand's.
-        first: integer of the first grid point: 0 for unsigned bytes, ``-levels/2`` for signed ones.
-    """
-
-    def __init__(self, grid: FrozenGrid, first: int) -> None:
-        super().__init__()
-        self.grid = grid
-        self.first = first
-
-    @property
-    def offset(self) -> float:
-        """Value of the integer zero."""
-        return float(self.grid.lower) - self.grid.step * self.first
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Values to integers as floats, any shape."""
-        return codes(x, self.grid.lower, self.grid.upper, self.grid.levels) + self.first
-
-
-class IntegerMatmul(nn.Module):
-    """The product of the values that two integer matrices stand for.
-
-    ``(s_a i + o_a)(s_b j + o_b) = s_b (s_a sum(i j) + o_a sum(j)) + o_b sum(s_a i + o_a)``.
-
-    Args:
-        left: grid of the first operand.
-        right: of the second.
-        lattice: spacing of the results, a power of two; None leaves them as they are.
-    """
-
-    def __init__(self, left: OperandGrid, right: OperandGrid, lattice: float | None) -> None:
-        super().__init__()
-        self.steps = left.grid.step, right.grid.step
-        self.offsets = left.offset, right.offset
-        self.lattice = lattice
-
-    def forward(self, i: Tensor, j: Tensor) -> Tensor:
-        """``... x N x K`` and ``... x K x M`` integers to ``... x N x M`` values."""
-        (left_step, right_step), (left_offset, right_offset) = self.steps, self.offsets
-        i, j = i.double(), j.double()
-        scaled = right_step * (left_step * (i @ j) + left_offset * j.sum(-2, keepdim=True))
-        values = scaled + right_offset * (left_step * i + left_offset).sum(-1, keepdim=True)
-        return on_lattice(values, self.lattice).float()
-
-
-class FrozenMatmul(nn.Module):
-    """A matrix product of two activations on integers: unsigned bytes times signed bytes.
-
-    Args:
-        left: grid of the first operand.
-        right: grid of the second.
-        lattice: spacing of the results, or None.
-    """
-
-    def __init__(self, left: FrozenGrid, right: FrozenGrid, lattice: float | None) -> None:
-        super().__init__()
-        self.left = OperandGrid(left, 0)
-        self.right = OperandGrid(right, -right.levels // 2)
-        self.product = IntegerMatmul(self.left, self.right, lattice)
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """``... x N x K`` and ``... x K x M`` values to ``... x N x M`` values."""
-        values: Tensor = self.product(self.left(a), self.right(b))
-        return values
 
 
 def settled_scale(weight_scale: Tensor, step: float, lattice: float | None) -> Tensor:

@@ -10,7 +10,10 @@ from srquant.deploy import rewrites
 from srquant.deploy.constants import fold_constants
 from srquant.deploy.cpu import INT16_MAX, safe_on_pair_saturation
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
-from srquant.deploy.frozen import FrozenAdd, FrozenAddends, FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import FrozenMatmul
+from srquant.deploy.frozen_sums import FrozenAdd, FrozenAddends
 from srquant.deploy.lowered import Dequantize, DequantizeAddend, DequantizeOperand, Quantize, float_layer, integer_layer
 from srquant.deploy.patterns import insert, module_of, replace
 from srquant.errors import EngineError

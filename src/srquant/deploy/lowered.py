@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear, OperandGrid
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import OperandGrid
 
 
 class Quantize(nn.Module):

@@ -8,7 +8,8 @@ from torch import nn
 
 from srquant.deploy.backend import Backend, V, floats, per_channel
 from srquant.deploy.dynamic import DynamicPoints
-from srquant.deploy.frozen import ChannelScaling, IntegerMatmul, OperandGrid
+from srquant.deploy.frozen_grid import ChannelScaling
+from srquant.deploy.frozen_matmul import IntegerMatmul, OperandGrid
 from srquant.deploy.lowered import (
     BlockShuffle,
     Dequantize,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from srquant.deploy.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
-from srquant.deploy.frozen import FrozenGrid, OperandGrid
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
 _ARITHMETIC: dict[Arithmetic, str] = {

@@ -16,7 +16,8 @@ from openvino import Node
 from openvino.opset1 import max_pool  # the later ones have a second output
 
 from srquant.deploy.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
-from srquant.deploy.frozen import FrozenGrid, OperandGrid
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import OperandGrid
 from srquant.deploy.lowered import IntegerConv2d, IntegerLinear, Window
 
 BYTE_LEVELS = (16, 256)

@@ -7,16 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
-from srquant.deploy.frozen import (
-    ChannelScaling,
-    FrozenAdd,
-    FrozenAddends,
-    FrozenConv2d,
-    FrozenGrid,
-    FrozenLinear,
-    FrozenMatmul,
-    settled_scale,
-)
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear, settled_scale
+from srquant.deploy.frozen_grid import ChannelScaling, FrozenGrid
+from srquant.deploy.frozen_matmul import FrozenMatmul
+from srquant.deploy.frozen_sums import FrozenAdd, FrozenAddends
 from srquant.deploy.lowered import Window
 from srquant.deploy.piecewise import Pieces, PiecewisePoints, fine_grid, pieces_of
 from srquant.quant.conditional import ConditionalQuantizer

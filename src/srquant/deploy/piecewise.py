@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.frozen import FrozenGrid
+from srquant.deploy.frozen_grid import FrozenGrid
 from srquant.quant.grid import codes
 from srquant.quant.piecewise import FINE_LEVELS, PiecewiseQuantizer, fake_quantize_pieces
 

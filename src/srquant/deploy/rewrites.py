@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from srquant.deploy.frozen import ChannelScaling, FrozenGrid
+from srquant.deploy.frozen_grid import ChannelScaling, FrozenGrid
 from srquant.deploy.lowered import BlockShuffle, Dequantize, IntegerConv2d, Quantize
 from srquant.deploy.patterns import calls, exclusive_conv, insert, module_of, replace
 from srquant.deploy.shuffle import before_shuffle, keeps_size

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from srquant.deploy.dynamic import DynamicLayer
-from srquant.deploy.frozen import FrozenConv2d, FrozenGrid, FrozenLinear, FrozenMatmul
+from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.deploy.frozen_matmul import FrozenMatmul
 from srquant.deploy.piecewise import PiecewisePoints
 from srquant.models.layers import Matmul
 from srquant.models.network import Network
