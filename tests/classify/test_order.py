@@ -1,12 +1,14 @@
 """Every unit is fed by units that are reconstructed already, and never ends worse than nearest rounding."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 
 from srquant.classify import adaround, brecq, ptmq, qdrop
-from srquant.classify.insert import initialise_steps, insert_quantizers
+from srquant.classify.insert import insert_quantizers
 from srquant.classify.layers import QuantReLU
-from srquant.classify.reconstruct import unit_error
+from srquant.classify.reconstruct import reconstruct
 from srquant.classify.resnet import folded
 from srquant.classify.rounding import AdaptiveRounding
 from srquant.classify.units import block_units, captured, examples_of, layer_units
@@ -71,16 +73,23 @@ def relus(student):
 
 
 @pytest.mark.parametrize("rate", [0.1, 30.0])
-def test_the_kept_solution_is_no_worse_than_nearest_rounding(network, images, rate):
-    teacher = folded(network)
-    learned = qdrop.quantize(network, images, BITS, qdrop.QDrop(FEW, 0.5, rate, rate / 10, 8))
-    nearest = insert_quantizers(teacher, 3, (3,))
-    initialise_steps(nearest, images)
-    for unit in block_units(teacher):
-        unit.switch_on(nearest, weights=True, activations=True)
-        examples = examples_of(unit, teacher, learned, images)
-        errors = [unit_error(unit.run(n), examples.quantized, examples.target) for n in (learned, nearest)]
-        assert errors[0] <= errors[1]
+@pytest.mark.parametrize("name", RUNS)
+def test_the_kept_solution_is_no_worse_than_nearest_rounding(name, rate, monkeypatch, network, images):
+    module, config = RUNS[name]
+    found = []
+
+    def spy(learner, count, schedule, loss, error, *report):
+        nearest = error()
+        reconstruct(learner, count, schedule, loss, error, *report)
+        found.append((nearest, error()))
+
+    for source in (adaround, brecq, qdrop, ptmq):
+        if hasattr(source, "reconstruct"):
+            monkeypatch.setattr(source, "reconstruct", spy)
+    rates = {field.name: rate for field in fields(config) if field.name in ("rounding_rate", "step_rate")}
+    module.quantize(network, images, BITS, replace(config, **rates))
+    assert len(found) >= 8
+    assert all(kept <= nearest for nearest, kept in found)
 
 
 def test_learning_beats_nearest_rounding(network, images):

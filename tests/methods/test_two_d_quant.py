@@ -104,9 +104,10 @@ def test_counts_of_swinir_light(calibration):
     assert sum(bound.numel() for bound in bounds_of(student)) == 768
 
 
-def test_only_bounds_learn(calibration):
-    network = edsr()
-    student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
+@pytest.mark.parametrize(("build_network", "policy"), [(edsr, Policy(symmetric_weights=False)), (swinir, ATTENTION)])
+def test_only_bounds_learn(calibration, build_network, policy):
+    network = split_qkv(build_network())
+    student = initialize(network, calibration, policy, "paper")
     fixed = {id(p): p.detach().clone() for p in student.parameters() if p.numel() > 1}
     before = bounds_of(student)
     learning = []
@@ -117,7 +118,7 @@ def test_only_bounds_learn(calibration):
 
     student.register_forward_hook(note)
     calibrate(student, network, calibration, TwoDQuant(**SHORT), None)
-    assert set(learning) == {4 * len(quant_layers(student))}
+    assert set(learning) == {2 * (len(activation_quantizers(student)) + len(quant_layers(student)))}
     assert all(torch.equal(p.detach(), fixed[id(p)]) for p in student.parameters() if id(p) in fixed)
     assert not any(torch.equal(a, b) for a, b in zip(before, bounds_of(student), strict=True))
     assert not any(p.requires_grad for p in student.parameters())

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from srquant.errors import CheckpointError
 from srquant.models.layout import Weights, register
@@ -97,6 +98,27 @@ def test_edsr_as_basicsr_names_it(scale, tmp_path):
     loaded = load_model(saved(weights, tmp_path / "basicsr.pth", "params"))
     assert loaded.facts == network.facts
     assert_same(loaded, network)
+
+
+def test_published_edsr_is_the_same_computed_as_basicsr_does(shared, tmp_path):
+    """BasicSR shifts by the mean, scales to grey levels, and back, outside of its convolutions."""
+    network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt").eval()
+    rules = (*ADABM, ("^head.0", "conv_first"), ("^body.8", "conv_after_body"), ("^tail.0", "upsample"))
+    weights = official(network, *rules, ("^tail.1", "conv_last"))
+    weights = {name: tensor for name, tensor in weights.items() if "mean" not in name}
+    assert_same(load_model(saved(weights, tmp_path / "basicsr.pth", "params")), network, 40)
+    assert_same(load_model(saved(official(network, *ADABM), tmp_path / "adabm.pt")), network, 40)
+
+    def convolve(name, x):
+        return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+
+    images, mean = torch.rand(1, 3, 40, 40), torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)
+    with torch.inference_mode():
+        x = first = convolve("conv_first", (images - mean) * 255)
+        for i in range(8):
+            x = x + convolve(f"body.{i}.conv2", convolve(f"body.{i}.conv1", x).relu())
+        x = F.pixel_shuffle(convolve("upsample.0", convolve("conv_after_body", x) + first), 2)
+        assert (convolve("conv_last", x) / 255 + mean - network(images)).abs().max() * 255 < 1e-3
 
 
 def test_large_edsr_scales_its_residuals():
@@ -209,6 +231,26 @@ def test_rdn_names_are_the_official_ones():
     expected |= conv_names(*(f"RDBs.{d}.LFF" for d in range(16)))
     expected |= conv_names(*(f"RDBs.{d}.convs.{c}.conv.0" for d in range(16) for c in range(8)))
     assert build("rdn", {}).module.state_dict().keys() == expected
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_carn_names_are_the_official_ones(scale):
+    """Of a single-scale network: b1 to b3 are blocks of three residual units, c1 to c3 join what came before."""
+    units = [f"b{i}.b{j}.body.{k}" for i in (1, 2, 3) for j in (1, 2, 3) for k in (0, 2)]
+    joins = [f"{block}c{j}.body.0" for block in ("b1.", "b2.", "b3.", "") for j in (1, 2, 3)]
+    shuffles = ["upsample.up.body.0", "upsample.up.body.3"] if scale == 4 else ["upsample.up.body.0"]
+    expected = conv_names("entry", "exit", *units, *joins, *shuffles)
+    shifts = {f"{kind}_mean.shifter.{part}" for kind in ("sub", "add") for part in ("weight", "bias")}
+    assert build("carn", {"scale": scale}).module.state_dict().keys() == expected | shifts
+
+
+def test_swinir_without_shifts_and_with_masks_as_official_files_have_it(tmp_path):
+    network = build("swinir", SMALL["swinir"])
+    weights = {name: tensor for name, tensor in network.module.state_dict().items() if "mean" not in name}
+    weights["layers.0.residual_group.blocks.1.attn_mask"] = torch.zeros(64, 64, 64)
+    loaded = load_model(saved(weights, tmp_path / "swinir.pth", "params"))
+    assert loaded.facts == network.facts
+    assert_same(loaded, network)
 
 
 def test_srresnet_names_are_those_of_adabm():

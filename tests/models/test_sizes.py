@@ -46,6 +46,13 @@ def test_parameters_as_published(architecture, arguments, expected):
     assert parameters(build(architecture, arguments)) == expected
 
 
+@pytest.mark.parametrize(("scale", "expected"), [(2, 877_752), (3, 885_867), (4, 897_228)])
+def test_swinir_light_without_its_tables_of_relative_positions(scale, expected):
+    network = build("swinir", {"scale": scale})
+    tables = sum(p.numel() for name, p in network.named_parameters() if "relative_position_bias_table" in name)
+    assert parameters(network) - tables == expected
+
+
 def test_carn_with_three_upsamplers_as_published():
     single = {scale: build("carn", {"scale": scale}) for scale in (2, 3, 4)}
     trunk = parameters(single[2]) - sum(p.numel() for p in single[2].module.upsample.parameters())

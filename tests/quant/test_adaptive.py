@@ -153,7 +153,7 @@ def test_one_picture_of_a_batch_does_not_change_the_others(adaptive, pictures):
 
 @pytest.mark.parametrize(("bits", "smallest", "largest"), [(2, 0.01, 0.6), (8, 0.8, 1.0)])
 def test_clipping_finds_the_factor_of_smallest_error(bits, smallest, largest):
-    x = torch.randn(100_000)
+    x = torch.randn(60_000)  # the search judges by all of them
     q = ActivationQuantizer(x.min(), x.max(), bits).requires_grad_(False)
     lower, upper = q.lower.clone(), q.upper.clone()
     with torch.no_grad():
@@ -161,7 +161,7 @@ def test_clipping_finds_the_factor_of_smallest_error(bits, smallest, largest):
     factor = float(q.upper / upper)
     assert float(q.lower / lower) == pytest.approx(factor)
     assert smallest <= factor <= largest
-    rows = x.reshape(1, -1)[:, ::2]  # what the search judges by
+    rows = x.reshape(1, -1)
     errors = [
         float(squared_error(rows, e * lower.view(1), e * upper.view(1), 2**bits)) for e in torch.arange(1, 101) / 100
     ]

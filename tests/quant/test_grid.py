@@ -1,5 +1,7 @@
 """The grid: its points, its rounding, its straight-through gradients."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -156,18 +158,25 @@ def test_bits_as_a_tensor_give_the_same_grid_and_gradients():
 
 
 def test_gradient_in_bits():
-    """GBA's spot case, and minus the rounding error times its factor for every value; clipped values don't count."""
+    """GBA's spot case."""
     spot = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (1.4, 0.0, 3.0, 2.0)]
     fake_quantize_bits(*spot).backward()
     assert spot[3].grad.item() == pytest.approx(0.36968, abs=1e-5)
-    lower, upper = bounds_of(-1.0, 2.5)
-    x = values_around(lower, upper, [4, 50], 3)
-    bits = torch.full((4, 1), 3.0, requires_grad=True)
-    points = fake_quantize_bits(x, lower, upper, bits)
-    points.sum().backward()
-    error = (points.detach() - x.clamp(lower, upper)) * ((x >= lower) & (x <= upper))
-    expected = -error.sum(1, keepdim=True) * 0.6931471805599453 * 8 / 7
-    torch.testing.assert_close(bits.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(bits, seeds)
+def test_gradients_with_bits_as_a_tensor_are_the_closed_forms(bits, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, arriving = (2 * torch.randn(4, 50, generator=generator, dtype=torch.float64) for _ in range(2))
+    lower, upper = (sign * (1 + torch.rand((), generator=generator, dtype=torch.float64)) for sign in (-1, 1))
+    tensors = [t.clone().requires_grad_() for t in (x, lower, upper, torch.full((4, 1), bits, dtype=torch.float64))]
+    points = fake_quantize_bits(*tensors)
+    points.backward(arriving)
+    inside = (x >= lower) & (x <= upper)
+    to_bits = -(points.detach() - x) * inside * math.log(2) * 2**bits / (2**bits - 1)
+    for tensor, form in zip(tensors, (*closed_forms(x, lower, upper, 2**bits), to_bits), strict=True):
+        torch.testing.assert_close(tensor.grad, (arriving * form).sum_to_size(tensor.shape), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("shape", [(70000,), (2, 3, 140, 160), (2, 160, 3, 140)], ids=["one", "pieces", "strided"])

@@ -89,6 +89,15 @@ def test_without_outliers_it_is_the_dense_uniform_grid():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("bits", range(3, 8))
+def test_a_breakpoint_at_the_end_leaves_the_dense_region(bits):
+    x = torch.randn(4000).clamp(-1, 1)
+    lower, upper = torch.tensor(-1.0), torch.tensor(1.0)
+    uniform = fake_quantize(x, lower, upper, 2 ** (bits - 1))
+    torch.testing.assert_close(PiecewiseQuantizer(lower, upper, upper, bits)(x), uniform, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 def test_better_than_uniform_on_heavy_tails():
     x = torch.distributions.Laplace(0.0, 1.0).sample((100_000,))
     x[::100] *= 10
