@@ -124,8 +124,8 @@ FASTER = ("rates=relative", "learning_rate=0.004", "decay=0.6")
 SHORT = ("iterations=500", "batch=4")
 """DQC on a processor; published: 3000 steps of 32 crops."""
 
-THRIFTY = ("rates=relative", "layer_rate=0.015")
-"""AdaBM's layers learn fast enough to give bits back: mean bits stay at or below the base."""
+THRIFTY = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003", "layer_rate=0.015", "feature_weight=0.2")
+"""AdaBM's bounds at the rates above, its layers fast enough to give bits back: mean bits stay at or below the base."""
 
 ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 

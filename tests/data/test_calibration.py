@@ -55,6 +55,16 @@ def test_crops_are_windows_mirrored_or_transposed(folder):
     assert len(seen) == 8  # every mirroring and transposition
 
 
+def test_crops_as_they_are(folder):
+    """The same windows, neither mirrored nor turned."""
+    plain, formed = (CalibrationSet(folder, count=10, patch=8, augmented=augmented) for augmented in (False, True))
+    pairs = list(zip(crops(plain), crops(formed), strict=True))
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    for a, b in pairs:
+        forms = [torch.rot90(side, k, (1, 2)) for side in (a, a.flip(2)) for k in range(4)]
+        assert any(torch.equal(form, b) for form in forms)
+
+
 def test_the_same_seed_and_epoch_give_the_same_crops(folder):
     first, again = CalibrationSet(folder, 10, seed=3, patch=8), CalibrationSet(folder, 10, seed=3, patch=8)
     assert torch.equal(crops(first, epoch=2), crops(again, epoch=2))

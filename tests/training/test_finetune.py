@@ -13,7 +13,7 @@ from srquant.quant.policy import LayerBits, Policy
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 from srquant.training.features import Features
 from srquant.training.finetune import RECIPES, Finetune, Stage, finetune, published, squares, together
-from srquant.training.loop import NARROWEST, rate_of
+from srquant.training.loop import NARROWEST, rate_of, train_pass
 from srquant.training.losses import feature_loss, normalised, output_loss, root_mean_square
 
 BOTH = ("activations", "weights")
@@ -217,3 +217,26 @@ def test_recipes():
     assert [s.groups for s in stages] == [("weights",), ("activations",)] * 2
     assert [s.learning_rate for s in stages] == [0.01, 0.01, 0.01 * 0.9, 0.01 * 0.9]
     assert published().relative is False
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_averages_start_anew_or_go_on(student, teacher, calibration, monkeypatch, restarts):
+    used = []
+
+    def spy(network, lessons, optimizer, *rest):
+        train_pass(network, lessons, optimizer, *rest)
+        used.append((optimizer.param_groups[0]["lr"], {int(s["step"]) for s in optimizer.state.values()}, len(lessons)))
+
+    monkeypatch.setattr("srquant.training.finetune.train_pass", spy)
+    stages = Stage(("weights",), 1e-3), Stage(("activations",), 1e-3), Stage(("weights",), 1e-4)
+    finetune(student(Policy()), teacher, calibration, Finetune(stages, relative=False, restarts=restarts))
+    steps = used[0][2]
+    assert [rate for rate, *_ in used] == [1e-3, 1e-3, 1e-4]
+    assert [counts for _, counts, _ in used] == [{steps}, {steps}, {steps if restarts else 2 * steps}]
+
+
+def test_the_published_recipe_has_adabms_losses():
+    recipe = published()
+    assert len(recipe.stages) == 10
+    assert (recipe.batch, recipe.feature_distance, recipe.restarts) == (2, "plain", False)
+    assert recipe.feature_weight * 255 == pytest.approx(10)

@@ -27,6 +27,7 @@ class CalibrationSet:
         count: how many pictures are chosen, without repetition.
         seed: decides the choice, the order, the crops and their flips; at least 0.
         patch: side of the square crops in pixels.
+        augmented: whether crops are flipped and turned at random.
 
     Raises:
         DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, all the same, each of a single
@@ -37,6 +38,7 @@ class CalibrationSet:
     count: int = 100
     seed: int = 0
     patch: int = 48
+    augmented: bool = True
 
     def __post_init__(self) -> None:
         for name, smallest in (("count", 1), ("seed", 0), ("patch", 1)):
@@ -72,7 +74,7 @@ class CalibrationSet:
         random = np.random.default_rng((self.seed, epoch))
         order = random.permutation(len(self.files))
         for start in range(0, len(order), size):
-            crops = [augment(self._crop(self.files[i], random), draw_form(random)) for i in order[start : start + size]]
+            crops = [self._form(self._crop(self.files[i], random), random) for i in order[start : start + size]]
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255
 
     def fingerprint(self) -> str:
@@ -87,6 +89,11 @@ class CalibrationSet:
         top = random.integers(image.shape[0] - self.patch + 1)
         left = random.integers(image.shape[1] - self.patch + 1)
         return image[top : top + self.patch, left : left + self.patch]
+
+    def _form(self, crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+        """Drawn in any case: the same crops with and without."""
+        form = draw_form(random)
+        return augment(crop, form) if self.augmented else crop
 
     def _check_sizes(self) -> None:
         sizes = {path: image_size(path) for path in self.files}

@@ -82,7 +82,8 @@ def quantize(
     config: PTQ4SR,
     progress: Progress | None = None,
 ) -> QuantizedModel:
-    """Quantize with PTQ4SR; arguments as ``srquant.methods.Quantize``."""
+    """Quantize with PTQ4SR; arguments as ``srquant.methods.Quantize``. Its crops are neither flipped nor turned."""
+    calibration = replace(calibration, augmented=False)
     if config.weights == "per_channel":
         policy = replace(policy, granularity="channel", symmetric_weights=False)
     student = clip(network, calibration, policy, config)

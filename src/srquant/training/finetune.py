@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
@@ -11,7 +12,7 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers
 from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
-from srquant.training.losses import WHITE, feature_loss, output_loss, root_mean_square
+from srquant.training.losses import WHITE, feature_distance, feature_loss, output_loss, root_mean_square
 from srquant.training.teacher import Lesson, recorded
 
 Group = Literal["activations", "weights"]
@@ -20,6 +21,11 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two batches of pictures in [0, 1], 0-d."""
 
 DISTANCES: dict[str, Distance] = {"absolute": output_loss, "squares": root_mean_square}
+
+FeatureDistance = Callable[[list[Tensor], list[Tensor]], Tensor]
+"""Of a student's features and a teacher's normalised ones, 0-d."""
+
+FEATURE_DISTANCES: dict[str, FeatureDistance] = {"squared": feature_loss, "plain": feature_distance}
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all."""
@@ -46,16 +52,20 @@ class Finetune:
         stages: in their order; one pass over the calibration crops each.
         batch: crops per step.
         feature_weight: of the feature loss beside the output loss.
+        feature_distance: of normalised features: squared, or as it is (AdaBM Eq. 10).
         distance: between the pictures: mean absolute, or root mean square, which is what PSNR measures.
         relative: learning rates are multiplied by each quantizer's range at the start of the stage, so that
             networks in [0, 1] and [0, 255] and wide and narrow layers learn equally fast.
+        restarts: whether Adam's averages start anew in every stage, or go on where the same groups learned last.
     """
 
     stages: tuple[Stage, ...]
     batch: int = 2
     feature_weight: float = 10.0
+    feature_distance: Literal["squared", "plain"] = "squared"
     distance: Literal["absolute", "squares"] = "absolute"
     relative: bool = True
+    restarts: bool = True
 
     def __post_init__(self) -> None:
         if not self.stages or self.batch < 1:
@@ -90,7 +100,7 @@ def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9)
     """
     groups: tuple[Group, ...] = ("weights", "activations")
     stages = tuple(Stage((groups[i % 2],), learning_rate * decay ** (i // 2)) for i in range(passes))
-    return Finetune(stages, feature_weight=10 / WHITE, relative=False)
+    return Finetune(stages, 2, 10 / WHITE, feature_distance="plain", relative=False, restarts=False)
 
 
 RECIPES: dict[str, Callable[[], Finetune]] = {
@@ -115,22 +125,33 @@ def finetune(
         recipe: stages, batch, losses.
         progress: told after every step.
     """
-    guards = Guards(student)
+    guards, optimizers = Guards(student), dict[tuple[Group, ...], torch.optim.Adam]()
+    loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance], FEATURE_DISTANCES[recipe.feature_distance])
     with recorded(teacher, calibration, recipe.batch) as lessons:
         for number, stage in enumerate(recipe.stages, 1):
             report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
-            optimizer = adam(bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative))
-            loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance])
+            rates = bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative)
+            optimizer = adam(rates)
+            if stage.groups in optimizers and not recipe.restarts:
+                optimizer.load_state_dict(going_on(optimizers[stage.groups], optimizer))
+            optimizers[stage.groups] = optimizer
             train_pass(student, lessons, optimizer, loss, guards, report)
     student.requires_grad_(False)
 
 
-def distillation(feature_weight: float, distance: Distance = output_loss) -> Loss:
-    """Distance of the pictures plus ``feature_weight`` times feature loss, where the network has features."""
+def going_on(last: torch.optim.Optimizer, rates: torch.optim.Optimizer) -> dict[str, Any]:
+    """The averages of one optimizer with the learning rates of another of the same parameters."""
+    return rates.state_dict() | {"state": last.state_dict()["state"]}
+
+
+def distillation(
+    feature_weight: float, distance: Distance = output_loss, feature_distance: FeatureDistance = feature_loss
+) -> Loss:
+    """Distance of the pictures plus ``feature_weight`` times that of features, where the network has some."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = distance(output, lesson.output)
-        return total + feature_weight * feature_loss(features, lesson.features) if lesson.features else total
+        return total + feature_weight * feature_distance(features, lesson.features) if lesson.features else total
 
     return loss
 
