@@ -13,6 +13,7 @@ from torch import nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
+from srquant.deploy.accounting import layer_costs
 from srquant.deploy.cpu import has_vnni
 from srquant.deploy.file import HEADER, load, save
 from srquant.deploy.freeze import FrozenModel, freeze
@@ -27,6 +28,7 @@ from srquant.deploy.precision import layer_precisions
 from srquant.deploy.restore import restore
 from srquant.deploy.summary import LayerSummary, layer_summaries
 from srquant.errors import QuantizedFileError
+from srquant.evaluate.costs import matrix_products
 from srquant.evaluate.metrics import psnr_y
 from srquant.methods import METHODS
 from srquant.models.layers import Matmul
@@ -83,6 +85,17 @@ def test_exports_take_any_size(architecture):
         np.testing.assert_allclose(dynamic([images.numpy()])[0], expected, atol=5e-6)
         np.testing.assert_allclose(fixed(images.numpy()), expected, atol=5e-6)
         np.testing.assert_allclose(session.run(None, {"image": images.numpy()})[0], expected, atol=5e-6)
+
+
+def test_costs_of_frozen_products(freeze_by_policy):
+    network = network_of("swinir")
+    frozen = freeze_by_policy(network, ATTENTION).network
+    macs = {cost.name: cost.macs for cost in layer_costs(network, 8, 12)}
+    costs = {cost.name: cost for cost in layer_costs(frozen, 8, 12)}
+    products = matrix_products(frozen)
+    assert products == matrix_products(network)
+    assert [costs[name].macs for name in products] == [macs[name] for name in products]
+    assert {(costs[name].weight_bits, costs[name].activation_bits) for name in products} == {(4, 4)}
 
 
 def random_grid(bits: int, starts_at_zero: bool) -> FrozenGrid:

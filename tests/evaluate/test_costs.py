@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from srquant.deploy.accounting import layer_costs
 from srquant.deploy.frozen import FrozenConv2d
 from srquant.deploy.frozen_grid import FrozenGrid
 from srquant.errors import PolicyError
@@ -12,6 +13,7 @@ from srquant.evaluate.costs import (
     bit_ops,
     count_macs,
     feature_average_bits,
+    matrix_products,
     mean_activation_bits,
     mean_weight_bits,
     model_size,
@@ -19,6 +21,7 @@ from srquant.evaluate.costs import (
     weighted_layers,
 )
 from srquant.models import edsr
+from srquant.models.load import build
 from srquant.models.network import Facts, Network
 
 EDSR = Network(edsr.EDSR(16, 64, 4), edsr.facts(16, 64, 4))
@@ -117,6 +120,18 @@ class Linear(nn.Module):
 )
 def test_counting_by_hand(module, name, macs):
     assert count_macs(network(module), [name], 5, 7) == {name: macs}
+
+
+def test_products_of_two_activations_count():
+    """Two heads of 4x4 windows: 2 * 16 rows * 16 columns * 4 values and back, twice in each of two blocks."""
+    net = build("swinir", {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "window": 4, "scale": 2})
+    names = matrix_products(net)
+    assert len(names) == 4
+    windows = (8 // 4) * (12 // 4)
+    assert count_macs(net, names, 8, 12) == dict.fromkeys(names, windows * 2 * 16 * 16 * 4)
+    costs = {cost.name: cost for cost in layer_costs(net, 8, 12)}
+    assert costs.keys() == {*weighted_layers(net), *names}
+    assert all(costs[name].weight_count == 0 for name in names)
 
 
 def test_frozen_layers_count_like_float_ones():

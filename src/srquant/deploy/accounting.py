@@ -10,7 +10,16 @@ from torch import Tensor
 
 from srquant.deploy.choices import chooses, chosen_bits
 from srquant.deploy.summary import layer_summaries
-from srquant.evaluate.costs import EIGHT, FLOAT_BITS, LayerCost, count_macs, feature_average_bits, weighted_layers
+from srquant.evaluate.costs import (
+    EIGHT,
+    FLOAT_BITS,
+    LayerCost,
+    count_macs,
+    feature_average_bits,
+    matrix_products,
+    weighted_layers,
+)
+from srquant.models.layers import MatrixProduct
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork, representative
 
@@ -19,7 +28,7 @@ SMALL = 24
 
 
 def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
-    """Multiply-accumulates, weights and bits of each convolution and linear layer.
+    """Multiply-accumulates, weights and bits of each convolution, linear layer and product of two activations.
 
     Args:
         network: float or frozen.
@@ -28,7 +37,8 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
     """
     network = representative(network)
     bits = {layer.name: layer for layer in layer_summaries(network)}
-    macs = count_macs(network, [name for name in weighted_layers(network) if name in bits], height, width)
+    counted = {*weighted_layers(network), *matrix_products(network)}
+    macs = count_macs(network, [name for name in bits if name in counted], height, width)
     return [
         LayerCost(name, count, _weights(network, name), bits[name].weight_bits, bits[name].activation_bits)
         for name, count in macs.items()
@@ -61,4 +71,5 @@ def _pixels(image: NDArray[np.uint8]) -> Tensor:
 
 
 def _weights(network: Network, name: str) -> int:
-    return torch.as_tensor(network.module.get_submodule(name).weight).numel()
+    module = network.module.get_submodule(name)
+    return 0 if isinstance(module, MatrixProduct) else torch.as_tensor(module.weight).numel()

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from srquant.deploy.frozen_grid import FrozenGrid
+from srquant.models.layers import MatrixProduct
 from srquant.quant.grid import codes, on_lattice
 
 
@@ -55,7 +56,7 @@ class IntegerMatmul(nn.Module):
         return on_lattice(values, self.lattice).float()
 
 
-class FrozenMatmul(nn.Module):
+class FrozenMatmul(MatrixProduct):
     """A matrix product of two activations on integers: unsigned bytes times signed bytes.
 
     Args:

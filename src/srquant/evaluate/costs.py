@@ -1,7 +1,6 @@
 """What a network costs: multiplications, bit operations, size, bit-widths.
 
 The counts work on plain records, so that they are the same for float, quantized and frozen networks.
-Products of two activations (attention) are not counted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import PolicyError, suggest
-from srquant.models.layers import MeanShift
+from srquant.models.layers import MatrixProduct, MeanShift
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
@@ -23,13 +22,13 @@ Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One convolution or linear layer.
+    """One convolution, linear layer or product of two activations.
 
     Attributes:
         name: as in ``Network.module.named_modules()``.
         macs: multiply-accumulates for one picture of the size in question, bias not counted.
-        weight_count: number of weights, bias not counted.
-        weight_bits: bits per weight; 32 for float.
+        weight_count: number of weights, bias not counted; a product has none.
+        weight_bits: bits per weight, or per value of a product's second operand; 32 for float.
         activation_bits: bits per input value, on average where they vary; 32 for float.
     """
 
@@ -50,12 +49,18 @@ def weighted_layers(network: Network) -> list[str]:
     return found
 
 
+def matrix_products(network: Network) -> list[str]:
+    """Names of all products of two activations: float, quantized or frozen."""
+    return [name for name, module in network.module.named_modules() if isinstance(module, MatrixProduct)]
+
+
 def count_macs(network: Network, names: Iterable[str], height: int, width: int) -> dict[str, int]:
     """Multiply-accumulates of layers, from one forward pass on a black picture.
 
     Args:
         network: any network; left as it is, but evaluation mode is up to the caller.
-        names: layers with ``weight`` of two or four dimensions, names relative to ``network.module``.
+        names: layers with ``weight`` of two or four dimensions and products of two activations, names relative to
+            ``network.module``.
         height: rows of the low-resolution picture.
         width: its columns.
 
@@ -63,7 +68,7 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
         Count per name, summed over the calls of a layer that is used more than once; zero where it isn't called.
 
     Raises:
-        PolicyError: no such layer, or it has no such weight.
+        PolicyError: no such layer, or it is none of these.
     """
     counts = dict.fromkeys(names, 0)
     modules = {name: _layer(network, name) for name in counts}
@@ -71,7 +76,7 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
     def counter(name: str) -> Hook:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             applied = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
-            counts[name] += applied.numel() * _weight(module).numel() // _weight(module).shape[0]
+            counts[name] += applied.numel() * _factors(module, inputs)
 
         return hook
 
@@ -134,9 +139,16 @@ def _layer(network: Network, name: str) -> nn.Module:
         module = network.module.get_submodule(name)
     except AttributeError:
         raise PolicyError(f"the network has no layer {name!r}: {suggest(name, weighted_layers(network))}") from None
-    if not _has_weight(module):
+    if not _has_weight(module) and not isinstance(module, MatrixProduct):
         raise PolicyError(f"{name!r} is no convolution or linear layer: {suggest(name, weighted_layers(network))}")
     return module
+
+
+def _factors(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    """Multiplications per value."""
+    if isinstance(module, MatrixProduct):
+        return inputs[0].shape[-1]
+    return _weight(module).numel() // _weight(module).shape[0]
 
 
 def _has_weight(module: nn.Module) -> bool:

@@ -24,7 +24,11 @@ class Add(nn.Module):
         return a + b if self.scale == 1.0 else a + self.scale * b
 
 
-class Matmul(nn.Module):
+class MatrixProduct(nn.Module):
+    """Any product of two activations' last two axes: float, quantized or of integers."""
+
+
+class Matmul(MatrixProduct):
     """Matrix product of the last two axes, a module so that its operands can be quantized."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

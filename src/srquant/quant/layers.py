@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.models.layers import Add, Matmul
+from srquant.models.layers import Add, Matmul, MatrixProduct
 from srquant.models.network import Network
 from srquant.quant.conditional import ConditionalQuantizer
 from srquant.quant.directed import directed_convolution, direction
@@ -116,7 +116,7 @@ class QuantAddends(nn.Module):
         return total
 
 
-class QuantMatmul(nn.Module):
+class QuantMatmul(MatrixProduct):
     """A matrix product of two activations, each on its grid (2DQuant section 3.1).
 
     ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
