@@ -18,9 +18,9 @@ from report import machine
 from srquant.errors import InputError
 
 ABOUT = """\
-Head and tail 8 bit, residual adds in float, final iterate. Calibration: one crop of 48x48 from each of the 100 pictures in
-`DIV2K_test_LR/LR_bicubic/X4`; that folder has no more, so seeds differ in crops and order, not in pictures. The papers
-crop 96x96 (2DQuant: 64x64) from the 800 training pictures. Scores are means over the calibration seeds, ± is the
+Head and tail 8 bit, residual adds in float, final iterate. Calibration: one crop of 48x48 from each of the 100 pictures
+in `DIV2K_test_LR/LR_bicubic/X4`; that folder has no more, so seeds differ in crops and order, not in pictures. The
+papers crop 96x96 (2DQuant: 64x64) from the 800 training pictures. Scores are means over the calibration seeds, ± is the
 standard deviation of the PSNR over them; whole pictures are upscaled. The frozen network that the file holds ran in
 the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except where the engine is marked with `!`.
 
@@ -30,7 +30,7 @@ the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except 
   bits.
 - *Weighted*: activation bits by multiply-accumulates, weight bits by number of weights, all layers.
 - *BitOPs* for a picture of 180x320, products of two activations included. *Seconds*: of one thread, for calibration
-  and learning, reading pictures included, without loading and evaluating the network. *MB*: peak memory of that process.
+  and learning, reading pictures included, without loading and evaluating the network. *MB*: peak memory of the process.
 - *Ranges*: `dynamic` ones are taken from the picture itself, which a single integer convolution per layer can't do.
 - *Float layers*: quantized layers that the engine computes in float.
 """
