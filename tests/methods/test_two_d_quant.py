@@ -140,6 +140,32 @@ def test_distillation_brings_the_picture_closer(calibration, loss):
     assert error() < before
 
 
+@pytest.mark.parametrize(
+    ("weights", "policy", "options"),
+    [
+        ("imdtn_swin/team09_imdtn_x4.pth", ATTENTION, {}),
+        ("edsr/edsr_r8f64_x2.pt", Policy(symmetric_weights=False), {"rates": "relative", "learning_rate": 0.003}),
+    ],
+    ids=["imdtn, defaults", "edsr, relative rates"],
+)
+def test_distillation_of_published_networks_brings_the_picture_closer(shared, weights, policy, options):
+    """200 steps; weights and biases stay those of the float network."""
+    network = split_qkv(load_model(shared / "weights" / weights)).eval()
+    crops = CalibrationSet(shared / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4", 8, 0, 12)
+    student = initialize(network, crops, policy, "paper")
+    (images,) = crops.batches(8)
+
+    def error():
+        with torch.no_grad():
+            return float(output_loss(student(images), network(images)))
+
+    before = error()
+    calibrate(student, network, crops, TwoDQuant(iterations=200, batch=2, crops=1, **options), None)
+    assert error() < before
+    for name, layer in quant_layers(student).items():
+        assert torch.equal(layer.weight, network.module.get_submodule(name).weight)
+
+
 def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration):
     network = edsr()
     student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
