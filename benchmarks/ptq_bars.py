@@ -23,12 +23,13 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Above:
-    """Each row is better than the one before, on every one of the sets."""
+    """Each row is better than the one before, on every one of the sets; ``bits``: the answer shows what each spends."""
 
     text: str
     network: str
     labels: tuple[str, ...]
     sets: tuple[str, ...] = ("Set5", "Set14")
+    bits: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ BARS: tuple[Bar, ...] = (
     ),
     Above("the same, DAN", EDSR, ("gba w, relative", "gba DAN, relative", "gba relative")),
     *(
-        Above(f"AdaBM's ablation: {part} helps", EDSR, (f"adabm without {part}", "adabm relative"))
+        Above(
+            f"AdaBM's ablation: {part} helps", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True
+        )
         for part in ("I2B", "L2B", "BaC", "FT")
     ),
     Above("2DQuant's ablation", EDSR, ("2dquant DOBI", "2dquant")),
@@ -156,15 +159,17 @@ def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
     rows = [table[bar.network, label] for label in bar.labels if (bar.network, label) in table]
     if len(rows) < len(bar.labels):
         return Line(text, "", None)
-    means, counts = [], set()
+    means, counts, spent = [], set(), ""
     for name in bar.sets:
         scores = [row.by_seed(name) for row in rows]
         common = set.intersection(*(set(score) for score in scores))
         means.append([fmean(score[seed] for seed in common) for score in scores])
         counts.add(len(common))
     shown = "; ".join(f"{name} {' < '.join(map(_db, row))}" for name, row in zip(bar.sets, means, strict=True))
+    if bar.bits:
+        spent = "; FAB " + ", ".join(" / ".join(f"{row.fab_on(name):.2f}" for name in bar.sets) for row in rows)
     seeds = "" if counts == {3} else f" ({min(counts)} of 3 seeds)"
-    return Line(text, shown + seeds, all(a < b for row in means for a, b in pairwise(row)))
+    return Line(text, shown + spent + seeds, all(a < b for row in means for a, b in pairwise(row)))
 
 
 def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:

@@ -1,5 +1,6 @@
 """Finished runs -> one entry per network, row and bits: means over seeds."""
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ class Entry:
     def psnr_y(self, benchmark: str) -> float | None:
         """Mean PSNR on a set; None where it wasn't measured."""
         return next((score.psnr_y for score in self.scores if score.set == benchmark), None)
+
+    def fab_on(self, benchmark: str) -> float:
+        """Mean activation bits on a set; not a number where they weren't measured."""
+        found = (score.fab for score in self.scores if score.set == benchmark and score.fab is not None)
+        return next(found, math.nan)
 
     def by_seed(self, benchmark: str) -> dict[int, float]:
         """PSNR of each seed on a set."""

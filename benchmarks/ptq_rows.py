@@ -124,8 +124,12 @@ FASTER = ("rates=relative", "learning_rate=0.004", "decay=0.6")
 SHORT = ("iterations=500", "batch=4")
 """DQC on a processor; published: 3000 steps of 32 crops."""
 
-THRIFTY = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003", "layer_rate=0.015", "feature_weight=0.2")
-"""AdaBM's bounds at the rates above, its layers fast enough to give bits back: mean bits stay at or below the base."""
+ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
+BALANCED = (*ADABM_RATES, "feature_weight=0.2")
+"""AdaBM's bounds at the rate above, features weighing about as much as the picture."""
+
+THRIFTY = (*ADABM_RATES, "layer_rate=0.015", "feature_weight=0.2")
+"""Layers learn fast enough to give bits back: mean bits stay below the base."""
 
 ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 
@@ -150,6 +154,7 @@ ROWS = (
     Row("adabm as its code", "adabm", ("omse=code", "bac_range=code"), paper=("AdaBM",), attention=False),
     Row("adabm relative", "adabm", THRIFTY, (6, 4), attention=False, plotted=True),
     Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
+    Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
     Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True),
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
