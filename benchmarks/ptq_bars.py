@@ -92,9 +92,7 @@ BARS: tuple[Bar, ...] = (
     ),
     Above("the same, DAN", EDSR, ("gba w, relative", "gba DAN, relative", "gba relative")),
     *(
-        Above(
-            f"AdaBM's ablation: {part} helps", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True
-        )
+        Above(f"AdaBM's ablation, {part}", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True)
         for part in ("I2B", "L2B", "BaC", "FT")
     ),
     Above("2DQuant's ablation", EDSR, ("2dquant DOBI", "2dquant")),
