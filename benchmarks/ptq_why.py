@@ -95,8 +95,8 @@ def report(found: list[dict[str, Any]], output: Path) -> None:
         "# What finetuning makes small\n",
         "`python benchmarks/ptq_why.py -o RUNS`\n",
         f"{made['machine']}, {made['date']}\n",
-        "EDSR r8f64 x2 at 4 bits, first calibration seed. Distance from the float network's picture in grey levels, on the",
-        "calibration crops and on other crops of the same pictures; PSNR-Y in dB. What follows from it is in",
+        "EDSR r8f64 x2 at 4 bits, first calibration seed. Distance from the float network's picture in grey levels, on",
+        "the calibration crops and on other crops of the same pictures; PSNR-Y in dB. What follows from it is in",
         "[ptq_reading.md](ptq_reading.md).\n",
         *distance_table(found),
     ]
