@@ -5,7 +5,7 @@ first layer of the tail reads.
 """
 
 import copy
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from srquant.models.network import Network
 from srquant.training.losses import attention_loss
 
 
-class AttentionTeacher(nn.Module):
+class Teacher(nn.Module):
     """A frozen copy of a float network that compares itself with students of the same architecture.
 
     Args:
@@ -26,9 +26,13 @@ class AttentionTeacher(nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.train(False)
 
-    def train(self, mode: bool = True) -> "AttentionTeacher":
+    def train(self, mode: bool = True) -> Self:
         """A teacher doesn't train: it stays in evaluation mode."""
         return super().train(False)
+
+
+class AttentionTeacher(Teacher):
+    """A teacher of what the tail reads."""
 
     def forward(self, student: Network, images: Tensor) -> tuple[Tensor, Tensor]:
         """The student's pictures, and the loss of its attention (0-d).

@@ -3,7 +3,6 @@
 A block is represented by the output of its last layer, before the sum.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,26 +11,16 @@ from torch import Tensor, nn
 
 from srquant.models.network import Network
 from srquant.quant.policy import quantizable_layers
-from srquant.training.attention import TailInput
+from srquant.training.attention import TailInput, Teacher
 from srquant.training.losses import attention_loss
 
 
-class BlockAttentionTeacher(nn.Module):
-    """A frozen copy of a float network that compares itself with students of the same architecture.
-
-    Args:
-        network: float; left unchanged.
-    """
+class BlockAttentionTeacher(Teacher):
+    """A teacher of what the tail reads and of all blocks; arguments as ``Teacher``."""
 
     def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False)
+        super().__init__(network)
         self.layers = last_layers(network)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> "BlockAttentionTeacher":
-        """A teacher doesn't train: it stays in evaluation mode."""
-        return super().train(False)
 
     def forward(self, student: Network, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The student's pictures, the loss of its attention before the tail, and the sum of those of its blocks.
