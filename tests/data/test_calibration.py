@@ -156,6 +156,15 @@ def test_the_same_picture_over_and_over(folder):
     CalibrationSet(folder, 1, patch=8)
 
 
+def test_the_same_picture_in_other_files(folder):
+    image = pyvips.Image.new_from_file(str(folder / "0.png")).copy_memory()
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+        image.write_to_file(str(path.with_suffix(".tif")))
+    with pytest.raises(DatasetError, match="all 10 calibration pictures are the same"):
+        CalibrationSet(folder, 10, patch=8)
+
+
 def test_pictures_of_one_colour(tmp_path):
     for i, colour in enumerate([(0, 0, 0), (255, 255, 255), (9, 80, 7)]):
         image = np.broadcast_to(np.array(colour, np.uint8), (12, 14, 3))
@@ -177,5 +186,5 @@ def test_a_picture_with_pixels_that_are_not_a_number(folder):
     pixels[:, :, 1] = np.nan
     (folder / "5.png").unlink()
     pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(folder / "5.tif"))
-    with pytest.raises(ImageError, match=r"5\.tif has pixels that are not a number"):
+    with pytest.raises(ImageError, match=r"5\.tif has pixels that are not a finite number"):
         crops(CalibrationSet(folder, 10, patch=8))

@@ -157,11 +157,12 @@ def test_a_missing_folder_is_named(tmp_path):
         list_images(tmp_path / "nowhere")
 
 
-def test_pixels_that_are_not_a_number(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_a_finite_number(tmp_path, value):
     pixels = np.full((6, 5, 3), 0.5, np.float32)
     pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(tmp_path / "whole.tif"))
-    pixels[2, 3, 1] = np.nan
+    pixels[2, 3, 1] = value
     pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(tmp_path / "broken.tif"))
     assert read_rgb(tmp_path / "whole.tif").shape == (6, 5, 3)
-    with pytest.raises(ImageError, match=r"broken\.tif has pixels that are not a number"):
+    with pytest.raises(ImageError, match=r"broken\.tif has pixels that are not a finite number"):
         read_rgb(tmp_path / "broken.tif")

@@ -69,7 +69,8 @@ def test_skip_bits_need_sums_inside_the_network(tiny, quantized):
     ids=["reflect", "uneven same"],
 )
 def test_padding_that_integer_engines_lack_is_refused_with_the_way_out(layer, quantized):
-    network = wrap(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), layer), 1)
+    plain = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+    network = wrap(nn.Sequential(next(plain), layer, *plain), 1)
     with pytest.raises(PolicyError, match=r"'1'.*float with an override"):
         quantized(network, Policy())
     assert "1" not in layers_of(quantized(network, Policy(overrides=(Override("1", None),))))
@@ -104,8 +105,8 @@ def test_two_bounds_hold_weights_far_from_zero(pictures, bits):
     """Integer weights have no zero point, so that a grid has to reach zero."""
     module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 4, 1))
     nn.init.uniform_(module[1].weight, 0.5, 0.51)
-    network = wrap(module, 1)
-    policy = Policy(LayerBits(bits, 8), tail=LayerBits(bits, 8), granularity="channel", symmetric_weights=False)
+    network = wrap(module, 1, tail=())
+    policy = Policy(LayerBits(bits, 8), granularity="channel", symmetric_weights=False)
     bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
     layer = layers_of(insert_quantizers(network, policy, bounds, minmax))["1"]
     error = (layer.weight_quantizer(layer.weight) - layer.weight).detach().abs().max()

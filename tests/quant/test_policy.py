@@ -46,8 +46,9 @@ def test_patterns_match_layers_only(tiny):
 
 
 def test_nothing_left_to_quantize(tiny):
-    with pytest.raises(PolicyError, match="all 8 convolutions and linear layers are kept float"):
-        Policy(overrides=(Override("*", None),)).resolve(tiny("edsr"))
+    for pattern in ("*", "body.*"):
+        with pytest.raises(PolicyError, match="all 5 convolutions and linear layers between head and tail"):
+            Policy(overrides=(Override(pattern, None),)).resolve(tiny("edsr"))
 
 
 @pytest.mark.parametrize("bits", [1, 9, 0, -4, 4.0, True, "4", None])

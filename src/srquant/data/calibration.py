@@ -117,7 +117,7 @@ class CalibrationSet:
 
 
 def _same_content(first: Path, second: Path) -> bool:
-    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+    return np.array_equal(read_rgb(first), read_rgb(second))
 
 
 def _one_colour(image: NDArray[np.uint8]) -> bool:

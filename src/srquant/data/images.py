@@ -58,15 +58,15 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         ``H x W x 3``, 8 bit.
 
     Raises:
-        ImageError: missing, not a picture, truncated, damaged, or with NaN.
+        ImageError: missing, not a picture, truncated, damaged, or with values that are not finite.
     """
     try:
         opened = _open(path)
-        array, broken = _to_rgb(opened).numpy(), _has_nan(opened)
+        array, broken = _to_rgb(opened).numpy(), not _is_finite(opened)
     except pyvips.Error as error:
         raise _unreadable(path, error) from None
     if broken:
-        raise ImageError(f"{path} has pixels that are not a number: replace the file or leave it out")
+        raise ImageError(f"{path} has pixels that are not a finite number: replace the file or leave it out")
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     image: NDArray[np.uint8] = np.ascontiguousarray(array)
@@ -88,9 +88,9 @@ def _to_rgb(image: pyvips.Image) -> pyvips.Image:
     return image.colourspace("srgb").cast("uchar")[:3]
 
 
-def _has_nan(image: pyvips.Image) -> bool:
-    """Only NaN differs from itself."""
-    return bool(image.format in ("float", "double") and (image != image).max() > 0)
+def _is_finite(image: pyvips.Image) -> bool:
+    """NaN and infinity minus themselves are no zero."""
+    return image.format not in ("float", "double") or bool(((image - image) == 0).min() > 0)
 
 
 def _unreadable(path: Path, error: pyvips.Error) -> ImageError:

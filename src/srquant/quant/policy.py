@@ -97,7 +97,7 @@ class Policy:
         """Bits of each layer that is quantized, in the order of the network's modules.
 
         Raises:
-            PolicyError: a pattern matches no layer, or nothing is left to quantize.
+            PolicyError: a pattern matches no layer, or nothing is left to quantize between head and tail.
         """
         names = quantizable_layers(network)
         bits = {name: self._default(name, network) for name in names}
@@ -105,10 +105,12 @@ class Policy:
             for name in _matching(override.pattern, names):
                 bits[name] = override.bits
         resolved = {name: chosen for name, chosen in bits.items() if chosen is not None}
-        if not resolved:
+        ends = {*network.facts.head, *network.facts.tail}
+        if resolved.keys() <= ends and not self.matmuls(network):
+            inside = len([name for name in names if name not in ends])
             raise PolicyError(
-                f"nothing to quantize: all {len(names)} convolutions and linear layers are kept float; give some of "
-                f"them bits, or quantize more than {', '.join(self.kinds)}"
+                f"nothing to quantize in the body: all {inside} convolutions and linear layers between head and tail "
+                f"are kept float; give some of them bits, or quantize more than {', '.join(self.kinds)}"
             )
         return resolved
 
