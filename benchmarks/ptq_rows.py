@@ -170,6 +170,7 @@ ROWS = (
     Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",)),
     Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",)),
     Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]")),
+    Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
     Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]")),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]")),
