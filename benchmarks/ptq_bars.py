@@ -84,17 +84,21 @@ BARS: tuple[Bar, ...] = (
     Above("DQC above DOBI alone", EDSR, ("2dquant DOBI", "2dquant")),
     Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "2dquant DOBI", "2dquant")),
     Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
-    Above("GBA's ablation", EDSR, ("gba none", "gba w", "gba without DAN", "gba", "gba*")),
-    Above("GBA's ablation, DAN", EDSR, ("gba w", "gba DAN", "gba")),
-    Above(
-        "GBA's ablation, relative rates",
-        EDSR,
-        (
-            *("gba without DAN, uniform, relative", "gba w, relative", "gba without DAN, relative"),
-            *("gba relative", "gba* relative"),
-        ),
+    *(
+        Above(f"GBA's ablation{when}", EDSR, labels, ("Set5",))
+        for when, labels in (
+            ("", ("gba none", "gba w", "gba without DAN", "gba", "gba*")),
+            (", DAN", ("gba w", "gba DAN", "gba")),
+            (
+                ", relative rates",
+                (
+                    *("gba without DAN, uniform, relative", "gba w, relative", "gba without DAN, relative"),
+                    *("gba relative", "gba* relative"),
+                ),
+            ),
+            (", DAN, relative rates", ("gba w, relative", "gba DAN, relative", "gba relative")),
+        )
     ),
-    Above("the same, DAN", EDSR, ("gba w, relative", "gba DAN, relative", "gba relative")),
     *(
         Above(f"AdaBM's ablation, {part}", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True)
         for part in ("I2B", "L2B", "BaC", "FT")
