@@ -82,7 +82,7 @@ BARS: tuple[Bar, ...] = (
     Above("PLQ alone above MinMax", EDSR, ("minmax", "outlier-aware PLQ")),
     AtLeast("2DQuant", EDSR, "2dquant", {"Set5": 37.2, "Set14": 32.85}),
     Above("DQC above DOBI alone", EDSR, ("2dquant DOBI", "2dquant")),
-    Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "2dquant DOBI", "2dquant")),
+    Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "percentile", "2dquant DOBI", "2dquant")),
     Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
     *(
         Above(f"GBA's ablation{when}", EDSR, labels, ("Set5",))
