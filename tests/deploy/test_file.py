@@ -44,7 +44,7 @@ NETWORKS = {
     "rlfn": {"features": 8},
     "rfdn": {"features": 8},
     "span": {"features": 8},
-    "compact": {"convolutions": 2, "features": 8},
+    "compact": {"convolutions": 3, "features": 8},
 }
 
 
@@ -162,7 +162,7 @@ def test_places_that_cant_be_written(tmp_path, place, small_model):
 
 def test_wrapped_module_cant_be_saved(path, freeze_by_policy):
     module = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
-    model = freeze_by_policy(wrap(module, 2), Policy(W4))
+    model = freeze_by_policy(wrap(module, 2, head=(), tail=()), Policy(W4))
     with pytest.raises(InputError, match="export it to OpenVINO or ONNX"):
         save(model, path)
     assert not path.exists()

@@ -47,7 +47,7 @@ def test_patterns_match_layers_only(tiny):
 
 def test_nothing_left_to_quantize(tiny):
     for pattern in ("*", "body.*"):
-        with pytest.raises(PolicyError, match="all 5 convolutions and linear layers between head and tail"):
+        with pytest.raises(PolicyError, match="head and tail: all 5 convolutions"):
             Policy(overrides=(Override(pattern, None),)).resolve(tiny("edsr"))
 
 

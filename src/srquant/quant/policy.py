@@ -108,9 +108,10 @@ class Policy:
         ends = {*network.facts.head, *network.facts.tail}
         if resolved.keys() <= ends and not self.matmuls(network):
             inside = len([name for name in names if name not in ends])
+            found = f"all {inside} convolutions and linear layers there are kept float" if inside else "it has no layer"
             raise PolicyError(
-                f"nothing to quantize in the body: all {inside} convolutions and linear layers between head and tail "
-                f"are kept float; give some of them bits, or quantize more than {', '.join(self.kinds)}"
+                f"nothing to quantize between the network's head and tail: {found}; give layers there bits, quantize "
+                f"more than {', '.join(self.kinds)}, or take another network"
             )
         return resolved
 
