@@ -165,17 +165,18 @@ def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
     rows = [table[bar.network, label] for label in bar.labels if (bar.network, label) in table]
     if len(rows) < len(bar.labels):
         return Line(text, "", None)
-    means, counts, spent = [], set(), ""
+    means, counts, bits = [], set(), []
     for name in bar.sets:
         scores = [row.by_seed(name) for row in rows]
         common = set.intersection(*(set(score) for score in scores))
         means.append([fmean(score[seed] for seed in common) for score in scores])
+        bits.append([row.fab_on(name, common) for row in rows])
         counts.add(len(common))
     shown = "; ".join(f"{name} {' < '.join(map(_db, row))}" for name, row in zip(bar.sets, means, strict=True))
     if bar.bits:
-        spent = "; FAB " + ", ".join(" / ".join(f"{row.fab_on(name):.2f}" for name in bar.sets) for row in rows)
+        shown += "; FAB " + ", ".join(" / ".join(map(_db, row)) for row in zip(*bits, strict=True))
     seeds = "" if counts == {3} else f" ({min(counts)} of 3 seeds)"
-    return Line(text, shown + spent + seeds, all(a < b for row in means for a, b in pairwise(row)))
+    return Line(text, shown + seeds, all(a < b for row in means for a, b in pairwise(row)))
 
 
 def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:

@@ -17,14 +17,15 @@ AGREEMENT_DB = 0.01
 
 @dataclass(frozen=True)
 class Score:
-    """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed; ``by_seed`` the PSNR of each.
+    """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed.
 
-    ``drop`` is the loss against the float network in dB, ``paper`` that of a paper's own.
+    ``by_seed`` and ``fab_by_seed`` have the PSNR and the mean bits of each seed. ``drop`` is the loss against the float network in dB, ``paper`` that of a paper's own.
     """
 
     set: str
     psnr_y: float
     by_seed: dict[int, float]
+    fab_by_seed: dict[int, float | None]
     std: float | None
     ssim_a: float
     ssim_b: float
@@ -62,14 +63,14 @@ class Entry:
         """Mean PSNR on a set; None where it wasn't measured."""
         return next((score.psnr_y for score in self.scores if score.set == benchmark), None)
 
-    def fab_on(self, benchmark: str) -> float:
-        """Mean activation bits on a set; not a number where they weren't measured."""
-        found = (score.fab for score in self.scores if score.set == benchmark and score.fab is not None)
-        return next(found, math.nan)
-
     def by_seed(self, benchmark: str) -> dict[int, float]:
         """PSNR of each seed on a set."""
         return next((score.by_seed for score in self.scores if score.set == benchmark), {})
+
+    def fab_on(self, benchmark: str, seeds: Iterable[int]) -> float:
+        """Mean activation bits on a set over some seeds; not a number where they weren't measured."""
+        score = next(score for score in self.scores if score.set == benchmark)
+        return statistics.fmean(score.fab_by_seed[seed] or math.nan for seed in seeds)
 
 
 def entries(runs: Iterable[Run], store: Store, papers: dict[Key, Drop]) -> list[Entry]:
@@ -141,6 +142,7 @@ def _score(
         name,
         statistics.fmean(psnr),
         dict(zip(by_seed, psnr, strict=True)),
+        {seed: score["fab"] for seed, score in by_seed.items()},
         statistics.stdev(psnr) if len(psnr) > 1 else None,
         statistics.fmean(score["ssim_a"] for score in scores),
         statistics.fmean(score["ssim_b"] for score in scores),

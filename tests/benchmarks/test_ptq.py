@@ -181,7 +181,10 @@ def test_nothing_to_assemble(tmp_path, pictures, run):
 
 def entry(label, set5, set14=30.0, fab=4.0, seeds=None):
     sets = (("Set5", set5), ("Set14", set14))
-    scores = [Score(name, db, seeds or {0: db}, None, 0.9, 0.9, fab, 38 - db, None) for name, db in sets]
+    scores = [
+        Score(name, db, seeds or {0: db}, dict.fromkeys(seeds or (0,), fab), None, 0.9, 0.9, fab, 38 - db, None)
+        for name, db in sets
+    ]
     costs = dict.fromkeys(
         ("effective_activation_bits", "effective_weight_bits", "activation_bits", "weight_bits", "bit_ops"), 4.0
     )
