@@ -19,7 +19,8 @@ AGREEMENT_DB = 0.01
 class Score:
     """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed.
 
-    ``by_seed`` and ``fab_by_seed`` have the PSNR and the mean bits of each seed. ``drop`` is the loss against the float network in dB, ``paper`` that of a paper's own.
+    ``by_seed`` and ``fab_by_seed`` have the PSNR and the mean bits of each seed. ``drop`` is the loss against the float
+    network in dB, ``paper`` that of a paper's own.
     """
 
     set: str
