@@ -14,12 +14,12 @@ from srquant.methods.options import configure, option, options_of
 class Example:
     """Options of every type."""
 
-    epochs: int = option(2, "passes", "section 4")
+    epochs: int = option(2, "passes", "section 4", least=1)
     rate: float = option(0.01, "learning rate", "supplement")
     reading: Literal["paper", "code"] = option("paper", "whose search", "2DQuant")
     dynamic: bool = option(True, "normalise", "Eq. 8")
     stages: tuple[int, ...] = option((1, 2, 3), "where", "ours")
-    share: float | None = option(None, "cut", "ours")
+    share: float | None = option(None, "cut", "ours", most=0.5)
 
 
 def test_every_type_is_parsed():
@@ -50,6 +50,11 @@ def test_options_say_what_they_take():
         ("reading=book", "option reading is 'book': use paper or code"),
         ("dynamic=maybe", "use true or false"),
         ("stages=1,x", "option stages"),
+        ("epochs=0", "option epochs is 0: use 1 or more"),
+        ("rate=-1", "option rate is -1: use 0 or more"),
+        ("rate=nan", "option rate is nan: use 0 or more"),
+        ("share=0.6", r"option share is 0\.6: use 0 to 0\.5"),
+        ("stages=1,-2", "option stages is -2"),
     ],
 )
 def test_mistakes_are_named(setting, message):

@@ -73,11 +73,13 @@ class AdaBM:
     layer_to_bit: bool = option(True, "bits by layer", "Eq. 2")
     bac: bool = option(True, "bit-aware clipping of activation bounds", "Eq. 5")
     finetune: bool = option(True, "learn bounds, bits of layers and thresholds of pictures", "paper")
-    image_percentile: float = option(10.0, "percent of crops below the lower and above the upper threshold", "paper")
+    image_percentile: float = option(
+        10.0, "percent of crops below the lower and above the upper threshold", "paper", most=50
+    )
     layer_percentile: float = option(30.0, "percent of layers that start with a bit less, and with one more", "paper")
     fixed: tuple[str, ...] = option(("*.LFF",), "layers that keep the base bits", "AdaBM code, for RDN")
     clamp_bits: bool = option(False, "bits below 2 or above 8 become 2 or 8; else they are an error", "ours")
-    momentum: float = option(0.9, MOMENTUM + " and thresholds", "AdaBM code")
+    momentum: float = option(0.9, MOMENTUM + " and thresholds", "AdaBM code", most=1)
     omse: Literal["paper", "code"] = option(
         "paper",
         "search of weight bounds: from the largest magnitude at the layer's own bits, or from the largest value at "
@@ -94,8 +96,8 @@ class AdaBM:
         "turns: weights, activations, bits; or bits, weights, activations",
         "AdaBM code",
     )
-    epochs: int = option(10, "passes over the crops", "paper")
-    batch: int = option(2, "crops per step", "paper")
+    epochs: int = option(10, "passes over the crops", "paper", least=1)
+    batch: int = option(2, "crops per step", "paper", least=1)
     activation_rate: float = option(0.01, "learning rate of activation bounds", "paper")
     weight_rate: float = option(0.01, "learning rate of weight bounds", "paper")
     layer_rate: float = option(0.01, "learning rate of the layers' factors", "paper")

@@ -44,7 +44,7 @@ class DoReFa:
     learning_rate: float = option(1e-4, "of weights and biases", "PAMS")
     most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
     halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "PAMS")
-    momentum: float = option(0.9, "weight of earlier batches in the running mean of largest magnitudes", "ours")
+    momentum: float = option(0.9, "weight of earlier batches in the running mean of largest magnitudes", "ours", most=1)
 
 
 class TanhWeightQuantizer(WeightQuantizer):

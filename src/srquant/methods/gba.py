@@ -75,10 +75,10 @@ class GBA:
         "absolute", "rates of bounds as they are, or times the range of each quantizer", "paper; relative is ours"
     )
     decay: float = option(0.9, "factor on that rate from pass to pass", "AdaBM code, the paper is silent")
-    epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A")
-    batch: int = option(2, "crops per step", "supplement, A")
+    epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A", least=1)
+    batch: int = option(2, "crops per step", "supplement, A", least=1)
     feature_weight: float = option(10.0, "of the feature loss beside L1 in grey levels", "supplement, table 9")
-    momentum: float = option(0.9, MOMENTUM, "supplement, A")
+    momentum: float = option(0.9, MOMENTUM, "supplement, A", most=1)
     ranges: Literal["minmax", "mse"] = option(
         "minmax", "first bounds of static activations: smallest and largest, or smallest squared error", "paper; ours"
     )
@@ -207,8 +207,9 @@ def _body(network: Network, policy: Policy, config: GBA) -> list[str]:
         base = policy.base.activation if group == "activations" else policy.base.weight
         if not FEWEST_BITS <= base - config.largest <= base + config.largest <= MOST_BITS:
             raise PolicyError(
-                f"{base}-bit {group} with offsets of up to {config.largest} leave {FEWEST_BITS} to {MOST_BITS} bits: "
-                f"use other base bits or a smaller largest"
+                f"{base}-bit {group} with offsets of up to {config.largest} would have {base - config.largest} to "
+                f"{base + config.largest} bits, only {FEWEST_BITS} to {MOST_BITS} exist: use other base "
+                f"bits or a smaller largest"
             )
     body = policy.body(network)
     if not body and config.mixed != "none":

@@ -23,13 +23,13 @@ class MinMax:
     """Options of ``minmax``."""
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
-    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
     weights: Literal["max", "omse"] = option(
         "max",
         "bounds of weights: largest magnitude, or smallest squared error",
         "AdaBM code; omse is what AdaBM itself uses",
     )
-    batch: int = option(16, "crops per batch of statistics; fewer give narrower ranges", "AdaBM code")
+    batch: int = option(16, "crops per batch of statistics; fewer give narrower ranges", "AdaBM code", least=1)
 
 
 def quantize(

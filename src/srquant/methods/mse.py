@@ -23,7 +23,7 @@ class MSE:
     """Options of ``mse``."""
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
-    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
 
 
 def quantize(

@@ -2,9 +2,10 @@
 
 @dataclass(frozen=True)
 class MinMax:
-    momentum: float = option(0.9, "weight of earlier batches in the moving average", "AdaBM code")
+    momentum: float = option(0.9, "weight of earlier batches in the moving average", "AdaBM code", most=1)
 """
 
+import math
 import types
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
@@ -34,9 +35,9 @@ class Option:
     source: str
 
 
-def option(default: Any, doc: str, source: str) -> Any:
-    """A dataclass field that explains itself."""
-    return field(default=default, metadata={"doc": doc, "source": source})
+def option(default: Any, doc: str, source: str, least: float = 0, most: float | None = None) -> Any:
+    """A dataclass field that explains itself; numbers that ``configure`` takes lie between ``least`` and ``most``."""
+    return field(default=default, metadata={"doc": doc, "source": source, "least": least, "most": most})
 
 
 def options_of(config: type[Any]) -> list[Option]:
@@ -59,7 +60,7 @@ def configure(config: type[Config], settings: Iterable[str]) -> Config:
         PolicyError: no such option, or a value of another type or out of range.
     """
     hints = get_type_hints(config)
-    known = [f.name for f in fields(config)]  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(config)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -68,6 +69,7 @@ def configure(config: type[Config], settings: Iterable[str]) -> Config:
         if name not in known:
             raise PolicyError(f"no option is called {name!r}; {suggest(name, known)}")
         values[name] = _parse(name, hints[name], text)
+        _check_range(known[name], values[name])
     return replace(config(), **values)  # type: ignore[type-var]
 
 
@@ -82,6 +84,16 @@ def _default(f: Field[Any]) -> Any:
     if f.default is MISSING:
         raise TypeError(f"option {f.name} has no default")
     return f.default
+
+
+def _check_range(f: Field[Any], value: Any) -> None:
+    least, most = f.metadata["least"], f.metadata["most"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            continue
+        if not least <= number <= (math.inf if most is None else most):
+            end = "or more" if most is None else f"to {most:g}"
+            raise PolicyError(f"option {f.name} is {number:g}: use {least:g} {end}")
 
 
 def _parse(name: str, kind: Any, text: str) -> Any:

@@ -51,8 +51,8 @@ class OutlierAware:
     levels: Budget = option(
         "paper", "points of a grid: 2^bits, or 2^(bits+1) as the released code spends", "Eq. 3; released code"
     )
-    percentile: float = option(0.99, "quantile of an activation that is its first breakpoint", "section 4.1")
-    momentum: float = option(0.9, MOMENTUM, "section 4.1")
+    percentile: float = option(0.99, "quantile of an activation that is its first breakpoint", "section 4.1", most=1)
+    momentum: float = option(0.9, MOMENTUM, "section 4.1", most=1)
     weights: Literal["max", "omse"] = option(
         "max", "first bounds of weights: largest magnitude, or smallest squared error", "section 4.1; released code"
     )
@@ -67,8 +67,8 @@ class OutlierAware:
         "ours; Eq. 4",
     )
     output_weight: float = option(5.0, "lambda, of the L1 of pictures in 0..255 beside the features", "Eq. 7")
-    epochs: int = option(10, "passes over the crops; weights, activations, breakpoints in turn", "section 4.1")
-    batch: int = option(2, "crops per step of learning", "section 4.1")
+    epochs: int = option(10, "passes over the crops; weights, activations, breakpoints in turn", "section 4.1", least=1)
+    batch: int = option(2, "crops per step of learning", "section 4.1", least=1)
     learning_rate: float = option(1e-3, "Adam's", "section 4.1")
     decay: float = option(0.9, "factor on a learning rate after each of its epochs", "section 4.1")
     rates: Literal["absolute", "relative"] = option(

@@ -29,8 +29,8 @@ class Percentile:
     """Options of ``percentile``."""
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
-    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
-    share: float = option(0.01, "cut on each side of every tensor, colours of the picture included", "FQN")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
+    share: float = option(0.01, "cut on each side of every tensor, colours of the picture included", "FQN", most=0.49)
     skip_8bit: bool = option(False, "min-max at 8 bits, so that colours of the picture aren't cut", "ours")
 
 

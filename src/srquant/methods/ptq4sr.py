@@ -50,17 +50,19 @@ CROPS = 8
 class PTQ4SR:
     """Options of ``ptq4sr``."""
 
-    share: float = option(5e-4, "of an activation's values outside its bounds", "released config")
+    share: float = option(5e-4, "of an activation's values outside its bounds", "released config", most=0.49)
     share_8bit: float = option(1e-5, "the same in layers with 8-bit activations", "released code")
     weights: Literal["per_tensor", "per_channel"] = option(
         "per_tensor",
         "as the policy says, or a grid with two bounds per output channel",
         "others' tables; released code",
     )
-    weight_share: float = option(0.0, "cut on each side of two-bound weights; SRResNet: 1e-4", "released config, EDSR")
+    weight_share: float = option(
+        0.0, "cut on each side of two-bound weights; SRResNet: 1e-4", "released config, EDSR", most=0.49
+    )
     pac: bool = option(True, "learn the bounds after clipping", "section 3.3")
-    iterations: int = option(250, "steps for activations, and as many for weights", "released config")
-    batch: int = option(2, "crops per step", "released config")
+    iterations: int = option(250, "steps for activations, and as many for weights", "released config", least=1)
+    batch: int = option(2, "crops per step", "released config", least=1)
     activation_rate: tuple[float, ...] = option((5e-3, 2e-3), "Adam's, at the start and at the end", "released config")
     weight_rate: tuple[float, ...] = option((5e-6, 2e-6), "Adam's, at the start and at the end", "released config")
     rates: Literal["absolute", "relative"] = option(

@@ -33,8 +33,10 @@ class Tails:
     """Options of ``tails``."""
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
-    momentum: float = option(0.9, MOMENTUM, "AdaBM code")
-    share: float = option(3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14")
+    momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
+    share: float = option(
+        3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14", most=0.49
+    )
 
 
 def quantize(

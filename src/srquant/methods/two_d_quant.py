@@ -59,15 +59,15 @@ class TwoDQuant:
     feature_weight: float | None = option(
         None, "lambda; none: the feature loss starts at half of the output loss", "ours; released code: 5"
     )
-    iterations: int = option(3000, "steps of DQC", "section 4.1; code: 4000")
-    batch: int = option(32, "crops per step", "section 4.1; code: 16")
+    iterations: int = option(3000, "steps of DQC", "section 4.1; code: 4000", least=1)
+    batch: int = option(32, "crops per step", "section 4.1; code: 16", least=1)
     learning_rate: float = option(1e-2, "Adam's", "section 4.1")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: times each range, which networks in [0, 255] need", "paper; ours"
     )
     schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rate", "section 4.1; code: constant")
     beta2: float = option(0.999, "Adam's second beta", "section 4.1; code: 0.99")
-    crops: int = option(8, "most different crops of a picture; the teacher's answers wait on disk", "ours")
+    crops: int = option(8, "most different crops of a picture; the teacher's answers wait on disk", "ours", least=1)
 
 
 def quantize(
