@@ -8,10 +8,11 @@ import torch
 
 from srquant.deploy.freeze import freeze
 from srquant.deploy.frozen import FrozenConv2d, offset_bias
-from srquant.quant.lattice import settle, spacing
+from srquant.quant.lattice import settle, settle_grid, spacing
 from srquant.quant.layers import QuantAdd, QuantConv2d, quantizer_of
 from srquant.quant.model import Origin, QuantizedModel
 from srquant.quant.policy import LayerBits, Policy
+from srquant.quant.quantizers import ActivationQuantizer
 
 POLICIES = {
     "W2A2": Policy(LayerBits(2, 2)),
@@ -111,3 +112,12 @@ def test_biases_move_by_half_a_multiple_at_most(tiny, quantized, policy):
         if isinstance(layer, QuantConv2d):
             moved = layer.layer.bias.detach() - network.module.get_submodule(name).bias.detach()
             assert float(moved.abs().max()) <= 0.6 * delta, name
+
+
+@pytest.mark.parametrize("steps", [-9e-4, -1.3e-4, 3e-5, 9e-4])
+def test_a_grid_that_almost_holds_zero_holds_it(steps):
+    """OpenVINO drops so small a shift, and codes next to ties would be others there."""
+    quantizer = ActivationQuantizer(torch.tensor(steps * 0.03), torch.tensor((steps + 15) * 0.03), 4)
+    with torch.no_grad():
+        settle_grid(quantizer, 2.0**-20)
+    assert float(quantizer.lower.detach()) == 0.0
