@@ -47,7 +47,7 @@ FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
 
 ON_GRID = 1e-3
-"""Zero is a grid point where it is closer to one than this many steps: OpenVINO (2026.4) takes it for one below 2e-4."""
+"""Zero is a grid point where it is closer to one than this many steps; OpenVINO 2026.4 takes it for one below 2e-4."""
 
 
 @torch.no_grad()
