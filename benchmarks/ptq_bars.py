@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ptq_results import Entry
+from ptq_rows import SEEDS
 
 EDSR, IMDTN = "edsr_r8f64_x2", "imdtn_x4"
 
@@ -155,8 +156,7 @@ def _at_least(bar: AtLeast, entry: Entry | None) -> Line:
     shown += [] if bar.fab is None else [f"FAB {' / '.join(f'{fab:.2f}' for fab in fabs)}"]
     few = bar.fab is None or all(fab <= bar.fab for fab in fabs)
     reached = few and all(db is not None and db >= bar.psnr_y[name] for name, db in measured.items())
-    seeds = "" if entry.seeds == 3 else f" ({entry.seeds} of 3 seeds)"
-    return Line(text, ", ".join(shown) + seeds, reached)
+    return Line(text, ", ".join(shown) + _of_seeds(entry.seeds), reached)
 
 
 def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
@@ -175,8 +175,7 @@ def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
     shown = "; ".join(f"{name} {' < '.join(map(_db, row))}" for name, row in zip(bar.sets, means, strict=True))
     if bar.bits:
         shown += "; FAB " + ", ".join(" / ".join(map(_db, row)) for row in zip(*bits, strict=True))
-    seeds = "" if counts == {3} else f" ({min(counts)} of 3 seeds)"
-    return Line(text, shown + seeds, all(a < b for row in means for a, b in pairwise(row)))
+    return Line(text, shown + _of_seeds(min(counts)), all(a < b for row in means for a, b in pairwise(row)))
 
 
 def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:
@@ -185,9 +184,14 @@ def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:
     drop = None if entry is None else next((s.drop for s in entry.scores if s.set == bar.benchmark), None)
     return Line(
         text,
-        "" if drop is None or entry is None else f"{drop:.2f} dB ({entry.seeds} of 3 seeds)",
+        "" if drop is None or entry is None else f"{drop:.2f} dB{_of_seeds(entry.seeds)}",
         None if drop is None else drop <= bar.db,
     )
+
+
+def _of_seeds(count: int) -> str:
+    """Nothing where all are measured."""
+    return "" if count == len(SEEDS) else f" ({count} of {len(SEEDS)} seeds)"
 
 
 def _db(value: float | None) -> str:

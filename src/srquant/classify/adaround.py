@@ -26,9 +26,9 @@ from srquant.training.finetune import Progress
 class AdaRound:
     """Options of AdaRound."""
 
-    iterations: int = option(20000, "per layer, for weights", "BRECQ code; paper: 10000", least=1)
+    iterations: int = option(20000, "per layer, for weights", "BRECQ code; paper: 10000")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "AdaRound section 5")
-    batch: int = option(32, "images per iteration", "AdaRound section 5", least=1)
+    batch: int = option(32, "images per iteration", "AdaRound section 5")
     activations: Literal["learned", "searched"] = option(
         "learned", "steps of activations: as BRECQ, or by search alone", "not in the paper"
     )

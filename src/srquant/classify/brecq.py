@@ -31,11 +31,11 @@ STEP_IMAGES = 64
 class BRECQ:
     """Options of BRECQ."""
 
-    iterations: int = option(20000, "per unit, for weights", "BRECQ section 4", least=1)
+    iterations: int = option(20000, "per unit, for weights", "BRECQ section 4")
     activation_iterations: int = option(5000, "per unit, for activations", "BRECQ code")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "BRECQ code")
     step_rate: float = option(4e-4, "learning rate of the activations' steps, cosine to 0", "BRECQ code")
-    batch: int = option(32, "images per iteration", "BRECQ section 4", least=1)
+    batch: int = option(32, "images per iteration", "BRECQ section 4")
     loss: Literal["mse", "fisher_diag"] = option(
         "mse", "squared error, plain or weighted by squared gradients of the output", "code; paper: fisher_diag"
     )

@@ -36,13 +36,13 @@ GROUPS = 3
 class PTMQ:
     """Options of PTMQ."""
 
-    iterations: int = option(5000, "per unit", "re-implementation", least=1)
+    iterations: int = option(5000, "per unit", "re-implementation")
     groups: tuple[int, ...] = option((4, 6, 8), "bits of activations: few, middle, many", "re-implementation")
     drop_prob: float = option(0.5, "chance of an input's element to be quantized; 1: always", "PTMQ, ablation")
     distillation: float = option(100.0, "weight of each term of group distillation", "re-implementation")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "re-implementation")
     step_rate: float = option(4e-3, "learning rate of the activations' steps, cosine to 0", "re-implementation")
-    batch: int = option(32, "images per iteration", "re-implementation", least=1)
+    batch: int = option(32, "images per iteration", "re-implementation")
     seed: int = option(1005, "of batches and dropping", "re-implementation")
 
 

@@ -27,11 +27,11 @@ from srquant.training.finetune import Progress, counter
 class QDrop:
     """Options of QDrop."""
 
-    iterations: int = option(20000, "per unit", "QDrop section 4", least=1)
+    iterations: int = option(20000, "per unit", "QDrop section 4")
     drop_prob: float = option(0.5, "chance of an element to be quantized while learning; 1: always", "QDrop code")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "QDrop code")
     step_rate: float = option(4e-5, "learning rate of the activations' steps, cosine to 0", "QDrop code")
-    batch: int = option(32, "images per iteration", "QDrop section 4", least=1)
+    batch: int = option(32, "images per iteration", "QDrop section 4")
     seed: int = option(1005, "of batches and dropping", "QDrop code")
 
 

@@ -108,7 +108,7 @@ class CalibrationSet:
     def _check_variety(self) -> None:
         """Stops reading at the first picture that has what it takes."""
         first, *others = self.files
-        if others and all(_same_content(first, other) for other in others):
+        if others and _all_like(read_rgb(first), others):
             raise DatasetError(
                 f"all {self.count} calibration pictures are the same as {first}: give different ones, or use --count 1"
             )
@@ -116,8 +116,9 @@ class CalibrationSet:
             raise DatasetError(f"every calibration picture in {self.folder} has a single colour: give natural pictures")
 
 
-def _same_content(first: Path, second: Path) -> bool:
-    return np.array_equal(read_rgb(first), read_rgb(second))
+def _all_like(image: NDArray[np.uint8], others: list[Path]) -> bool:
+    """Stops reading at the first that differs."""
+    return all(np.array_equal(image, read_rgb(other)) for other in others)
 
 
 def _one_colour(image: NDArray[np.uint8]) -> bool:

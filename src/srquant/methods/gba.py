@@ -75,8 +75,8 @@ class GBA:
         "absolute", "rates of bounds as they are, or times the range of each quantizer", "paper; relative is ours"
     )
     decay: float = option(0.9, "factor on that rate from pass to pass", "AdaBM code, the paper is silent")
-    epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A", least=1)
-    batch: int = option(2, "crops per step", "supplement, A", least=1)
+    epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A")
+    batch: int = option(2, "crops per step", "supplement, A")
     feature_weight: float = option(10.0, "of the feature loss beside L1 in grey levels", "supplement, table 9")
     momentum: float = option(0.9, MOMENTUM, "supplement, A", most=1)
     ranges: Literal["minmax", "mse"] = option(

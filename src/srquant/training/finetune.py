@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quant.layers import activation_quantizers, quant_layers
-from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, train_pass
+from srquant.training.loop import Guards, Loss, Quantizer, Rate, adam, bound_rates, train_pass
 from srquant.training.losses import WHITE, feature_distance, feature_loss, output_loss, root_mean_square
 from srquant.training.teacher import Lesson, recorded
 
@@ -131,17 +131,17 @@ def finetune(
         for number, stage in enumerate(recipe.stages, 1):
             report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
             rates = bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative)
-            optimizer = adam(rates)
-            if stage.groups in optimizers and not recipe.restarts:
-                optimizer.load_state_dict(going_on(optimizers[stage.groups], optimizer))
-            optimizers[stage.groups] = optimizer
-            train_pass(student, lessons, optimizer, loss, guards, report)
+            if recipe.restarts or stage.groups not in optimizers:
+                optimizers[stage.groups] = adam(rates)
+            set_rates(optimizers[stage.groups], rates)
+            train_pass(student, lessons, optimizers[stage.groups], loss, guards, report)
     student.requires_grad_(False)
 
 
-def going_on(last: torch.optim.Optimizer, rates: torch.optim.Optimizer) -> dict[str, Any]:
-    """The averages of one optimizer with the learning rates of another of the same parameters."""
-    return rates.state_dict() | {"state": last.state_dict()["state"]}
+def set_rates(optimizer: torch.optim.Optimizer, rates: list[Rate]) -> None:
+    """Give the optimizer other learning rates of the parameters that it was made from."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate.learning_rate
 
 
 def distillation(
