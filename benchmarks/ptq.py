@@ -5,7 +5,8 @@
     python benchmarks/ptq.py -o RUNS --assemble docs/results    the tables of what is finished
 
 Each run is a process of its own with one thread, so that its memory and time are its own, and one JSON file below the
-output folder; what is there is not run again. Pictures and weights: ``$SRQUANT_SHARED``.
+output folder; what is there is not run again, except with ``--stale`` what other code made. Pictures and weights:
+``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ptq_origin import code_version
 from ptq_rows import runs
 from ptq_run import Run, shared
 from ptq_store import Store
@@ -70,6 +72,12 @@ def listing() -> str:
     return "\n".join(", ".join(part) for part in names)
 
 
+def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
+    """Runs that have no result; with ``stale`` also those whose result another version of the code gave."""
+    current = code_version()
+    return [run for run in chosen if not store.has(run) or (stale and store.code(run) != current)]
+
+
 def execute(run: Run, store: Store) -> str | None:
     """Run in a process of its own; what it complained about if it failed."""
     command = [sys.executable, str(WORKER), json.dumps(asdict(run)), str(store.path(run))]
@@ -110,6 +118,7 @@ def main() -> int:
     parser.add_argument("--patch", type=int, help="side of crops for all rows")
     parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
     parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables there")
+    parser.add_argument("--stale", action="store_true", help="run again what another version of the code made")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     arguments = parser.parse_args()
     try:
@@ -121,7 +130,7 @@ def main() -> int:
         if arguments.assemble:
             assemble(chosen, store, arguments.assemble)
             return 0
-        failures = run_all([run for run in chosen if not store.has(run)], store, arguments.jobs)
+        failures = run_all(unfinished(chosen, store, stale=arguments.stale), store, arguments.jobs)
     except InputError as error:
         print(f"ptq: {error}", file=sys.stderr)
         return 2

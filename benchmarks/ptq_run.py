@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ptq_origin import origin
+
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.accounting import fab, picture_fab
@@ -169,7 +171,8 @@ def from_json(text: str) -> Run:
 def main() -> None:
     """Measure the run on the command line."""
     run, output = from_json(sys.argv[1]), Path(sys.argv[2])
-    write({"run": asdict(run), "result": measure(run)}, output)
+    made_from = origin(shared())
+    write({"run": asdict(run), **made_from, "result": measure(run)}, output)
 
 
 if __name__ == "__main__":

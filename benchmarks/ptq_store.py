@@ -1,12 +1,12 @@
 """The folder of finished runs: one JSON file each, and a manifest of what all of them share."""
 
-import hashlib
 import json
 import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ptq_origin import data_version
 from ptq_run import Run, write
 
 from srquant.errors import InputError
@@ -28,7 +28,8 @@ class Store:
 
     def __init__(self, folder: Path, pictures: Path, overrides: dict[str, Any]) -> None:
         self.folder = folder
-        wanted = json.loads(json.dumps({**overrides, "data": _fingerprint(pictures)}))
+        self.data = data_version(pictures)
+        wanted = json.loads(json.dumps({**overrides, "data": self.data}))
         manifest = folder / MANIFEST
         if manifest.exists():
             _same(wanted, json.loads(manifest.read_text()), manifest)
@@ -41,23 +42,31 @@ class Store:
         return self.folder / run.network / f"{slug}_{run.bits}bit_seed{run.seed}.json"
 
     def has(self, run: Run) -> bool:
-        """Whether a run is finished.
+        """Whether a run is finished, by whatever code.
 
         Raises:
-            InputError: it is, but with other settings.
+            InputError: it is, but with other settings, pictures or weights.
         """
-        path = self.path(run)
-        if not path.exists():
-            return False
-        _same(json.loads(json.dumps(asdict(run))), json.loads(path.read_text())["run"], path)
-        return True
+        return self._read(run) is not None
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """What a run gave; None where it isn't finished."""
-        if not self.has(run):
+        found = self._read(run)
+        return None if found is None else found["result"]
+
+    def code(self, run: Run) -> str | None:
+        """Version of the code that made a run, as ``ptq_origin.code_version``; None where it isn't finished."""
+        found = self._read(run)
+        return None if found is None else found["code"]
+
+    def _read(self, run: Run) -> dict[str, Any] | None:
+        path = self.path(run)
+        if not path.exists():
             return None
-        result: dict[str, Any] = json.loads(self.path(run).read_text())["result"]
-        return result
+        found: dict[str, Any] = json.loads(path.read_text())
+        wanted = json.loads(json.dumps({**asdict(run), "data": self.data}))
+        _same(wanted, {**found["run"], "data": found["data"]}, path)
+        return found
 
 
 def _same(wanted: dict[str, Any], found: dict[str, Any], path: Path) -> None:
@@ -65,15 +74,3 @@ def _same(wanted: dict[str, Any], found: dict[str, Any], path: Path) -> None:
     if different:
         changes = "; ".join(f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}" for name in different)
         raise InputError(f"{path} was made with other settings: {changes}. Give another folder, or delete that file")
-
-
-def _fingerprint(pictures: Path) -> str:
-    """Names and sizes of all pictures and weights; low-resolution ones of benchmark sets are made where they miss."""
-    files = sorted(
-        path
-        for pattern in ("weights/**/*", "data/*/HR/*", "data/DIV2K_test_LR/**/*")
-        for path in pictures.glob(pattern)
-        if path.is_file()
-    )
-    listing = "\n".join(f"{path.relative_to(pictures)} {path.stat().st_size}" for path in files)
-    return hashlib.sha256(listing.encode()).hexdigest()[:16]

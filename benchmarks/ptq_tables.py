@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -64,13 +65,20 @@ def assemble(runs: list[Run], store: Store, folder: Path) -> None:
     values = {**made, "entries": [asdict(entry) for entry in found]}
     (folder / "ptq.json").write_text(json.dumps(values, indent=1) + "\n")
     networks = [network for network in NETWORKS if any(entry.network == network.name for entry in found)]
-    parts = [f"# Post-training quantization\n\n{made['machine']}, {made['date']}\n\n{ABOUT}"]
+    parts = [f"# Post-training quantization\n\n{made['machine']}, {made['date']}\n\n{ABOUT}{versions(runs, store)}"]
     for network in networks:
         own = [entry for entry in found if entry.network == network.name]
         pictures = plot(own, folder / f"ptq_{network.name}.png")
         parts.append(section(network, own, pictures))
     (folder / "ptq.md").write_text("\n".join(parts))
     write_bars(found, folder / "ptq_bars.md")
+
+
+def versions(runs: list[Run], store: Store) -> str:
+    """A line on how many runs each version of the code made."""
+    counts = Counter(store.code(run) for run in runs if store.has(run))
+    made = ", ".join(f"{version} ({count})" for version, count in counts.most_common())
+    return f"- Runs by version of the code (`ptq_origin.py`): {made}; {len(runs) - counts.total()} aren't finished.\n"
 
 
 def section(network: Net, found: list[Entry], picture: Path | None) -> str:

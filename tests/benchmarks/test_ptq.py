@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from ptq import unfinished
 from ptq_bars import Above, AtLeast, Near, _answer
+from ptq_origin import origin
 from ptq_papers import drops
 from ptq_results import Entry, Score, entries
 from ptq_rows import NETWORKS, ROWS, runs
-from ptq_run import Run, from_json, measure, write
+from ptq_run import Run, from_json, measure, shared, write
 from ptq_store import Store
-from ptq_tables import assemble
+from ptq_tables import assemble, versions
 
 from srquant.errors import InputError
 from srquant.models.edsr import EDSR
@@ -89,13 +91,13 @@ def test_finished_runs_are_found_again(tmp_path, pictures, run):
     store = Store(tmp_path / "runs", pictures, {"count": None})
     assert not store.has(run)
     assert store.result(run) is None
-    write({"run": asdict(run), "result": {"x": 1}}, store.path(run))
+    write({"run": asdict(run), **origin(pictures), "result": {"x": 1}}, store.path(run))
     assert Store(tmp_path / "runs", pictures, {"count": None}).result(run) == {"x": 1}
 
 
 def test_resuming_with_other_settings_shows_the_difference(tmp_path, pictures, run):
     store = Store(tmp_path / "runs", pictures, {"count": None})
-    write({"run": asdict(run), "result": {}}, store.path(run))
+    write({"run": asdict(run), **origin(pictures), "result": {}}, store.path(run))
     with pytest.raises(InputError, match=r"seed0.json .*patch was 24, now 48\. Give another folder"):
         store.has(replace(run, patch=48))
     with pytest.raises(InputError, match=r"settings was \['momentum=0.5'\], now \[\]"):
@@ -105,6 +107,20 @@ def test_resuming_with_other_settings_shows_the_difference(tmp_path, pictures, r
     (pictures / "data" / "Tiny" / "HR" / "a.png").write_bytes(b"other")
     with pytest.raises(InputError, match="data was"):
         Store(tmp_path / "runs", pictures, {"count": None})
+    (tmp_path / "runs" / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"seed0.json .*data was"):
+        Store(tmp_path / "runs", pictures, {"count": None}).has(run)
+
+
+def test_what_another_version_of_the_code_made_is_run_again_on_request(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {})
+    stale = replace(run, seed=1)
+    write({"run": asdict(run), **origin(pictures), "result": {}}, store.path(run))
+    write({"run": asdict(stale), **origin(pictures), "code": "older", "result": {}}, store.path(stale))
+    missing = replace(run, seed=2)
+    assert unfinished([run, stale, missing], store, stale=False) == [missing]
+    assert unfinished([run, stale, missing], store, stale=True) == [stale, missing]
+    assert f"{origin(pictures)['code']} (1), older (1); 1 aren't finished" in versions([run, stale, missing], store)
 
 
 def test_rows_have_files_of_their_own(tmp_path, pictures):
@@ -147,7 +163,8 @@ def test_drops_are_against_the_papers_own_float(tmp_path):
 
 def finished(run, store, psnr, **more):
     score = {"set": "Set5", "psnr_y": psnr, "ssim_a": 0.9, "ssim_b": 0.8, "fab": None}
-    write({"run": asdict(run), "result": {"engine": "openvino", "scores": [score], **more}}, store.path(run))
+    made = {"run": asdict(run), **origin(shared())}
+    write({**made, "result": {"engine": "openvino", "scores": [score], **more}}, store.path(run))
 
 
 def test_entries_are_means_over_seeds_and_tables_show_them(tmp_path, pictures, run):

@@ -1,0 +1,36 @@
+"""What a run was made from beside its settings: pictures and weights, and the code."""
+
+import hashlib
+from pathlib import Path
+
+import srquant
+
+SOURCES = (Path(srquant.__file__).parent, Path(__file__).parent)
+"""The package, and what the benchmark runs around it."""
+
+
+def origin(pictures: Path) -> dict[str, str]:
+    """``data`` and ``code``: 16 hexadecimal digits each, as a run's file holds them."""
+    return {"data": data_version(pictures), "code": code_version()}
+
+
+def data_version(pictures: Path) -> str:
+    """Of names and sizes of all pictures and weights but the low-resolution ones, which are made where they miss."""
+    files = sorted(
+        path
+        for pattern in ("weights/**/*", "data/*/HR/*", "data/DIV2K_test_LR/**/*")
+        for path in pictures.glob(pattern)
+        if path.is_file()
+    )
+    return _digest("\n".join(f"{path.relative_to(pictures)} {path.stat().st_size}" for path in files).encode())
+
+
+def code_version() -> str:
+    """Of the sources that quantize and measure: the package, and ``ptq_run.py``."""
+    package, benchmarks = SOURCES
+    files = [*sorted(package.rglob("*.py")), benchmarks / "ptq_run.py"]
+    return _digest(b"\0".join(path.read_bytes() for path in files))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
