@@ -8,7 +8,7 @@ SRQuantError
 │   ├── PolicyError                  bits, layer names, method options
 │   ├── QuantizedFileError           a file written by ``srquant quantize``
 │   └── OutputError                  a place to write to
-├── EngineError (RuntimeError)       an inference engine can't do what was asked; exit code 1
+├── EngineError (RuntimeError)       an inference engine is missing or can't do what was asked; exit code 2
 └── TrainingError (RuntimeError)     a training that was stopped; exit code 1
 """
 

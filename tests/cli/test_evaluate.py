@@ -54,6 +54,21 @@ def method_file(run, files, calibration, tmp_path):
     return made
 
 
+def test_convolutions_that_onnx_runtime_leaves_in_float_are_named(run, files, quantized):
+    """It has an integer convolution only where a quantizer follows directly; ours follow after sums and activations."""
+    value = evaluate(run, quantized, "--data", files / "Tiny", "--engine", "onnxruntime")
+    assert "body.0.body.0" in value["bits"]["float_layers"]
+
+
+def test_codes_are_counted_on_patches_where_patches_are_asked_for(run, files, method_file):
+    model = method_file("--method", "adabm", "--set", "epochs=1")
+    whole, patches = (
+        evaluate(run, model, "--data", files / "Tiny", "--engine", "torch", *more)["bits"]
+        for more in ((), ("--patch", 8))
+    )
+    assert patches["effective_activation_bits"] != whole["effective_activation_bits"]
+
+
 def test_a_method_that_spends_more_codes_than_it_says_is_marked(run, files, method_file):
     model = method_file("--method", "outlier-aware", "--set", "finetune=none", "--set", "levels=code")
     bits = evaluate(run, model, "--data", files / "Tiny", "--engine", "torch")["bits"]
@@ -64,9 +79,10 @@ def test_a_method_that_spends_more_codes_than_it_says_is_marked(run, files, meth
     assert "spend more codes than their bits have" in shown
 
 
-def test_dynamic_ranges_are_named_and_their_layers_run_in_float(run, files, method_file):
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_dynamic_ranges_are_named_and_their_layers_run_in_float(run, files, method_file, engine):
     model = method_file("--method", "gba", "--set", "epochs=1")
-    bits = evaluate(run, model, "--data", files / "Tiny", "--engine", "openvino")["bits"]
+    bits = evaluate(run, model, "--data", files / "Tiny", "--engine", engine)["bits"]
     assert bits["ranges"] == "dynamic"
     assert "body.0.body.0" in bits["float_layers"]
 
@@ -77,7 +93,7 @@ def test_an_engine_that_cannot_run_the_method(run, files, quantized, monkeypatch
 
     monkeypatch.setattr("srquant.deploy.openvino.to_openvino", refuse)
     result = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "openvino")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.strip() == "srquant: layer 'body.1' has no form in exports; engine 'torch' runs it"
 
 

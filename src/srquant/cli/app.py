@@ -1,6 +1,7 @@
 """The command ``srquant`` and what its verbs share: exit codes and one-line errors.
 
-Exit codes: 0 done, 1 something failed on the way, 2 what the user gave is wrong, 130 interrupted.
+Exit codes: 0 done, 1 something failed on the way, 2 what the user gave or asked for can't be used, 130
+interrupted.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from srquant.cli.output import fail
 from srquant.cli.quantize import quantize
 from srquant.cli.train import train
 from srquant.cli.upscale import upscale
-from srquant.errors import InputError, SRQuantError
+from srquant.errors import EngineError, InputError, SRQuantError
 
 
 class Verbs(TyperGroup):
@@ -29,7 +30,7 @@ class Verbs(TyperGroup):
         """Run the verb."""
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, EngineError) as error:
             fail(str(error), 2)
         except SRQuantError as error:
             fail(str(error), 1)

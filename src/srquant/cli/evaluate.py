@@ -58,18 +58,18 @@ def evaluate(
             scores.evaluate(upscaler, benchmark, running.name, bits, patch, partial(step, benchmark.name))
             for benchmark in sets
         ]
-    spent = spent_by(opened, running, sets[0]) if isinstance(opened, FrozenModel) else None
+    spent = spent_by(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
     show(*(score_table(report) for report in reports), *([] if spent is None else bit_lines(spent)), json_to=json)
     values = [report.to_json() | {"bits": spent} for report in reports]
     write_json(values[0] if len(values) == 1 else values, json)
 
 
-def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet") -> dict[str, Any]:
+def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet", patch: int | None) -> dict[str, Any]:
     """What a quantized network spends and which engine runs it, as JSON; codes are counted on a set's pictures."""
-    from srquant.deploy.spending import middles, spending
+    from srquant.deploy.spending import SIDE, middles, spending
     from srquant.upscale.precision import float_layers
 
-    spent = spending(model, middles(benchmark))
+    spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
     floats = float_layers(engine, model)
     values = asdict(spent) | {"overspends": list(spent.overspends), "sentence": spent.sentence}
     return values | {"engine": engine.name, "float_layers": None if floats is None else list(floats)}

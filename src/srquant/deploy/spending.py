@@ -145,12 +145,12 @@ def ranges_of(network: Network) -> Ranges:
     return "dynamic" if by_layer or conditional_quantizers(network.module) else "static"
 
 
-def middles(benchmark: BenchmarkSet) -> list[Tensor]:
-    """The middle of a set's first pictures, ``1 x 3 x H x W`` in [0, 1]."""
-    return [_middle(sample.low) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
+def middles(benchmark: BenchmarkSet, side: int = SIDE) -> list[Tensor]:
+    """The middle of a set's first pictures, ``1 x 3 x H x W`` in [0, 1], at most ``side`` pixels high and wide."""
+    return [_middle(sample.low, side) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
 
 
-def _middle(image: NDArray[np.uint8]) -> Tensor:
-    top, left = (max(0, (size - SIDE) // 2) for size in image.shape[:2])
-    crop = np.ascontiguousarray(image[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1))
+def _middle(image: NDArray[np.uint8], side: int) -> Tensor:
+    top, left = (max(0, (size - side) // 2) for size in image.shape[:2])
+    crop = np.ascontiguousarray(image[top : top + side, left : left + side].transpose(2, 0, 1))
     return torch.from_numpy(crop)[None].float() / 255
