@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 
 from ptq_results import Entry
 from ptq_rows import SEEDS
@@ -167,10 +166,13 @@ def _above(bar: Above, table: dict[tuple[str, str], Entry]) -> Line:
         return Line(text, "", None)
     means, counts, bits = [], set(), []
     for name in bar.sets:
-        scores = [row.by_seed(name) for row in rows]
-        common = set.intersection(*(set(score) for score in scores))
-        means.append([fmean(score[seed] for seed in common) for score in scores])
-        bits.append([row.fab_on(name, common) for row in rows])
+        scores = [score for score in (row.on(name) for row in rows) if score is not None]
+        common = set.intersection(*(set(score.by_seed) for score in scores))
+        if len(scores) < len(rows) or not common:
+            return Line(text, "", None)
+        both = [score.means(common) for score in scores]
+        means.append([db for db, _ in both])
+        bits.append([fab for _, fab in both])
         counts.add(len(common))
     shown = "; ".join(f"{name} {' < '.join(map(_db, row))}" for name, row in zip(bar.sets, means, strict=True))
     if bar.bits:

@@ -34,6 +34,15 @@ class Score:
     drop: float | None
     paper: Drop | None
 
+    def means(self, seeds: Iterable[int]) -> tuple[float, float]:
+        """PSNR and activation bits over some seeds; the latter not a number where they weren't measured."""
+        chosen = list(seeds)
+        fabs = (self.fab_by_seed[seed] for seed in chosen)
+        return (
+            statistics.fmean(self.by_seed[seed] for seed in chosen),
+            statistics.fmean(math.nan if fab is None else fab for fab in fabs),
+        )
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -45,7 +54,6 @@ class Entry:
     seeds: int
     options: str
     scores: tuple[Score, ...]
-    fab: float | None
     effective_activation_bits: float | None
     effective_weight_bits: float | None
     activation_bits: float | None
@@ -60,18 +68,14 @@ class Entry:
     float_layers: int
     engines_agree: bool | None
 
+    def on(self, benchmark: str) -> Score | None:
+        """The score on a set; None where it wasn't measured."""
+        return next((score for score in self.scores if score.set == benchmark), None)
+
     def psnr_y(self, benchmark: str) -> float | None:
         """Mean PSNR on a set; None where it wasn't measured."""
-        return next((score.psnr_y for score in self.scores if score.set == benchmark), None)
-
-    def by_seed(self, benchmark: str) -> dict[int, float]:
-        """PSNR of each seed on a set."""
-        return next((score.by_seed for score in self.scores if score.set == benchmark), {})
-
-    def fab_on(self, benchmark: str, seeds: Iterable[int]) -> float:
-        """Mean activation bits on a set over some seeds; not a number where they weren't measured."""
-        score = next(score for score in self.scores if score.set == benchmark)
-        return statistics.fmean(score.fab_by_seed[seed] or math.nan for seed in seeds)
+        score = self.on(benchmark)
+        return None if score is None else score.psnr_y
 
 
 def entries(runs: Iterable[Run], store: Store, papers: dict[Key, Drop]) -> list[Entry]:
@@ -107,7 +111,6 @@ def _entry(
         seeds=len(results),
         options="" if run.method == FLOAT else " ".join([run.method, *options]),
         scores=tuple(_score(name, key, found, floats, papers) for name in _sets(first)),
-        fab=_mean(results, "fab"),
         effective_activation_bits=_mean(results, "effective_activation_bits"),
         effective_weight_bits=_mean(results, "effective_weight_bits"),
         activation_bits=_mean(results, "activation_bits"),

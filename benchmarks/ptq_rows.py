@@ -58,6 +58,7 @@ class Row:
         attention: on which networks: ``False`` without attention, ``True`` with it, None on both.
         only: the one network that it is measured on.
         plotted: whether it has a line in the picture.
+        repeated: whether it is measured with every seed of the network; single choices are shown with the first.
         count: calibration pictures.
         patch: side of their crops.
     """
@@ -70,6 +71,7 @@ class Row:
     attention: bool | None = None
     only: str | None = None
     plotted: bool = False
+    repeated: bool = True
     count: int = 100
     patch: int = 48
 
@@ -141,22 +143,38 @@ ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "fine
 ROWS = (
     Row("float", FLOAT),
     Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
-    Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",), only=EDSR),
+    Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",), only=EDSR, repeated=False),
     Row("minmax, weights by error, batches of 4", "minmax", ("weights=omse", "batch=4"), paper=("MinMax",), only=EDSR),
-    Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), plotted=True),
-    Row("minmax+FT, squares", "minmax", ("finetune=squares",), only=EDSR),
-    Row("mse+FT, squares", "mse", ("finetune=squares",), only=EDSR),
-    Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",), only=EDSR),
+    Row("minmax+FT", "minmax", ("finetune=together",), ALL_BITS, ("MinMax+FT",), attention=False, plotted=True),
+    Row("minmax+FT, squares", "minmax", ("finetune=squares",), only=EDSR, repeated=False),
+    Row("mse+FT, squares", "mse", ("finetune=squares",), only=EDSR, repeated=False),
+    Row("minmax+FT as published", "minmax", ("finetune=published",), paper=("MinMax+FT",), only=EDSR, repeated=False),
     Row("percentile", "percentile", bits=ALL_BITS, paper=("Percentile",), plotted=True),
-    Row("percentile+FT", "percentile", ("finetune=together",), ALL_BITS, ("Percentile+FT",), plotted=True),
+    Row(
+        "percentile+FT",
+        "percentile",
+        ("finetune=together",),
+        ALL_BITS,
+        ("Percentile+FT",),
+        attention=False,
+        plotted=True,
+    ),
     Row("mse", "mse", bits=ALL_BITS, paper=("MSE",), plotted=True),
-    Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, plotted=True),
-    Row("tails", "tails", bits=ALL_BITS),
+    Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, attention=False, plotted=True),
+    Row("tails", "tails", bits=ALL_BITS, attention=False),
     Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True),
-    Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR),
+    Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR, repeated=False),
     Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False),
     Row("adabm", "adabm", ("clamp_bits=true",), (8, 3, 2), ("AdaBM",), attention=False),
-    Row("adabm as its code", "adabm", ("omse=code", "bac_range=code"), paper=("AdaBM",), attention=False, only=EDSR),
+    Row(
+        "adabm as its code",
+        "adabm",
+        ("omse=code", "bac_range=code"),
+        paper=("AdaBM",),
+        attention=False,
+        only=EDSR,
+        repeated=False,
+    ),
     Row("adabm relative", "adabm", THRIFTY, (6, 4), attention=False, plotted=True),
     Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
     Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
@@ -165,18 +183,30 @@ ROWS = (
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
     Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
-    Row("2dquant absolute rates", "2dquant", SHORTER, attention=False, only=EDSR),
-    Row("outlier-aware PLQ", "outlier-aware", ("finetune=none",), (8, 6, 4, 3), ("PLQ",), plotted=True),
-    Row("outlier-aware", "outlier-aware", (), (8, 6, 4, 3), ("OutlierAware", "PLQ+SAFT"), plotted=True),
-    Row("outlier-aware relative", "outlier-aware", (*FASTER, "weights=omse"), (6, 4, 3), plotted=True),
-    Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",), only=EDSR),
-    Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",), only=EDSR),
+    Row("2dquant absolute rates", "2dquant", SHORTER, attention=False, only=EDSR, repeated=False),
+    Row(
+        "outlier-aware PLQ", "outlier-aware", ("finetune=none",), (8, 6, 4, 3), ("PLQ",), attention=False, plotted=True
+    ),
+    Row(
+        "outlier-aware", "outlier-aware", (), (8, 6, 4, 3), ("OutlierAware", "PLQ+SAFT"), attention=False, plotted=True
+    ),
+    Row("outlier-aware relative", "outlier-aware", (*FASTER, "weights=omse"), (6, 4, 3), attention=False, plotted=True),
+    Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",), only=EDSR, repeated=False),
+    Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",), only=EDSR, repeated=False),
     Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]")),
     Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
     Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
-    Row("gba without DAN, relative", "gba", ("dan_stages=none", *LEARNED), (6, 4, 3), ("GBA[aGBA]",), plotted=True),
+    Row(
+        "gba without DAN, relative",
+        "gba",
+        ("dan_stages=none", *LEARNED),
+        (6, 4, 3),
+        ("GBA[aGBA]",),
+        attention=False,
+        plotted=True,
+    ),
     Row("gba without DAN, uniform, relative", "gba", ("mixed=none", "dan_stages=none", *LEARNED), only=EDSR),
     Row("gba without DAN, mse ranges", "gba", ("dan_stages=none", "ranges=mse", *LEARNED), only=EDSR),
     Row(
@@ -187,11 +217,18 @@ ROWS = (
     ),
     Row("gba DAN, relative", "gba", ("mixed=none", *LEARNED), FOUR, ("GBA[DAN]",), only=EDSR),
     Row("gba w, relative", "gba", ("mixed=weights", "dan_stages=none", *LEARNED), paper=("GBA[wGBA]",), only=EDSR),
-    Row("gba none", "gba", ("mixed=none", "dan_stages=none"), paper=("GBA[none]",), only=EDSR),
-    Row("gba w", "gba", ("mixed=weights", "dan_stages=none"), paper=("GBA[wGBA]",), only=EDSR),
-    Row("gba without DAN", "gba", ("dan_stages=none",), FOUR, ("GBA[aGBA]",), only=EDSR),
-    Row("gba DAN", "gba", ("mixed=none",), FOUR, ("GBA[DAN]",), only=EDSR),
-    Row("adabm none", "adabm", tuple(f"{part}=false" for part in ADABM_PARTS), paper=("AdaBM[none]",), only=EDSR),
+    Row("gba none", "gba", ("mixed=none", "dan_stages=none"), paper=("GBA[none]",), only=EDSR, repeated=False),
+    Row("gba w", "gba", ("mixed=weights", "dan_stages=none"), paper=("GBA[wGBA]",), only=EDSR, repeated=False),
+    Row("gba without DAN", "gba", ("dan_stages=none",), FOUR, ("GBA[aGBA]",), only=EDSR, repeated=False),
+    Row("gba DAN", "gba", ("mixed=none",), FOUR, ("GBA[DAN]",), only=EDSR, repeated=False),
+    Row(
+        "adabm none",
+        "adabm",
+        tuple(f"{part}=false" for part in ADABM_PARTS),
+        paper=("AdaBM[none]",),
+        only=EDSR,
+        repeated=False,
+    ),
     *(
         Row(
             f"adabm without {name}",
@@ -224,7 +261,7 @@ def _runs(network: Net, row: Row) -> Iterator[Run]:
     for bits in row.bits:
         if bits in network.bits:
             sets = network.sets + (network.four_bit_sets if bits in FOUR else ())
-            seeds = network.seeds if bits in FOUR else FIRST
+            seeds = network.seeds if bits in FOUR and row.repeated else FIRST
             yield from (_run(network, row, bits, seed, network.sets[:2] if seed else sets) for seed in seeds)
 
 

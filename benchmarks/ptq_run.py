@@ -19,7 +19,7 @@ from ptq_origin import origin
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.accounting import fab, picture_fab
+from srquant.deploy.accounting import picture_fab
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.spending import middles, spending
@@ -108,7 +108,6 @@ def measure(run: Run) -> dict[str, Any]:
         "engine": engine.name,
         "engine_complaint": complaint,
         "float_layers": float_layers(engine, frozen) or [],
-        "fab": fab(frozen.network),
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
     }

@@ -206,7 +206,7 @@ def entry(label, set5, set14=30.0, fab=4.0, seeds=None):
         ("effective_activation_bits", "effective_weight_bits", "activation_bits", "weight_bits", "bit_ops"), 4.0
     )
     sizes = dict.fromkeys(("size_bytes", "seconds", "peak_bytes"), 1.0)
-    return Entry("n", label, 4, 1, "", tuple(scores), fab, **costs, **sizes, ranges="static", overspends=0,
+    return Entry("n", label, 4, 1, "", tuple(scores), **costs, **sizes, ranges="static", overspends=0,
                  engine="openvino", float_layers=0, engines_agree=True)  # fmt: skip
 
 
