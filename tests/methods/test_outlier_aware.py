@@ -202,8 +202,10 @@ def test_frozen_network_is_the_one_that_was_learned(network, calibration, levels
 
 
 def test_two_bits_are_refused_with_advice(network, calibration):
-    with pytest.raises(PolicyError, match=r"2 bits.*3 or more activation bits"):
+    with pytest.raises(PolicyError, match=r"2 bits .*of 5 in all.*3 or more activation bits"):
         quantize(network, calibration, Policy(LayerBits(2, 2)), PLQ)
+    with pytest.raises(PolicyError, match=r"2 bits .* layer 'tail.0.0' \(of 2 in all\)"):
+        quantize(network, calibration, Policy(tail=LayerBits(2, 2)), PLQ)
 
 
 def test_grids_per_channel_are_refused(network, calibration):

@@ -26,7 +26,7 @@ from srquant.models.network import Network
 from srquant.quant.lattice import settle
 from srquant.quant.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quant.model import QuantizedModel
-from srquant.quant.piecewise import Budget, PiecewiseQuantizer
+from srquant.quant.piecewise import FEWEST_BITS, Budget, PiecewiseQuantizer
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import Bounds, Rule, minmax, quantile, symmetric_max, symmetric_mse
 from srquant.quant.statistics import Collection, activation_bounds
@@ -93,8 +93,8 @@ def quantize(
 
 def initialize(network: Network, calibration: CalibrationSet, policy: Policy, config: OutlierAware) -> Network:
     """Section 3.2: a quantized copy of the float network, all statistics from the float one."""
-    if config.plq and policy.activation_granularity != "tensor":
-        raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
+    if config.plq:
+        check_pieces(policy, network)
     weight_rule = symmetric_max if config.weights == "max" else symmetric_mse
     student = insert_by_ranges(network, calibration, policy, Ranges(minmax, weight_rule, config.momentum))
     if config.plq:
@@ -106,6 +106,18 @@ def initialize(network: Network, calibration: CalibrationSet, policy: Policy, co
                 bounds = grid.lower, breakpoints[name][0], grid.upper
                 layer.input_quantizer = PiecewiseQuantizer(*bounds, grid.bits, config.levels)
     return student
+
+
+def check_pieces(policy: Policy, network: Network) -> None:
+    """Raise a ``PolicyError`` where activations can't have a piecewise grid: one per channel, or of 2 bits."""
+    if policy.activation_granularity != "tensor":
+        raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
+    coarse = [name for name, bits in policy.resolve(network).items() if bits.activation < FEWEST_BITS]
+    if coarse:
+        raise PolicyError(
+            f"2 bits for the activations of layer '{coarse[0]}' (of {len(coarse)} in all): piecewise grids begin at "
+            f"{FEWEST_BITS}; use {FEWEST_BITS} or more activation bits there, or --set plq=false"
+        )
 
 
 def breakpoint_rule(share: float) -> Rule:
