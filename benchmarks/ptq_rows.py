@@ -131,6 +131,9 @@ SHORT = ("iterations=500", "batch=4")
 SHORTER = ("iterations=300", "batch=2")
 """As many crops as other methods' finetuning sees; more of them lower the loss and not the squared error."""
 
+COMPENSATED = ("rounding=compensated",)
+"""Weights make up for each other's rounding errors; ours."""
+
 ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
 BALANCED = (*ADABM_RATES, "feature_weight=0.2")
 """AdaBM's bounds at the rate above, features weighing about as much as the picture."""
@@ -160,6 +163,7 @@ ROWS = (
         plotted=True,
     ),
     Row("mse", "mse", bits=ALL_BITS, paper=("MSE",), plotted=True),
+    Row("mse, compensated", "mse", COMPENSATED, ALL_BITS, plotted=True),
     Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, attention=False, plotted=True),
     Row("tails", "tails", bits=ALL_BITS, attention=False),
     Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True),
@@ -180,6 +184,7 @@ ROWS = (
     Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
     Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True),
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
+    Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
     Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
@@ -197,6 +202,7 @@ ROWS = (
     Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
     Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
+    Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED)),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row(
         "gba without DAN, relative",

@@ -24,6 +24,7 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
 from srquant.quant.allocation import allocate_bits
+from srquant.quant.compensate import ROUNDING, Rounding, compensate
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
@@ -82,6 +83,7 @@ class GBA:
     ranges: Literal["minmax", "mse"] = option(
         "minmax", "first bounds of static activations: smallest and largest, or smallest squared error", "paper; ours"
     )
+    rounding: Rounding = option("nearest", ROUNDING, "paper; ours")
 
     def __post_init__(self) -> None:
         if set(self.dan_stages or ()) - set(STAGES):
@@ -119,6 +121,8 @@ def quantize(
         student = _student(network, policy, bounds, 3 in dan)
         if config.finetune:
             learn_bounds(student, lessons, config, progress)
+    if config.rounding == "compensated":
+        compensate(student, network, calibration.batches(BATCH))
     settle(student)
     return QuantizedModel(student, policy, origin_of("gba", config, calibration))
 

@@ -3,7 +3,7 @@
 1. Float network on batches of 16 crops: min-max of each activation times the factor 1.00, 0.99 .. 0.01 with the
    smallest squared error at the layer's own bits; moving average 0.9.
 2. Weights: the largest magnitude times the factor found the same way.
-3. Optionally finetune the bounds.
+3. Optionally finetune the bounds, and let weights make up for each other's rounding.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import option
 from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
+from srquant.quant.compensate import ROUNDING, Rounding
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import mse, symmetric_mse
@@ -24,6 +25,7 @@ class MSE:
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
     momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
+    rounding: Rounding = option("nearest", ROUNDING, "as published; ours")
 
 
 def quantize(
@@ -34,6 +36,6 @@ def quantize(
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with ranges of smallest squared error; arguments as ``srquant.methods.Quantize``."""
-    ranges = Ranges(mse, symmetric_mse, config.momentum)
+    ranges = Ranges(mse, symmetric_mse, config.momentum, rounding=config.rounding)
     origin = origin_of("mse", config, calibration)
     return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import text_of
 from srquant.models.network import Network
+from srquant.quant.compensate import Rounding, compensate
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
 from srquant.quant.model import Option, Origin, QuantizedModel
@@ -37,6 +38,7 @@ class Ranges:
         momentum: of the moving average over batches.
         picture: rule for the outermost ranges of the first layers' inputs; None treats them like all others.
         batch: crops per batch of statistics.
+        rounding: of weights, after finetuning.
     """
 
     activation: Rule
@@ -44,6 +46,7 @@ class Ranges:
     momentum: float
     picture: Rule | None = None
     batch: int = BATCH
+    rounding: Rounding = "nearest"
 
 
 def quantize_by_ranges(
@@ -55,10 +58,12 @@ def quantize_by_ranges(
     origin: Origin,
     progress: Progress | None,
 ) -> QuantizedModel:
-    """Find ranges in the float network, insert quantizers, finetune their bounds if asked, settle them."""
+    """Find ranges in the float network, insert quantizers, finetune their bounds if asked, round weights, settle."""
     student = insert_by_ranges(network, calibration, policy, ranges)
     if recipe != "none":
         finetune(student, network, calibration, RECIPES[recipe](), progress)
+    if ranges.rounding == "compensated":
+        compensate(student, network, calibration.batches(ranges.batch))
     settle(student)
     return QuantizedModel(student, policy, origin)
 

@@ -6,7 +6,7 @@ Few bits need the search of ``mse`` instead. First layers see pictures, whose ra
 1. Float network on batches of 16 crops: quantiles 3e-5 and 1 - 3e-5 of each activation at 7 and 8 bits, smallest
    squared error below, moving average 0.9; first layers: from black to white.
 2. Weights: the largest magnitude at 7 and 8 bits, smallest squared error below.
-3. Optionally finetune the bounds.
+3. Optionally finetune the bounds, and let weights make up for each other's rounding.
 
 Meant for one activation grid per channel, which makes 8-bit pictures lossless input: each colour's grid is its pixels.
 """
@@ -19,6 +19,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import option
 from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
+from srquant.quant.compensate import ROUNDING, Rounding
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import Bounds, Rule, minmax, mse, percentile, symmetric_max, symmetric_mse
@@ -37,6 +38,7 @@ class Tails:
     share: float = option(
         3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14", most=0.49
     )
+    rounding: Rounding = option("nearest", ROUNDING, "as published; ours")
 
 
 def quantize(
@@ -47,7 +49,7 @@ def quantize(
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize with ranges that clip rare values only; arguments as ``srquant.methods.Quantize``."""
-    ranges = Ranges(activation_tails(config.share), weight_tails, config.momentum, minmax)
+    ranges = Ranges(activation_tails(config.share), weight_tails, config.momentum, minmax, rounding=config.rounding)
     origin = origin_of("tails", config, calibration)
     return quantize_by_ranges(network, calibration, policy, ranges, config.finetune, origin, progress)
 

@@ -20,6 +20,7 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import origin_of
 from srquant.models.network import Network
 from srquant.models.split_qkv import split_qkv
+from srquant.quant.compensate import ROUNDING, Rounding, compensate
 from srquant.quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
@@ -67,6 +68,7 @@ class TwoDQuant:
     )
     schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rate", "section 4.1; code: constant")
     beta2: float = option(0.999, "Adam's second beta", "section 4.1; code: 0.99")
+    rounding: Rounding = option("nearest", ROUNDING, "paper; ours")
     crops: int = option(8, "most different crops of a picture; the teacher's answers wait on disk", "ours", least=1)
 
 
@@ -83,6 +85,8 @@ def quantize(
     student = initialize(network, calibration, policy, config.dobi)
     if config.dqc:
         calibrate(student, network, calibration, config, progress)
+    if config.rounding == "compensated":
+        compensate(student, network, calibration.batches(STATISTICS))
     settle(student)
     return QuantizedModel(student, policy, origin_of("2dquant", config, calibration))
 
