@@ -187,6 +187,14 @@ ROWS = (
     Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
     Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
+    Row(
+        "2dquant, compensated",
+        "2dquant",
+        (*SHORTER, *LEARNED, *COMPENSATED),
+        ALL_BITS,
+        attention=False,
+        plotted=True,
+    ),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
     Row("2dquant absolute rates", "2dquant", SHORTER, attention=False, only=EDSR, repeated=False),
     Row(
