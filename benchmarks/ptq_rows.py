@@ -187,14 +187,7 @@ ROWS = (
     Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
     Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
-    Row(
-        "2dquant, compensated",
-        "2dquant",
-        (*SHORTER, *LEARNED, *COMPENSATED),
-        ALL_BITS,
-        attention=False,
-        plotted=True,
-    ),
+    Row("2dquant, compensated", "2dquant", (*SHORTER, *LEARNED, *COMPENSATED), (4, 3), only=EDSR, repeated=False),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
     Row("2dquant absolute rates", "2dquant", SHORTER, attention=False, only=EDSR, repeated=False),
     Row(
@@ -210,7 +203,7 @@ ROWS = (
     Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
     Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
-    Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED)),
+    Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row(
         "gba without DAN, relative",
