@@ -24,13 +24,15 @@ from srquant.deploy.openvino import to_openvino
 from srquant.deploy.precision import layer_precisions
 from srquant.evaluate.evaluate import evaluate
 from srquant.methods import METHODS
+from srquant.methods.options import configure
 from srquant.models.load import load_model
 from srquant.models.network import Network
 from srquant.quant.policy import LayerBits, Policy
 from srquant.upscale.engines import open_engine
 from srquant.upscale.tiles import upscale_tile
 
-W8A8, W4A4 = LayerBits(8, 8), LayerBits(4, 4)
+W8A8, W4A4, W3A3, W2A2 = (LayerBits(bits, bits) for bits in (8, 4, 3, 2))
+TOGETHER, COMPENSATED = ("finetune=together",), ("rounding=compensated",)
 FLOAT = (37.801, 33.373)
 
 
@@ -41,7 +43,7 @@ class Setting:
     name: str
     method: str
     policy: Policy
-    finetune: str = "none"
+    options: tuple[str, ...] = ()
     bar: tuple[float, float] | None = None
 
 
@@ -76,24 +78,36 @@ SETTINGS = (
         bar=(FLOAT[0] - 0.08, FLOAT[1] - 0.08),
     ),
     Setting("minmax W4A4", "minmax", Policy(W4A4)),
-    Setting("minmax W4A4 + finetuning", "minmax", Policy(W4A4), "together", (37.0, 32.8)),
+    Setting("minmax W4A4 + finetuning", "minmax", Policy(W4A4), TOGETHER, (37.0, 32.8)),
     Setting("percentile W4A4", "percentile", Policy(W4A4)),
     Setting("mse W4A4", "mse", Policy(W4A4), bar=(37.1, 32.8)),
-    Setting("mse W4A4 + finetuning", "mse", Policy(W4A4), "together", (37.2, 32.85)),
+    Setting("mse W4A4 + finetuning", "mse", Policy(W4A4), TOGETHER, (37.2, 32.85)),
     Setting("mse W4A4, skip 8", "mse", Policy(W4A4, skip_bits=8)),
     Setting(
         "mse W4A4, per-channel weights + finetuning",
         "mse",
         Policy(W4A4, granularity="channel"),
-        "weights",
+        ("finetune=weights",),
         (37.3, 32.95),
     ),
     Setting(
         "tails W4A4, channel grids", "tails", Policy(W4A4, granularity="channel", activation_granularity="channel")
     ),
-    Setting("minmax W2A2", "minmax", Policy(LayerBits(2, 2))),
-    Setting("mse W2A2 + finetuning", "mse", Policy(LayerBits(2, 2)), "together"),
-    Setting("mse W3A3 + finetuning", "mse", Policy(LayerBits(3, 3)), "together"),
+    Setting("minmax W2A2", "minmax", Policy(W2A2)),
+    Setting("mse W2A2 + finetuning", "mse", Policy(W2A2), TOGETHER),
+    Setting("mse W3A3 + finetuning", "mse", Policy(W3A3), TOGETHER),
+    Setting("mse W4A4, compensated", "mse", Policy(W4A4), COMPENSATED),
+    Setting("mse W4A4, per-channel weights, compensated", "mse", Policy(W4A4, granularity="channel"), COMPENSATED),
+    Setting(
+        "tails W4A4, channel grids, compensated",
+        "tails",
+        Policy(W4A4, granularity="channel", activation_granularity="channel"),
+        COMPENSATED,
+    ),
+    Setting("mse W3A3, compensated", "mse", Policy(W3A3), COMPENSATED),
+    Setting("mse W3A3, per-channel weights, compensated", "mse", Policy(W3A3, granularity="channel"), COMPENSATED),
+    Setting("mse W2A2, compensated", "mse", Policy(W2A2), COMPENSATED),
+    Setting("mse W2A2, per-channel weights, compensated", "mse", Policy(W2A2, granularity="channel"), COMPENSATED),
     Setting("mse W6A6", "mse", Policy(LayerBits(6, 6))),
 )
 
@@ -103,9 +117,9 @@ def measure(
 ) -> Row:
     """Quantize, save, load, evaluate on both engines."""
     start = time.perf_counter()
-    quantized = METHODS[setting.method].quantize(
-        network, calibration, setting.policy, METHODS[setting.method].config(finetune=setting.finetune)
-    )
+    method = METHODS[setting.method]
+    config = configure(method.config, setting.options)
+    quantized = method.quantize(network, calibration, setting.policy, config)
     seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
@@ -148,7 +162,7 @@ def main() -> None:
     about = (
         f"EDSR 8x64 x2, float {FLOAT[0]} / {FLOAT[1]} dB, head and tail 8 bit, seed {arguments.seed}. "
         "Y-PSNR in dB. Finetuning: all bounds, 6 passes of 50 steps, batch 2, learning rates relative to each range; "
-        "with weights per channel: weight bounds alone."
+        "with weights per channel: weight bounds alone. Compensated: `--set rounding=compensated`, nothing is learned."
     )
     columns = {
         "setting": "setting",
