@@ -103,7 +103,7 @@ def compensated_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
 def inverse_factors(moments: Tensor) -> Tensor:
     """The upper Cholesky factors of the inverses of damped moments, both ``groups x inputs x inputs``."""
     damping = DAMPING * moments.diagonal(dim1=1, dim2=2).mean(1)
-    damped = moments + damping[:, None, None] * torch.eye(moments.shape[1], dtype=moments.dtype)
+    damped = moments + damping[:, None, None] * torch.eye(moments.shape[1]).to(moments)
     factors: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     return factors
 
