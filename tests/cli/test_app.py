@@ -41,7 +41,7 @@ def test_wrong_usage_ends_with_2(run, arguments):
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (EngineError("no such processor"), 1, "srquant: no such processor\n"),
+        (EngineError("no such processor"), 2, "srquant: no such processor\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
     ids=["engine", "interrupt"],
