@@ -74,8 +74,10 @@ def listing() -> str:
 
 def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
     """Runs that have no result; with ``stale`` also those whose result another version of the code gave."""
+    if not stale:
+        return [run for run in chosen if not store.has(run)]
     current = code_version()
-    return [run for run in chosen if not store.has(run) or (stale and store.code(run) != current)]
+    return [run for run in chosen if store.code(run) != current]
 
 
 def execute(run: Run, store: Store) -> str | None:

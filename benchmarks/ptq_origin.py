@@ -15,7 +15,7 @@ def origin(pictures: Path) -> dict[str, str]:
 
 
 def data_version(pictures: Path) -> str:
-    """Of names and sizes of all pictures and weights but the low-resolution ones, which are made where they miss."""
+    """Of names and sizes of all pictures and weights, except small pictures that are made where a set has none."""
     files = sorted(
         path
         for pattern in ("weights/**/*", "data/*/HR/*", "data/DIV2K_test_LR/**/*")

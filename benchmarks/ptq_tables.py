@@ -76,7 +76,7 @@ def assemble(runs: list[Run], store: Store, folder: Path) -> None:
 
 def versions(runs: list[Run], store: Store) -> str:
     """A line on how many runs each version of the code made."""
-    counts = Counter(store.code(run) for run in runs if store.has(run))
+    counts = Counter(code for code in map(store.code, runs) if code is not None)
     made = ", ".join(f"{version} ({count})" for version, count in counts.most_common())
     return f"- Runs by version of the code (`ptq_origin.py`): {made}; {len(runs) - counts.total()} aren't finished.\n"
 

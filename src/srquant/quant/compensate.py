@@ -36,14 +36,13 @@ def compensate(student: Network, network: Network, batches: Iterable[Tensor]) ->
     """Put the weights of all quantized layers on their grids, in place.
 
     Args:
-        student: quantized, its bounds found.
+        student: quantized, its bounds found, with the weights of the float network.
         network: the float network; its activations decide.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1].
     """
     layers = quant_layers(student)
     moments = input_moments(network, layers, batches)
     for name, layer in layers.items():
-        layer.layer.weight.copy_(network.module.get_parameter(f"{name}.weight"))
         layer.layer.weight.copy_(compensated_weight(layer, moments[name]))
 
 
