@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ptq_run import FLOAT, Run
 
 from srquant.methods import METHODS
-from srquant.quant.policy import Kind
+from srquant.quant.policy import Granularity, Kind
 
 CALIBRATION = "data/DIV2K_test_LR/LR_bicubic/X4"
 CNN: tuple[Kind, ...] = ("conv", "linear")
@@ -16,6 +16,7 @@ FOUR = (4,)
 SEEDS = (0, 1, 2)
 FIRST = (0,)
 EDSR = "edsr_r8f64_x2"
+IMDTN = "imdtn_x4"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Row:
         repeated: whether it is measured with every seed of the network; single choices are shown with the first.
         count: calibration pictures.
         patch: side of their crops.
+        granularity: of weight grids.
     """
 
     label: str
@@ -74,6 +76,7 @@ class Row:
     repeated: bool = True
     count: int = 100
     patch: int = 48
+    granularity: Granularity = "tensor"
 
 
 NETWORKS = (
@@ -104,7 +107,7 @@ NETWORKS = (
     ),
     Net("rlfn_x4", "weights/rlfn/rlfn_x4.pth", note="no paper quantizes RLFN"),
     Net(
-        "imdtn_x4",
+        IMDTN,
         "weights/imdtn_swin/team09_imdtn_x4.pth",
         attention=True,
         paper=("SwinIR-light", 4),
@@ -133,6 +136,9 @@ SHORTER = ("iterations=300", "batch=2")
 
 COMPENSATED = ("rounding=compensated",)
 """Weights make up for each other's rounding errors; ours."""
+
+CORRECTED = ("rounding=corrected",)
+"""And for what quantization did before them; ours."""
 
 ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
 BALANCED = (*ADABM_RATES, "feature_weight=0.2")
@@ -204,6 +210,13 @@ ROWS = (
     Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
+    Row(
+        "gba relative, weights per channel, corrected",
+        "gba",
+        (*LEARNED, *CORRECTED),
+        only=IMDTN,
+        granularity="channel",
+    ),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row(
         "gba without DAN, relative",
@@ -222,6 +235,7 @@ ROWS = (
         ("mixed=none", "dan_stages=none", "ranges=mse", *LEARNED),
         only=EDSR,
     ),
+    Row("gba w, mse ranges", "gba", ("mixed=weights", "dan_stages=none", "ranges=mse", *LEARNED), only=EDSR),
     Row("gba DAN, relative", "gba", ("mixed=none", *LEARNED), FOUR, ("GBA[DAN]",), only=EDSR),
     Row("gba w, relative", "gba", ("mixed=weights", "dan_stages=none", *LEARNED), paper=("GBA[wGBA]",), only=EDSR),
     Row("gba none", "gba", ("mixed=none", "dan_stages=none"), paper=("GBA[none]",), only=EDSR, repeated=False),
@@ -288,4 +302,5 @@ def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) ->
         weights=network.weights,
         calibration=CALIBRATION,
         sets=tuple(f"data/{name}" for name in sets),
+        granularity=row.granularity,
     )

@@ -32,7 +32,7 @@ from srquant.methods.options import configure
 from srquant.models.load import load_model
 from srquant.models.network import Network
 from srquant.quant.model import QuantizedModel
-from srquant.quant.policy import Kind, LayerBits, Policy
+from srquant.quant.policy import Granularity, Kind, LayerBits, Policy
 from srquant.upscale.engines import Engine, TorchEngine, open_engine
 from srquant.upscale.precision import float_layers
 from srquant.upscale.tiles import upscale_tile
@@ -58,6 +58,7 @@ class Run:
         weights: checkpoint, as ``checkpoint`` finds it.
         calibration: folder of pictures, below it.
         sets: benchmark sets, below it.
+        granularity: of weight grids.
     """
 
     network: str
@@ -72,6 +73,7 @@ class Run:
     weights: str
     calibration: str
     sets: tuple[str, ...]
+    granularity: Granularity = "tensor"
 
 
 def shared() -> Path:
@@ -117,7 +119,7 @@ def quantize(run: Run, network: Network) -> QuantizedModel:
     """Run the method."""
     method = METHODS[run.method]
     pictures = CalibrationSet(shared() / run.calibration, run.count, run.seed, run.patch)
-    policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers)
+    policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers, granularity=run.granularity)
     return method.quantize(network, pictures, policy, configure(method.config, run.settings))
 
 

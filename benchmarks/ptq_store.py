@@ -13,6 +13,9 @@ from srquant.errors import InputError
 
 MANIFEST = "manifest.json"
 
+BEFORE = {"granularity": "tensor"}
+"""What runs that don't say it had."""
+
 
 class Store:
     """Finished runs below a folder.
@@ -65,7 +68,7 @@ class Store:
             return None
         found: dict[str, Any] = json.loads(path.read_text())
         wanted = json.loads(json.dumps({**asdict(run), "data": self.data}))
-        _same(wanted, {**found["run"], "data": found["data"]}, path)
+        _same(wanted, {**BEFORE, **found["run"], "data": found["data"]}, path)
         return found
 
 

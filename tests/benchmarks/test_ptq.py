@@ -112,6 +112,15 @@ def test_resuming_with_other_settings_shows_the_difference(tmp_path, pictures, r
         Store(tmp_path / "runs", pictures, {"count": None}).has(run)
 
 
+def test_a_run_that_says_no_granularity_had_one_grid_per_tensor(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {})
+    older = {name: value for name, value in asdict(run).items() if name != "granularity"}
+    write({"run": older, **origin(pictures), "result": {}}, store.path(run))
+    assert store.has(run)
+    with pytest.raises(InputError, match="granularity was 'tensor', now 'channel'"):
+        store.has(replace(run, granularity="channel"))
+
+
 def test_what_another_version_of_the_code_made_is_run_again_on_request(tmp_path, pictures, run):
     store = Store(tmp_path / "runs", pictures, {})
     stale = replace(run, seed=1)

@@ -32,18 +32,19 @@ def distance(model, network, calibration):
         return float((model.network(images) - network(images)).square().mean())
 
 
+@pytest.mark.parametrize("rounding", ["compensated", "corrected"])
 @pytest.mark.parametrize(("architecture", "name", "settings"), CASES.values(), ids=CASES.keys())
-def test_pictures_come_closer_to_the_float_network(calibration, architecture, name, settings):
+def test_pictures_come_closer_to_the_float_network(calibration, architecture, name, settings, rounding):
     network, method = build(*architecture).eval(), METHODS[name]
     state = copy.deepcopy(network.state_dict())
     policy = Policy(LayerBits(3, 6), kinds=("conv", "linear"))
     nearest, compensated = (
-        method.quantize(network, calibration, policy, configure(method.config, (*settings, f"rounding={rounding}")))
-        for rounding in ("nearest", "compensated")
+        method.quantize(network, calibration, policy, configure(method.config, (*settings, f"rounding={value}")))
+        for value in ("nearest", rounding)
     )
     assert distance(compensated, network, calibration) < distance(nearest, network, calibration)
     assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in state.items())
-    assert compensated.origin.options["rounding"] == "compensated"
+    assert compensated.origin.options["rounding"] == rounding
     (images,) = calibration.batches(4)
     with torch.inference_mode():
         torch.testing.assert_close(freeze(compensated).network(images), compensated.network(images))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srquant.quant.compensate import compensated_weight, input_columns, inverse_factors, rounded
+from srquant.quant.compensate import compensated_weight, input_columns, inverse_factors, rounded, zero_padded
 from srquant.quant.layers import QuantConv2d, QuantLinear, scaled_weight
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -38,7 +38,7 @@ def inputs_of(layer):
 
 
 def moments_of(layer, x):
-    return sum((columns @ columns.transpose(1, 2)).double() for columns in input_columns(layer, x))
+    return sum((columns @ columns.transpose(1, 2)).double() for columns in input_columns(layer, zero_padded(layer, x)))
 
 
 def output(layer, weight, x):
@@ -71,7 +71,7 @@ def test_columns_are_what_the_convolution_multiplies(layer):
     layer = quantized(layer)
     x = inputs_of(layer.layer)
     rows = layer.weight.flatten(1).unflatten(0, (layer.layer.groups, -1))
-    products = torch.stack([(rows @ columns).flatten(0, 1) for columns in input_columns(layer, x)])
+    products = torch.stack([(rows @ columns).flatten(0, 1) for columns in input_columns(layer, zero_padded(layer, x))])
     torch.testing.assert_close(products, output(layer, layer.weight, x).flatten(2), rtol=1e-4, atol=1e-5)
 
 

@@ -24,7 +24,6 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
 from srquant.quant.allocation import allocate_bits
-from srquant.quant.compensate import ROUNDING, Rounding, compensate
 from srquant.quant.dynamic import DynamicQuantizer
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
@@ -33,6 +32,7 @@ from srquant.quant.model import QuantizedModel
 from srquant.quant.offsets import learnable_bits
 from srquant.quant.policy import FEWEST_BITS, MOST_BITS, Override, Policy
 from srquant.quant.ranges import minmax, mse, symmetric_mse
+from srquant.quant.rounding import ROUNDING, Rounding, round_weights
 from srquant.quant.statistics import ActivationBounds, Collection, activation_bounds
 from srquant.training.finetune import Group, Progress, counter, distillation
 from srquant.training.loop import Guards, Loss, Quantizer, adam, bound_rates, decay, train_pass
@@ -121,8 +121,7 @@ def quantize(
         student = _student(network, policy, bounds, 3 in dan)
         if config.finetune:
             learn_bounds(student, lessons, config, progress)
-    if config.rounding == "compensated":
-        compensate(student, network, calibration.batches(BATCH))
+    round_weights(student, network, calibration.batches(BATCH), config.rounding)
     settle(student)
     return QuantizedModel(student, policy, origin_of("gba", config, calibration))
 

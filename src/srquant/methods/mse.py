@@ -12,10 +12,10 @@ from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import option
 from srquant.methods.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
-from srquant.quant.compensate import ROUNDING, Rounding
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import mse, symmetric_mse
+from srquant.quant.rounding import ROUNDING, Rounding
 from srquant.training.finetune import Progress
 
 

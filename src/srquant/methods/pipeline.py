@@ -6,12 +6,12 @@ from typing import Any, Literal
 from srquant.data.calibration import CalibrationSet
 from srquant.methods.options import text_of
 from srquant.models.network import Network
-from srquant.quant.compensate import Rounding, compensate
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
 from srquant.quant.model import Option, Origin, QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import Rule
+from srquant.quant.rounding import Rounding, round_weights
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.training.finetune import RECIPES, Progress, finetune
 
@@ -62,8 +62,7 @@ def quantize_by_ranges(
     student = insert_by_ranges(network, calibration, policy, ranges)
     if recipe != "none":
         finetune(student, network, calibration, RECIPES[recipe](), progress)
-    if ranges.rounding == "compensated":
-        compensate(student, network, calibration.batches(ranges.batch))
+    round_weights(student, network, calibration.batches(ranges.batch), ranges.rounding)
     settle(student)
     return QuantizedModel(student, policy, origin)
 

@@ -20,7 +20,6 @@ from srquant.methods.options import option
 from srquant.methods.pipeline import origin_of
 from srquant.models.network import Network
 from srquant.models.split_qkv import split_qkv
-from srquant.quant.compensate import ROUNDING, Rounding, compensate
 from srquant.quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
 from srquant.quant.insert import insert_quantizers
 from srquant.quant.lattice import settle
@@ -28,6 +27,7 @@ from srquant.quant.layers import activation_quantizers, quant_layers
 from srquant.quant.model import QuantizedModel
 from srquant.quant.policy import Policy
 from srquant.quant.ranges import minmax
+from srquant.quant.rounding import ROUNDING, Rounding, round_weights
 from srquant.quant.statistics import Collection, activation_bounds
 from srquant.training.features import Features
 from srquant.training.finetune import Progress, counter, distillation
@@ -85,8 +85,7 @@ def quantize(
     student = initialize(network, calibration, policy, config.dobi)
     if config.dqc:
         calibrate(student, network, calibration, config, progress)
-    if config.rounding == "compensated":
-        compensate(student, network, calibration.batches(STATISTICS))
+    round_weights(student, network, calibration.batches(STATISTICS), config.rounding)
     settle(student)
     return QuantizedModel(student, policy, origin_of("2dquant", config, calibration))
 

@@ -7,7 +7,6 @@ the inverse of ``H``. So the layer's outputs change less than with every weight 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,6 @@ from srquant.models.network import Network
 from srquant.quant.grid import fake_quantize
 from srquant.quant.layers import QuantConv2d, QuantLayer, channel_steps, quant_layers
 from srquant.quant.quantizers import WeightQuantizer
-
-Rounding = Literal["nearest", "compensated"]
-"""To the nearest point, or so that errors make up for each other."""
-
-ROUNDING = "of weights: each to its nearest point, or so that a layer's inputs make up for each other's errors (GPTQ)"
 
 DAMPING = 0.01
 """Added to the diagonal of the moments, relative to its mean, as published."""
@@ -52,7 +46,7 @@ def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: I
 
     def watch(name: str, layer: QuantLayer) -> RemovableHandle:
         def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            for columns in input_columns(layer, inputs[0]):
+            for columns in input_columns(layer, zero_padded(layer, inputs[0])):
                 seen = (columns @ columns.transpose(1, 2)).double()
                 moments[name] = moments[name] + seen if name in moments else seen
 
@@ -68,14 +62,27 @@ def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: I
     return moments
 
 
-def input_columns(layer: QuantLayer, x: Tensor) -> Iterator[Tensor]:
-    """What a layer multiplies its weights with, ``groups x inputs x positions``, picture by picture."""
+def zero_padded(layer: QuantLayer, x: Tensor) -> Tensor:
+    """Inputs, for a convolution with the zeros that it puts around them."""
     if not isinstance(layer, QuantConv2d):
-        yield x.flatten(0, -2).T[None]
+        return x
+    vertical, horizontal = layer.padding
+    return F.pad(x, (horizontal, horizontal, vertical, vertical))
+
+
+def input_columns(layer: QuantLayer, padded: Tensor) -> Iterator[Tensor]:
+    """What a layer multiplies its weights with, ``groups x inputs x positions``, picture by picture.
+
+    Args:
+        layer: a linear layer, or a convolution.
+        padded: its inputs, for a convolution with what stands around them.
+    """
+    if not isinstance(layer, QuantConv2d):
+        yield padded.flatten(0, -2).T[None]
         return
     conv = layer.layer
-    for picture in x:
-        columns = F.unfold(picture[None], conv.kernel_size, conv.dilation, layer.padding, conv.stride)[0]
+    for picture in padded:
+        columns = F.unfold(picture[None], conv.kernel_size, conv.dilation, stride=conv.stride)[0]
         columns = columns[:, :: math.ceil(columns.shape[1] / POSITIONS)]
         yield columns.reshape(conv.groups, -1, columns.shape[1])
 
