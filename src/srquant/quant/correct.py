@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
-from srquant.quant.compensate import DAMPING, compensated_weight, input_columns, zero_padded
+from srquant.quant.compensate import compensated_weight, input_columns, zero_padded
 from srquant.quant.layers import QuantConv2d, QuantLayer, quantized_weight
 from srquant.quant.side_by_side import run_side_by_side
+
+DAMPING = 0.1
+"""Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
 
 CROPS = 32
 """Calibration crops that decide; they run through the network at once."""
