@@ -84,7 +84,12 @@ BARS: tuple[Bar, ...] = (
     Above("DQC above DOBI alone", EDSR, ("2dquant DOBI", "2dquant")),
     Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "percentile", "2dquant DOBI", "2dquant")),
     Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
-    Near("IMDTN, GBA, weights per channel, corrected", IMDTN, "gba relative, weights per channel, corrected", 0.3),
+    Near(
+        "IMDTN, GBA on linears and matmuls, weights per channel, corrected",
+        IMDTN,
+        "gba relative, matmuls too, weights per channel, corrected",
+        0.3,
+    ),
     *(
         Above(f"GBA's ablation{when}", EDSR, labels, ("Set5",))
         for when, labels in (

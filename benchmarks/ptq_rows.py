@@ -63,6 +63,8 @@ class Row:
         count: calibration pictures.
         patch: side of their crops.
         granularity: of weight grids.
+        layers: kinds that are quantized; None: convolutions and linear layers, on networks with attention what suits
+            the method.
     """
 
     label: str
@@ -77,6 +79,7 @@ class Row:
     count: int = 100
     patch: int = 48
     granularity: Granularity = "tensor"
+    layers: tuple[Kind, ...] | None = None
 
 
 NETWORKS = (
@@ -213,11 +216,12 @@ ROWS = (
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
     Row(
-        "gba relative, weights per channel, corrected",
+        "gba relative, matmuls too, weights per channel, corrected",
         "gba",
         (*LEARNED, *CORRECTED),
         only=IMDTN,
         granularity="channel",
+        layers=("linear", "matmul"),
     ),
     Row("gba* relative", "gba", ("mixed=both", *LEARNED), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row(
@@ -298,7 +302,7 @@ def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) ->
         seed=seed,
         method=row.method,
         settings=row.settings,
-        layers=layers,
+        layers=row.layers or layers,
         count=row.count,
         patch=row.patch,
         weights=network.weights,
