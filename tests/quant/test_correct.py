@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.quant.correct import correct_layer
+from srquant.quant.correct import correct_layer, middle, statistics
 from srquant.quant.layers import QuantConv2d, QuantLinear
 from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -42,9 +42,7 @@ def test_outputs_come_closer_to_those_of_float_inputs(layer):
     before = (corrected(noisy) - wanted).square().mean()
     correct_layer(corrected, x, noisy)
     error = corrected(noisy) - wanted
-    assert error.square().mean() < 0.8 * before
-    if layer.bias is not None and isinstance(layer, nn.Linear):
-        torch.testing.assert_close(error.mean((0, 1, 2)), torch.zeros(8), atol=1e-5, rtol=0)
+    assert error.square().mean() < 0.85 * before
     grid = corrected.weight_quantizer(corrected.weight)
     torch.testing.assert_close(grid, corrected.weight, rtol=1e-5, atol=1e-6)
 
@@ -61,15 +59,34 @@ def test_without_any_loss_it_is_the_float_layer():
 
 @torch.no_grad()
 def test_least_squares_by_hand():
-    """One input that arrives at half its size: twice the weight would do, damping leaves 0.5 + 0.5 / 1.1 = 0.955."""
+    """One input that arrives at half its size: twice the weight would do, damping leaves 0.5 + 0.5 / 2."""
     layer = nn.Linear(1, 1)
     layer.weight.fill_(0.5)
     layer.bias.fill_(3.0)
     sixteenths = ActivationQuantizer(torch.tensor(-8.0), torch.tensor(7.9375), 8)
     hundredths = WeightQuantizer(torch.tensor(-1.27), torch.tensor(1.27), 8, True)
     student = QuantLinear(layer, sixteenths, hundredths)
-    x = torch.linspace(-4, 6, 11)[:, None]
+    x = torch.linspace(-4, 6, 11)[None, :, None]
     correct_layer(student, x, x / 2)
-    assert float(student.weight) == pytest.approx(0.95)
+    assert float(student.weight) == pytest.approx(0.75)
     mean, noisy_mean = 1.0, 0.5
-    assert float(student.layer.bias) == pytest.approx(3 + 0.5 * mean - 0.95 * noisy_mean)
+    assert float(student.layer.bias) == pytest.approx(3 + 0.5 * mean - 0.75 * noisy_mean)
+
+
+def test_the_middle_of_pictures():
+    assert middle(torch.rand(2, 3, 48, 40)).shape == (2, 3, 32, 32)
+    small = torch.rand(2, 3, 20, 32)
+    assert torch.equal(middle(small), small)
+
+
+@torch.no_grad()
+def test_crops_weigh_the_less_the_more_they_lose():
+    layer = LAYERS["linear"]
+    student = quantized(layer, input_bits=8)
+    x = torch.randn(2, 50, 6, generator=torch.Generator().manual_seed(0))
+    worse = x * torch.tensor([0.9, 0.5])[:, None, None]
+    mean = statistics(student, x, worse).mean[0]
+    points = student.input_quantizer(worse).double().mean(1)
+    share = ((mean - points[0]) / (points[1] - points[0])).mean()
+    losses = (x - student.input_quantizer(worse)).square().mean((1, 2))
+    assert float(share) == pytest.approx(float(losses[0] / losses.sum()), rel=1e-4)

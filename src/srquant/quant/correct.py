@@ -18,11 +18,14 @@ from srquant.quant.compensate import compensated_weight, input_columns, zero_pad
 from srquant.quant.layers import QuantConv2d, QuantLayer, quantized_weight
 from srquant.quant.side_by_side import run_side_by_side
 
-DAMPING = 0.1
-"""Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
+DAMPING = 1.0
+"""Added to the diagonal of the moments, relative to its mean, before their inverse; published for vision: 0.1."""
 
-CROPS = 32
-"""Calibration crops that decide; they run through the network at once."""
+CROPS, SIDE = 100, 32
+"""Most calibration crops that decide, and the side of what is taken from the middle of each: all go through at once."""
+
+QUIETEST = 1e-4
+"""Crops lose at least this share of the mean square, as far as their weights are concerned."""
 
 
 @torch.no_grad()
@@ -31,9 +34,15 @@ def correct(student: Network, batches: Iterable[Tensor]) -> None:
 
     Args:
         student: quantized, its bounds found, with the weights of the float network.
-        batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the first 32 count.
+        batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the middle of the first 100 counts.
     """
-    run_side_by_side(student, torch.cat(list(batches))[:CROPS], correct_layer)
+    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), correct_layer)
+
+
+def middle(images: Tensor) -> Tensor:
+    """At most 32 rows and columns from the middle of each picture."""
+    top, left = (max(size - SIDE, 0) // 2 for size in images.shape[2:])
+    return images[..., top : top + SIDE, left : left + SIDE]
 
 
 def correct_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
@@ -58,6 +67,8 @@ def correct_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
 class Statistics:
     """Of a layer's inputs, for each of its groups, in float64; centred where the layer has a bias.
 
+    Crops weigh the less the more they lose, since PSNR is a mean of logarithms.
+
     Attributes:
         moments: second moments of grid points, ``groups x inputs x inputs``.
         lost: of what the grid points lack, times the grid points, same shape.
@@ -75,12 +86,15 @@ def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
     """Of float inputs and the grid points of noisy ones."""
     quantizer = layer.input_quantizer
     points = quantizer.padded(noisy, layer.padding) if isinstance(layer, QuantConv2d) else quantizer(noisy)
+    quietest = QUIETEST * float(inputs.square().mean())
     moments = lost = total = float_total = torch.zeros(())
-    positions = 0
-    for x, q in zip(input_columns(layer, zero_padded(layer, inputs)), input_columns(layer, points), strict=True):
-        moments, lost = moments + (q @ q.transpose(1, 2)).double(), lost + ((x - q) @ q.transpose(1, 2)).double()
-        total, float_total = total + q.double().sum(2), float_total + x.double().sum(2)
-        positions += q.shape[2]
+    positions = 0.0
+    for picture, seen in zip(zero_padded(layer, inputs), points, strict=True):
+        (x,), (q,) = input_columns(layer, picture[None]), input_columns(layer, seen[None])
+        weight = 1 / max(float((x - q).square().mean()), quietest)
+        moments, lost = moments + weight * (q @ q.mT).double(), lost + weight * ((x - q) @ q.mT).double()
+        total, float_total = total + weight * q.double().sum(2), float_total + weight * x.double().sum(2)
+        positions += weight * q.shape[2]
     mean, float_mean = total / positions, float_total / positions
     if layer.layer.bias is not None:
         moments = moments - positions * mean[:, :, None] * mean[:, None]
