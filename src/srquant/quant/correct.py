@@ -18,8 +18,8 @@ from srquant.quant.compensate import compensated_weight, input_columns, zero_pad
 from srquant.quant.layers import QuantConv2d, QuantLayer, quantized_weight
 from srquant.quant.side_by_side import run_side_by_side
 
-DAMPING = 1.0
-"""Added to the diagonal of the moments, relative to its mean, before their inverse; published for vision: 0.1."""
+DAMPING = 0.1
+"""Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
 
 CROPS, SIDE = 100, 32
 """Most calibration crops that decide, and the side of what is taken from the middle of each: all go through at once."""
