@@ -85,9 +85,9 @@ BARS: tuple[Bar, ...] = (
     Above("IMDTN, 2DQuant on linears and matmuls", IMDTN, ("minmax", "percentile", "2dquant DOBI", "2dquant")),
     Near("IMDTN, 2DQuant", IMDTN, "2dquant", 0.3),
     Near(
-        "IMDTN, GBA on linears and matmuls, weights per channel, corrected",
+        "IMDTN, GBA* on linears and matmuls, weights per channel, corrected",
         IMDTN,
-        "gba relative, matmuls too, weights per channel, corrected",
+        "gba* relative, matmuls too, weights per channel, corrected",
         0.3,
     ),
     *(

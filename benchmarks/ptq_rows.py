@@ -216,9 +216,9 @@ ROWS = (
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
     Row(
-        "gba relative, matmuls too, weights per channel, corrected",
+        "gba* relative, matmuls too, weights per channel, corrected",
         "gba",
-        (*LEARNED, *CORRECTED),
+        ("mixed=both", *LEARNED, *CORRECTED),
         only=IMDTN,
         granularity="channel",
         layers=("linear", "matmul"),
