@@ -108,10 +108,15 @@ def compensated_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
 
 def inverse_factors(moments: Tensor) -> Tensor:
     """The upper Cholesky factors of the inverses of damped moments, both ``groups x inputs x inputs``."""
-    damping = DAMPING * moments.diagonal(dim1=1, dim2=2).mean(1)
-    damped = moments + damping[:, None, None] * torch.eye(moments.shape[1]).to(moments)
-    factors: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    inverses = torch.cholesky_inverse(torch.linalg.cholesky(damped(moments, DAMPING)))
+    factors: Tensor = torch.linalg.cholesky(inverses, upper=True)
     return factors
+
+
+def damped(moments: Tensor, share: float) -> Tensor:
+    """Moments, ``groups x inputs x inputs``, with ``share`` of their mean diagonal added to the diagonal."""
+    damping = share * moments.diagonal(dim1=1, dim2=2).mean(1)
+    return moments + damping[:, None, None] * torch.eye(moments.shape[1]).to(moments)
 
 
 def rounded(rows: Tensor, factors: Tensor, quantizer: WeightQuantizer) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
-from srquant.quant.compensate import compensated_weight, input_columns, zero_padded
+from srquant.quant.compensate import compensated_weight, damped, input_columns, zero_padded
 from srquant.quant.layers import QuantConv2d, QuantLayer, quantized_weight
 from srquant.quant.side_by_side import run_side_by_side
 
@@ -104,9 +104,7 @@ def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
 
 def step_towards_float(seen: Statistics) -> Tensor:
     """What a weight is multiplied with to get its change, ``groups x inputs x inputs``."""
-    damping = DAMPING * seen.moments.diagonal(dim1=1, dim2=2).mean(1)
-    damped = seen.moments + damping[:, None, None] * torch.eye(seen.moments.shape[1]).to(seen.moments)
-    change: Tensor = torch.linalg.solve(damped, seen.lost, left=False)
+    change: Tensor = torch.linalg.solve(damped(seen.moments, DAMPING), seen.lost, left=False)
     return change
 
 

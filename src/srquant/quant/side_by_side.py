@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +46,7 @@ def _float_part(module: nn.Module) -> nn.Module | None:
 def _in_halves(module: nn.Module, original: nn.Module, visit: Visit) -> Callable[..., Tensor]:
     """A forward function for both halves of the batch."""
     quantized: Callable[..., Tensor] = module.forward
-    visited: list[Any] = []
+    visited: list[QuantLayer] = []
 
     def forward(*inputs: Tensor) -> Tensor:
         floats, noisy = zip(*(x.chunk(2) for x in inputs), strict=True)
