@@ -125,7 +125,7 @@ def test_each_turn_moves_its_group_alone(student, network, calibration):
 
 def test_bits_above_the_base_cost_in_their_turn_alone(student, calibration):
     config, given = AdaBM(), lesson(calibration)
-    for value in (-1.0, 1.0):
+    for value in (-1.0, 0.0, 1.0):
         for q in adaptive_quantizers(student).values():
             q.layer_factor.data.fill_(value)
         student.thresholds.upper.data.fill_(1e6)

@@ -124,9 +124,10 @@ def test_weights_stay_and_the_network_too(network, calibration):
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in before.items())
 
 
-def test_finetuning_moves_bounds_and_no_bits(network, calibration):
-    found = quantize(network, calibration, Policy(), GBA(finetune=False))
-    learned = quantize(network, calibration, Policy(), GBA())
+@pytest.mark.parametrize("mixed", ["activations", "both"])
+def test_finetuning_moves_bounds_and_no_bits(network, calibration, mixed):
+    found = quantize(network, calibration, Policy(), GBA(mixed=mixed, finetune=False))
+    learned = quantize(network, calibration, Policy(), GBA(mixed=mixed))
     assert bits_of(found) == bits_of(learned)
     for group in ("activations", "weights"):
         assert not same(bounds_of(found.network, group), bounds_of(learned.network, group))

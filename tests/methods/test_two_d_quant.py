@@ -159,9 +159,10 @@ def test_distillation_of_published_networks_brings_the_picture_closer(shared, we
         with torch.no_grad():
             return float(output_loss(student(images), network(images)))
 
-    before = error()
+    before, fixed = error(), {id(p): p.detach().clone() for p in student.parameters() if p.numel() > 1}
     calibrate(student, network, crops, TwoDQuant(iterations=200, batch=2, crops=1, **options), None)
     assert error() < before
+    assert all(torch.equal(p.detach(), fixed[id(p)]) for p in student.parameters() if id(p) in fixed)
     for name, layer in quant_layers(student).items():
         assert torch.equal(layer.weight, network.module.get_submodule(name).weight)
 

@@ -108,10 +108,12 @@ def test_densities_map_to_bits_strictly_and_push_the_thresholds():
 
 @pytest.mark.parametrize("count", [7, 10, 32, 33])
 def test_three_layers_in_ten_start_low_and_three_high(count):
-    first = sensitive_layers(torch.randperm(count).double(), 0.3)
+    deviations = torch.randperm(count).double()
+    first = sensitive_layers(deviations, 0.3)
     for sign in (-1, 1):
         assert int((first == sign).sum()) in (math.floor(0.3 * count), math.ceil(0.3 * count))
     assert first.sum() == 0
+    assert torch.equal(first[deviations.argsort()], first.sort().values)  # who varies least starts lowest
 
 
 def test_density_quantiles_are_averaged_over_batches():
@@ -166,6 +168,20 @@ def test_clipping_finds_the_factor_of_smallest_error(bits, smallest, largest):
         float(squared_error(rows, e * lower.view(1), e * upper.view(1), 2**bits)) for e in torch.arange(1, 101) / 100
     ]
     assert float(squared_error(rows, q.lower.view(1), q.upper.view(1), 2**bits)) == pytest.approx(min(errors))
+
+
+@pytest.mark.parametrize(("bits", "smallest", "largest"), [(2, 0.01, 0.6), (8, 0.8, 1.0)])
+def test_clipping_that_judges_by_every_other_value_is_nearly_as_good(bits, smallest, largest):
+    x = torch.randn(100_000)
+    q = ActivationQuantizer(x.min(), x.max(), bits).requires_grad_(False)
+    lower, upper = q.lower.clone(), q.upper.clone()
+    clip_quantizer(q, x, 0.0)
+    assert smallest < float(q.upper / upper) < largest
+    rows = x.reshape(1, -1)
+    best = min(
+        float(squared_error(rows, e * lower.view(1), e * upper.view(1), 2**bits)) for e in torch.arange(1, 101) / 100
+    )
+    assert float(squared_error(rows, q.lower.view(1), q.upper.view(1), 2**bits)) <= 1.05 * best
 
 
 def test_clipping_half_way_and_at_the_bits_of_the_layer():

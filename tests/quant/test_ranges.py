@@ -140,10 +140,13 @@ def test_weight_grids_per_channel_are_better(rule, bits):
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("rule", [symmetric_max, symmetric_mse])
-def test_published_weights_lose_less_per_channel(shared, rule, bits):
-    network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt")
+@pytest.mark.parametrize(
+    "weights", ["edsr/edsr_r8f64_x2.pt", "carn/carn_x2_only.pth", "imdtn_swin/team09_imdtn_x4.pth"]
+)
+def test_published_weights_lose_less_per_channel(shared, weights, rule, bits):
+    network = load_model(shared / "weights" / weights)
     for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             per_channel, per_tensor = per_channel_and_per_tensor_error(layer.weight.detach(), rule, 2**bits)
             assert per_channel <= per_tensor
 
