@@ -26,9 +26,9 @@ standard deviation of the PSNR over them; whole pictures are upscaled. The froze
 the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except where the engine is marked with `!`.
 
 - PSNR-Y in dB / SSIM-A / SSIM-B: the flavours of `srquant.evaluate.metrics`.
-- *FAB*: mean activation bits of the layers that aren't 8-bit, as the pictures took them. *Effective*: mean log2 of the
-  activation and of the weight codes that occur there; `†` marks rows that spend more codes than their bits have:
-  compare these by effective bits.
+- *FAB*: mean activation bits of the layers between head and tail, as the pictures took them. *Effective*: mean log2 of
+  the activation and of the weight codes that occur there, in the middle 128x128 of the first five pictures of Set5; `†`
+  marks rows that spend more codes than their bits have: compare these by effective bits.
 - *Weighted*: activation bits by multiply-accumulates, weight bits by number of weights, all layers.
 - *BitOPs* for a picture of 180x320, products of two activations included. *Seconds*: of one thread, for calibration
   and learning, reading pictures included, without loading and evaluating the network. *MB*: peak memory of the process.

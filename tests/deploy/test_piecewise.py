@@ -20,7 +20,7 @@ from srquant.deploy.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.openvino import to_openvino
 from srquant.deploy.parts import LayerParts
 from srquant.deploy.precision import layer_precisions
-from srquant.deploy.spending import codes_used
+from srquant.deploy.codes import codes_used
 from srquant.deploy.summary import layer_summaries
 from srquant.errors import PolicyError, QuantizedFileError
 from srquant.methods.outlier_aware import OutlierAware, quantize

@@ -116,3 +116,20 @@ def test_channels_last_gives_the_same_points_and_gradients():
     assert torch.equal(results[0][0], results[1][0])
     for contiguous, last in zip(*results, strict=True):
         torch.testing.assert_close(contiguous, last, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [3.0, 4.0])
+def test_bits_of_all_pictures_give_what_bits_of_each_give(bits):
+    torch.manual_seed(0)
+    quantizer = DynamicQuantizer(bits=4, channel_axis=1)
+    quantizer.lower.data.fill_(-0.8)
+    given, results = torch.randn(2, 5, 12, 10), []
+    x = torch.randn(2, 5, 12, 10) * torch.arange(5).view(1, 5, 1, 1)
+    for shape in ((), (1, 1, 1, 1)):
+        values, one = x.clone().requires_grad_(), torch.full(shape, bits, requires_grad=True)
+        points = quantizer(values, one)
+        gradients = torch.autograd.grad(points, [values, quantizer.lower, quantizer.upper, one], given)
+        results.append((points, *(gradient.squeeze() if gradient.numel() == 1 else gradient for gradient in gradients)))
+    for whole, each in zip(*results, strict=True):
+        torch.testing.assert_close(whole, each, rtol=1e-5, atol=3e-5)
+    assert results[0][-1].abs() > 0.1

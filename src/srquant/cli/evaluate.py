@@ -71,7 +71,8 @@ def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet",
 
     spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
     floats = float_layers(engine, model)
-    values = asdict(spent) | {"overspends": list(spent.overspends), "sentence": spent.sentence}
+    values = asdict(spent) | {"overspends": spent.overspends, "effective": spent.effective, "sentence": spent.sentence}
+    values["layers"] = [layer.to_json() for layer in spent.layers]
     return values | {"engine": engine.name, "float_layers": None if floats is None else list(floats)}
 
 
@@ -84,8 +85,7 @@ def bit_lines(spent: dict[str, Any]) -> list[str]:
         else f", {len(floats)} quantized layers in float{': ' if floats else ''}{first_names(floats)}"
     )
     return [
-        f"effective bits {spent['effective_activation_bits']:.2f} activations, "
-        f"{spent['effective_weight_bits']:.2f} weights (log2 of codes used, layers below 8 bits)",
+        f"effective bits {spent['effective']} (log2 of codes used between head and tail)",
         f"all layers: {spent['activation_bits']:.2f} bits weighted by multiply-accumulates, "
         f"{spent['weight_bits']:.2f} weighted by weights, {spent['bit_ops'] / 1e12:.3f} T bit operations for 180x320",
         f"{spent['ranges']} ranges, engine {spent['engine']}{left}",

@@ -11,7 +11,6 @@ from torch import Tensor
 from srquant.deploy.choices import chooses, chosen_bits
 from srquant.deploy.summary import layer_summaries
 from srquant.evaluate.costs import (
-    EIGHT,
     FLOAT_BITS,
     LayerCost,
     count_macs,
@@ -47,7 +46,7 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
 
 def fab(network: Network) -> float | None:
     """Feature average bit-width; None for a float network."""
-    return feature_average_bits(layer_costs(network, SMALL, SMALL))
+    return feature_average_bits(layer_costs(network, SMALL, SMALL), network.facts.ends)
 
 
 def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float] | None:
@@ -56,14 +55,12 @@ def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float
         return lambda image: fmean(chosen_bits(network, _pixels(image)).values())
     if not isinstance(network, BranchedNetwork):
         return fab(network)
-    counted = [layer.name for layer in layer_summaries(network) if layer.activation_bits not in (EIGHT, FLOAT_BITS)]
+    return lambda image: fmean(_bits_between_ends(network.branch_for(_pixels(image))))
 
-    def of_picture(image: NDArray[np.uint8]) -> float:
-        branch = network.branch_for(_pixels(image))
-        bits = {layer.name: layer.activation_bits for layer in layer_summaries(branch)}
-        return sum(bits[name] for name in counted) / len(counted)
 
-    return of_picture
+def _bits_between_ends(network: Network) -> list[int]:
+    bits = {layer.name: layer.activation_bits for layer in layer_summaries(network)}
+    return [b for name, b in bits.items() if b != FLOAT_BITS and name not in network.facts.ends]
 
 
 def _pixels(image: NDArray[np.uint8]) -> Tensor:

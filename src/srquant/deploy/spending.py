@@ -1,23 +1,22 @@
 """What a frozen network spends: codes, bits, whether ranges rest, and which engine runs it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.deploy.accounting import layer_costs
-from srquant.deploy.choices import chooses, chosen_bits
-from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
+from srquant.deploy.choices import chooses
+from srquant.deploy.codes import codes_used
 from srquant.deploy.freeze import FrozenModel
-from srquant.deploy.parts import ConditionalParts, LayerParts
 from srquant.deploy.summary import Ranges, layer_summaries
 from srquant.evaluate.costs import FLOAT_BITS, bit_ops, mean_activation_bits, mean_weight_bits
-from srquant.evaluate.effective import CodesUsed, Seen, counted, mean_effective_bits, watched
+from srquant.evaluate.effective import CodesUsed, mean_effective_bits
 from srquant.models.network import Network
 from srquant.quant.branches import BranchedNetwork
 from srquant.quant.conditional import conditional_quantizers
@@ -34,22 +33,33 @@ class Spending:
     """What a quantized network costs.
 
     Attributes:
-        effective_activation_bits: log2 of the activation codes that occur, mean over the low-bit layers.
-        effective_weight_bits: the same of weights.
+        effective_activation_bits: log2 of the activation codes that occur, mean over the layers between head and tail.
+        effective_weight_bits: the same of weights; None where only matrix products are quantized.
         activation_bits: weighted by multiply-accumulates; mean over the pictures where it depends on them.
         weight_bits: weighted by the number of weights.
         bit_ops: for a picture of 180 x 320; mean over the pictures' bits where they differ.
         ranges: whether activation ranges depend on the picture.
-        overspends: layers with more codes than the bits they are said to have.
+        layers: the codes of each layer and operand.
     """
 
     effective_activation_bits: float
-    effective_weight_bits: float
+    effective_weight_bits: float | None
     activation_bits: float
     weight_bits: float
     bit_ops: float
     ranges: Ranges
-    overspends: tuple[str, ...]
+    layers: tuple[CodesUsed, ...]
+
+    @property
+    def overspends(self) -> list[str]:
+        """Layers with more codes than the bits they are said to have."""
+        return [layer.name for layer in self.layers if layer.overspends]
+
+    @property
+    def effective(self) -> str:
+        """Effective bits in words."""
+        weights = "" if self.effective_weight_bits is None else f", {self.effective_weight_bits:.2f} weights"
+        return f"{self.effective_activation_bits:.2f} activations{weights}"
 
     @property
     def sentence(self) -> str | None:
@@ -58,7 +68,7 @@ class Spending:
             return None
         return (
             f"{len(self.overspends)} layers spend more codes than their bits have: compare by effective bits, "
-            f"{self.effective_activation_bits:.2f} for activations and {self.effective_weight_bits:.2f} for weights"
+            f"{self.effective}"
         )
 
 
@@ -74,8 +84,7 @@ def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:
     if chooses(model.network):
         chosen = {layer.name: layer.activation_bits for layer in used}
         costs = [[replace(cost, activation_bits=chosen.get(cost.name, FLOAT_BITS)) for cost in costs[0]]]
-    activations, weights = mean_effective_bits(used)
-    overspent = tuple(layer.name for layer in used if layer.overspends)
+    activations, weights = mean_effective_bits(used, model.network.facts.ends)
     return Spending(
         activations,
         weights,
@@ -83,7 +92,7 @@ def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:
         mean_weight_bits(costs[0]),
         fmean(bit_ops(layers) for layers in costs),
         ranges_of(model.network),
-        overspent,
+        tuple(used),
     )
 
 
@@ -92,51 +101,6 @@ def running(network: Network, pictures: Sequence[Tensor]) -> list[Network]:
     if not isinstance(network, BranchedNetwork):
         return [network]
     return [network.branch_for(picture) for picture in pictures]
-
-
-def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed]:
-    """Codes of every quantized convolution and linear layer.
-
-    Args:
-        model: frozen.
-        pictures: as ``spending``; at least one.
-    """
-    layers = {name: part for name, part in model.parts.items() if isinstance(part, LayerParts | ConditionalParts)}
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-    bits: dict[str, list[float]] = {name: [] for name in layers}
-    for picture in pictures:
-        branch = model.network.branch_for(picture) if isinstance(model.network, BranchedNetwork) else model.network
-        for name, calls in _codes_of(branch, picture, list(layers)).items():
-            seen[name].append(torch.stack(calls).any(0))
-        chosen = chosen_bits(branch, picture)
-        for layer in layer_summaries(branch):
-            if layer.name in bits:
-                bits[layer.name].append(chosen.get(layer.name, layer.activation_bits))
-    by_picture = isinstance(model.network, BranchedNetwork) or chooses(model.network)
-    return [
-        CodesUsed(
-            name,
-            sum(bits[name]) / len(bits[name]),
-            part.weight_bits,
-            counted(seen[name], by_picture),
-            len(torch.unique(part.weight.codes)),
-        )
-        for name, part in layers.items()
-    ]
-
-
-def _codes_of(network: Network, picture: Tensor, names: list[str]) -> Seen:
-    with torch.inference_mode(), watched({name: _grid(network, name) for name in names}) as seen:
-        network(picture)
-    return seen
-
-
-def _grid(network: Network, name: str) -> nn.Module:
-    """What returns the codes of a layer's input, or a quantizer that can tell them."""
-    layer = network.module.get_submodule(name)
-    if not isinstance(layer, DynamicLayer):
-        return layer.get_submodule("grid")
-    return layer.points.grid if isinstance(layer.points, DynamicPoints) else layer.points
 
 
 def ranges_of(network: Network) -> Ranges:

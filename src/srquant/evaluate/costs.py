@@ -3,7 +3,7 @@
 The counts work on plain records, so that they are the same for float, quantized and frozen networks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,6 @@ from srquant.models.layers import MatrixProduct, MeanShift
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
-EIGHT = 8
-"""Bits of the layers that FAB leaves out."""
-
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
@@ -113,15 +110,19 @@ def size_bytes(layers: Iterable[LayerCost], parameters: int) -> float:
     return model_size(layers, parameters) * FLOAT_BITS / 8
 
 
-def feature_average_bits(layers: Iterable[LayerCost]) -> float | None:
-    """FAB: unweighted mean of the activation bits of the quantized layers that aren't 8-bit.
+def feature_average_bits(layers: Iterable[LayerCost], ends: Collection[str]) -> float | None:
+    """FAB: unweighted mean of the activation bits of the quantized layers between head and tail.
+
+    Args:
+        layers: all of a network.
+        ends: names of head and tail; they count where no other layer is quantized.
 
     Returns:
-        8 where all quantized layers are 8-bit, None where none is quantized.
+        None where no layer is quantized.
     """
-    bits = [layer.activation_bits for layer in layers if layer.activation_bits < FLOAT_BITS]
-    low = [b for b in bits if b != EIGHT]
-    return sum(low) / len(low) if low else 8.0 if bits else None
+    bits = {layer.name: layer.activation_bits for layer in layers if layer.activation_bits < FLOAT_BITS}
+    counted = [b for name, b in bits.items() if name not in ends] or list(bits.values())
+    return sum(counted) / len(counted) if counted else None
 
 
 def mean_activation_bits(layers: Sequence[LayerCost]) -> float:

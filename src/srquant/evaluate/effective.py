@@ -1,14 +1,14 @@
 """Bits that are really spent: log2 of the codes that occur, not of the codes that a method says it has."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
-from srquant.evaluate.costs import EIGHT, FLOAT_BITS
 from srquant.quant.conditional import ConditionalQuantizer
 
 LARGEST_CODE = 255
@@ -20,22 +20,22 @@ Seen = dict[str, list[Tensor]]
 
 @dataclass(frozen=True)
 class CodesUsed:
-    """How many codes a quantized layer spends, beside the bits that it is said to have.
+    """How many codes a quantized layer, or an operand of a matrix product, spends beside the bits it is said to have.
 
     Attributes:
-        name: of the layer.
+        name: of the layer or operand.
         activation_bits: as the method says; the mean over pictures where they depend on the picture.
-        weight_bits: as the method says.
+        weight_bits: as the method says; None for an operand.
+        weight_codes: different integers in its weight; None for an operand.
         activation_codes: different integers that reach the layer, one number per picture where its grid depends on
             the picture, else one for all pictures.
-        weight_codes: different integers in its weight.
     """
 
     name: str
     activation_bits: float
-    weight_bits: float
+    weight_bits: int | None
+    weight_codes: int | None
     activation_codes: tuple[int, ...]
-    weight_codes: int
 
     @property
     def effective_activation_bits(self) -> float:
@@ -43,17 +43,30 @@ class CodesUsed:
         return sum(math.log2(codes) for codes in self.activation_codes) / len(self.activation_codes)
 
     @property
-    def effective_weight_bits(self) -> float:
+    def effective_weight_bits(self) -> float | None:
         """Log2 of the weight codes."""
-        return math.log2(self.weight_codes)
+        return None if self.weight_codes is None else math.log2(self.weight_codes)
 
     @property
     def overspends(self) -> bool:
         """Whether more codes occur than the bits have."""
-        return (
-            self.effective_activation_bits > self.activation_bits + 1e-6
-            or self.effective_weight_bits > self.weight_bits + 1e-6
+        return _above(self.effective_activation_bits, self.activation_bits) or _above(
+            self.effective_weight_bits, self.weight_bits
         )
+
+    def to_json(self) -> dict[str, object]:
+        """Bits for ``json.dumps``, said and effective; null for weights of an operand."""
+        return {
+            "name": self.name,
+            "activation_bits": self.activation_bits,
+            "weight_bits": self.weight_bits,
+            "effective_activation_bits": self.effective_activation_bits,
+            "effective_weight_bits": self.effective_weight_bits,
+        }
+
+
+def _above(effective: float | None, bits: float | None) -> bool:
+    return effective is not None and bits is not None and effective > bits + 1e-6
 
 
 @contextmanager
@@ -93,15 +106,16 @@ def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
     return tuple(rows.sum(1).tolist()) if by_picture else (int(rows.any(0).sum()),)
 
 
-def low_bit(layers: Sequence[CodesUsed]) -> list[CodesUsed]:
-    """The layers that FAB counts: all but the 8-bit ones, which remain where there is no other."""
-    return [layer for layer in layers if layer.activation_bits not in (EIGHT, FLOAT_BITS)] or list(layers)
+def mean_effective_bits(layers: Sequence[CodesUsed], ends: Collection[str]) -> tuple[float, float | None]:
+    """Means of effective activation and weight bits over what FAB counts too: all but head and tail.
 
+    Args:
+        layers: all of a network; at least one.
+        ends: names of head and tail; they count where there is nothing else.
 
-def mean_effective_bits(layers: Sequence[CodesUsed]) -> tuple[float, float]:
-    """Means of effective activation and weight bits over the low-bit layers; at least one layer."""
-    low = low_bit(layers)
-    return (
-        sum(layer.effective_activation_bits for layer in low) / len(low),
-        sum(layer.effective_weight_bits for layer in low) / len(low),
-    )
+    Returns:
+        The second is None where no layer has weights.
+    """
+    inside = [layer for layer in layers if layer.name not in ends] or layers
+    weights = [bits for bits in (layer.effective_weight_bits for layer in inside) if bits is not None]
+    return fmean(layer.effective_activation_bits for layer in inside), fmean(weights) if weights else None

@@ -39,6 +39,11 @@ class Facts:
     blocks: tuple[str, ...] = ()
     behind_blocks: str | None = None
 
+    @property
+    def ends(self) -> frozenset[str]:
+        """Names of head and tail."""
+        return frozenset((*self.head, *self.tail))
+
 
 class Network(nn.Module):
     """A network that takes and returns pictures in [0, 1], whatever its module works in."""

@@ -51,8 +51,10 @@ class DynamicQuantizer(ActivationQuantizer):
         smallest, width = channel_range(x, self.channel_axis)
         varies = width > SMALLEST_WIDTH
         width = torch.where(varies, width, 1.0)
-        if bits is None and x.dim() == 4 and self.channel_axis == 1 and (x.is_contiguous() or is_channels_last(x)):
-            points = _points(x, smallest, width, self.lower, self.upper, self.levels)
+        grid_bits = torch.tensor(float(self.bits)) if bits is None else bits
+        in_order = x.is_contiguous() or is_channels_last(x)
+        if grid_bits.dim() == 0 and x.dim() == 4 and self.channel_axis == 1 and in_order:
+            points = _points(x, smallest, width, self.lower, self.upper, grid_bits)
             return points if bool(varies.all()) else torch.where(varies, points, x)
         points = super().forward(normalise(x, smallest, width), bits)
         return torch.where(varies, restore(points, smallest, width), x)
@@ -90,23 +92,24 @@ def restore(normalised: Tensor, smallest: Tensor, width: Tensor) -> Tensor:
     return (normalised + 1) / 2 * width + smallest
 
 
-def _points(x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
-    """``restore(fake_quantize(normalise(x)))`` channel by channel, so that each stays in a processor's cache."""
-    result: Tensor = _FakeQuantizeChannels.apply(x, smallest, width, lower, upper, levels)  # type: ignore[no-untyped-call]
+def _points(x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) -> Tensor:
+    """``restore(fake_quantize_bits(normalise(x)))`` channel by channel, so that each stays in a processor's cache."""
+    result: Tensor = _FakeQuantizeChannels.apply(x, smallest, width, lower, upper, bits)  # type: ignore[no-untyped-call]
     return result
 
 
 class _FakeQuantizeChannels(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, levels: int
+        ctx: Any, x: Tensor, smallest: Tensor, width: Tensor, lower: Tensor, upper: Tensor, bits: Tensor
     ) -> Tensor:
-        points, step = empty_like(x), step_size(lower, upper, levels)
+        ctx.levels = round(2 ** float(bits))
+        points, step = empty_like(x), step_size(lower, upper, ctx.levels)
         for value, point, least, half in rows(x, points, smallest, width / 2):
             torch.sub(value, least, out=point).div_(half).sub_(1)
-            point.sub_(lower).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
+            point.sub_(lower).div_(step).round_().clamp_(0, ctx.levels - 1).mul_(step).add_(lower)
             point.add_(1).mul_(half).add_(least)
-        ctx.save_for_backward(x, smallest, width, lower, upper, points if any(ctx.needs_input_grad[3:5]) else None)
+        ctx.save_for_backward(x, smallest, width, lower, upper, points if any(ctx.needs_input_grad[3:]) else None)
         return points
 
     @staticmethod
@@ -122,8 +125,9 @@ class _FakeQuantizeChannels(torch.autograd.Function):
             if points is not None:
                 straight.add_outside(normalised, (given - kept).mul_(half))
                 straight.add_rounding(*(tensor.reshape(-1) for tensor in (value, point, kept)))
-        low, high = straight.sums() if points is not None else (None, None)
-        return inside, None, None, low, high, None
+        if points is None:
+            return inside, None, None, None, None, None
+        return inside, None, None, *straight.sums(), straight.sum_of_bits(ctx.levels)
 
 
 def rows(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:

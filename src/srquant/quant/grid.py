@@ -223,3 +223,7 @@ class StraightThrough:
         lower, upper = self.bounds
         rounding = self.rounding / self.width
         return lower.new_tensor(self.below - rounding), upper.new_tensor(self.above + rounding)
+
+    def sum_of_bits(self, levels: int) -> Tensor:
+        """Gradient in the bits, 0-d, as ``fake_quantize_bits``."""
+        return self.bounds[0].new_tensor(-math.log(2) * levels / (levels - 1) * self.rounding)
