@@ -105,7 +105,9 @@ def _entry(
     results = [result for _, result in found]
     run, first = found[0]
     gaps = [abs(r["torch_psnr_y"] - r["scores"][0]["psnr_y"]) for r in results if "torch_psnr_y" in r]
-    options = [*run.settings, *([] if run.patch == 48 else [f"patch {run.patch}"]), f"layers {','.join(run.layers)}"]
+    options = [*run.settings, f"layers {','.join(run.layers)}"]
+    options += [] if run.patch == 48 else [f"patch {run.patch}"]
+    options += [] if run.granularity == "tensor" else [f"weights per {run.granularity}"]
     return Entry(
         *key,
         seeds=len(results),

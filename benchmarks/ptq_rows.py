@@ -189,8 +189,8 @@ ROWS = (
         only=EDSR,
         repeated=False,
     ),
-    Row("adabm relative", "adabm", THRIFTY, (6, 4), attention=False, plotted=True),
-    Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), attention=False, plotted=True),
+    Row("adabm relative", "adabm", THRIFTY, (6, 4), ("AdaBM",), attention=False, plotted=True),
+    Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), ("AdaBM",), attention=False, plotted=True),
     Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
     Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True),
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
@@ -207,7 +207,15 @@ ROWS = (
     Row(
         "outlier-aware", "outlier-aware", (), (8, 6, 4, 3), ("OutlierAware", "PLQ+SAFT"), attention=False, plotted=True
     ),
-    Row("outlier-aware relative", "outlier-aware", (*FASTER, "weights=omse"), (6, 4, 3), attention=False, plotted=True),
+    Row(
+        "outlier-aware relative",
+        "outlier-aware",
+        (*FASTER, "weights=omse"),
+        (6, 4, 3),
+        ("OutlierAware", "PLQ+SAFT"),
+        attention=False,
+        plotted=True,
+    ),
     Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",), only=EDSR, repeated=False),
     Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",), only=EDSR, repeated=False),
     Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]")),

@@ -112,7 +112,7 @@ def measure(run: Run) -> dict[str, Any]:
         "layers": [layer.to_json() for layer in spent.layers],
         "engine": engine.name,
         "engine_complaint": complaint,
-        "float_layers": float_layers(engine, frozen) or [],
+        "float_layers": float_layers(engine, frozen),
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
     }

@@ -66,10 +66,21 @@ class Store:
         path = self.path(run)
         if not path.exists():
             return None
-        found: dict[str, Any] = json.loads(path.read_text())
+        found = _finished(path)
         wanted = json.loads(json.dumps({**asdict(run), "data": self.data}))
         _same(wanted, {**BEFORE, **found["run"], "data": found["data"]}, path)
         return found
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}): delete it, and it is made again") from None
+    missing = {"run", "data", "code", "result"} - set(found)
+    if missing:
+        raise InputError(f"{path} has no {', '.join(sorted(missing))}: delete it, and it is made again")
+    return found
 
 
 def _same(wanted: dict[str, Any], found: dict[str, Any], path: Path) -> None:

@@ -91,9 +91,24 @@ def section(network: Net, found: list[Entry], picture: Path | None) -> str:
         lines += [f"### {'Float' if bits == 32 else f'{bits} bits'}\n", *scores_table(own), ""]
         if bits != 32:
             lines += [*costs_table(own), "", *papers_table(network, own)]
-    options = {entry.label: entry.options for entry in found if entry.options}
-    lines += ["Options beside the defaults:\n", *(f"- {label}: `{text}`" for label, text in options.items()), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "Options beside the defaults:\n", *options_of(found), ""])
+
+
+def options_of(found: list[Entry]) -> list[str]:
+    """A line for each row, or for each choice of options where bits ask for different ones."""
+    bits: dict[tuple[str, str], list[int]] = {}
+    for entry in found:
+        if entry.options:
+            bits.setdefault((entry.label, entry.options), []).append(entry.bits)
+    labels = Counter(label for label, _ in bits)
+    return [
+        f"- {label}{f' at {_listed(some)} bits' if labels[label] > 1 else ''}: `{options}`"
+        for (label, options), some in bits.items()
+    ]
+
+
+def _listed(bits: list[int]) -> str:
+    return ", ".join(map(str, sorted(bits)))
 
 
 def scores_table(found: list[Entry]) -> list[str]:

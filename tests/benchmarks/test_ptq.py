@@ -112,6 +112,14 @@ def test_resuming_with_other_settings_shows_the_difference(tmp_path, pictures, r
         Store(tmp_path / "runs", pictures, {"count": None}).has(run)
 
 
+@pytest.mark.parametrize(("text", "says"), [("{", "is no JSON"), ('{"run": {}}', "has no code, data, result")])
+def test_a_damaged_run_is_named(tmp_path, pictures, run, text, says):
+    store = Store(tmp_path / "runs", pictures, {})
+    made(store.path(run)).write_text(text)
+    with pytest.raises(InputError, match=f"seed0.json {says}.*delete it"):
+        store.has(run)
+
+
 def test_a_run_that_says_no_granularity_had_one_grid_per_tensor(tmp_path, pictures, run):
     store = Store(tmp_path / "runs", pictures, {})
     older = {name: value for name, value in asdict(run).items() if name != "granularity"}

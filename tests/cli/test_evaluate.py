@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import torch
 
 from srquant.errors import EngineError
+from srquant.models.load import build
 
 KEYS = {"dataset", "scale", "engine", "psnr_y", "ssim_a", "ssim_b", "fab", "images", "bits"}
 
@@ -38,9 +40,12 @@ def test_what_a_quantized_model_spends(run, files, quantized):
     assert 4 < bits["weight_bits"] < 8
     assert bits["bit_ops"] > 0
     assert (bits["ranges"], bits["engine"], bits["float_layers"], bits["overspends"]) == ("static", "openvino", [], [])
+    body = next(layer for layer in bits["layers"] if layer["name"] == "body.0.body.0")
+    assert (body["activation_bits"], body["weight_bits"]) == (4, 4)
+    assert 3 < body["effective_activation_bits"] <= 4
     shown = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "torch").stdout
     assert f"effective bits {bits['effective_activation_bits']:.2f} activations" in shown
-    assert "static ranges, engine torch" in shown
+    assert "static ranges, engine torch, 0 quantized layers no engine computes in integers" in shown
     assert "†" not in shown
 
 
@@ -79,7 +84,20 @@ def test_a_method_that_spends_more_codes_than_it_says_is_marked(run, files, meth
     assert "spend more codes than their bits have" in shown
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_operands_of_products_are_counted(run, files, calibration, tmp_path):
+    model = tmp_path / "model.safetensors"
+    network = build("swinir", {"depths": [2], "heads": 2, "features": 8, "hidden": 16})
+    torch.save(network.module.state_dict(), tmp_path / "swinir.pt")
+    arguments = ("--method", "minmax", "--layers", "matmul", *calibration, "-o", model)
+    assert run("quantize", tmp_path / "swinir.pt", *arguments).exit_code == 0
+    bits = evaluate(run, model, "--data", files / "Tiny", "--engine", "torch")["bits"]
+    names = {layer["name"].rpartition("attn.")[2] for layer in bits["layers"]}
+    assert names == {"qk.left", "qk.right", "av.left", "av.right"}
+    assert 2 < bits["effective_activation_bits"] <= 4
+    assert bits["effective_weight_bits"] is None
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime"])
 def test_dynamic_ranges_are_named_and_their_layers_run_in_float(run, files, method_file, engine):
     model = method_file("--method", "gba", "--set", "epochs=1")
     bits = evaluate(run, model, "--data", files / "Tiny", "--engine", engine)["bits"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from srquant.methods import METHODS
+from srquant.models.load import build
 from srquant.models.swinir import SwinIR
 
 QUICK = {
@@ -17,15 +18,19 @@ QUICK = {
 }
 """Settings that only shorten the learning."""
 
-CASES = [(method, "edsr") for method in METHODS] + [("2dquant", "swinir"), ("gba", "swinir")]
+CASES = [
+    *((method, network) for network in ("edsr", "carn") for method in METHODS),
+    *((method, "swinir") for method in ("2dquant", "gba")),
+]
 
 
 @pytest.fixture(scope="session")
 def checkpoints(files, tmp_path_factory):
     torch.manual_seed(1)
-    swinir = tmp_path_factory.mktemp("swinir") / "swinir.pt"
-    torch.save(SwinIR((2,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), swinir)
-    return {"edsr": files / "edsr.pt", "swinir": swinir}
+    folder = tmp_path_factory.mktemp("checkpoints")
+    torch.save(SwinIR((2,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), folder / "swinir.pt")
+    torch.save(build("carn", {"features": 8, "scale": 2}).module.state_dict(), folder / "carn.pt")
+    return {"edsr": files / "edsr.pt", "carn": folder / "carn.pt", "swinir": folder / "swinir.pt"}
 
 
 @pytest.mark.parametrize(("method", "network"), CASES)
@@ -45,5 +50,6 @@ def test_from_checkpoint_to_picture(run, files, calibration, checkpoints, tmp_pa
     assert scores["torch"] == pytest.approx(scores["openvino"], abs=0.01)
     done("export", model, "-o", tmp_path / "model.xml")
     assert list(tmp_path.glob("model*.xml"))
-    done("upscale", model, files / "picture.png", "-o", tmp_path / "large.png")
+    said = done("upscale", model, files / "picture.png", "-o", tmp_path / "large.png").stderr
+    assert ("looks at the whole picture" in said) == (method == "gba" or network == "swinir")
     assert (tmp_path / "large.png").stat().st_size > 1000

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
+from srquant.deploy.contenders import precision_of
 from srquant.deploy.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.file import load, save
 from srquant.deploy.freeze import freeze
@@ -162,6 +163,7 @@ def test_layers_run_in_float_and_are_reported_so(quantized):
     precisions = layer_precisions(to_openvino(model.network))
     assert [layer.name for layer in precisions] == [layer.name for layer in layer_summaries(model.network)]
     assert {layer.precision for layer in precisions} == {"float32"}
+    assert precision_of(model.network) == "float32"
 
 
 def test_tiles_are_not_exact(quantized):

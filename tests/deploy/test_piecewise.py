@@ -13,6 +13,7 @@ from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.data.images import read_rgb
+from srquant.deploy.codes import codes_used
 from srquant.deploy.cpu import has_vnni
 from srquant.deploy.file import checksum, load, save
 from srquant.deploy.freeze import check_grids, freeze
@@ -20,7 +21,6 @@ from srquant.deploy.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.openvino import to_openvino
 from srquant.deploy.parts import LayerParts
 from srquant.deploy.precision import layer_precisions
-from srquant.deploy.codes import codes_used
 from srquant.deploy.summary import layer_summaries
 from srquant.errors import PolicyError, QuantizedFileError
 from srquant.methods.outlier_aware import OutlierAware, quantize

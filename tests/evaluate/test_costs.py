@@ -161,13 +161,14 @@ def test_unknown_layers_are_named():
         count_macs(EDSR, ["body"], 4, 4)
 
 
-def test_feature_average_leaves_out_float_and_8_bit_layers():
+def test_feature_average_leaves_out_float_layers_and_both_ends():
     def layers(*bits: float) -> list[LayerCost]:
         return [LayerCost(str(i), 10**i, 1, 4, b) for i, b in enumerate(bits)]
 
-    assert feature_average_bits(layers(8, 32, 2, 4, 3.5)) == pytest.approx(9.5 / 3)
-    assert feature_average_bits(layers(8, 8, 32)) == 8
-    assert feature_average_bits(layers(32, 32)) is None
+    assert feature_average_bits(layers(8, 32, 2, 4, 3.5), {"0"}) == pytest.approx(9.5 / 3)
+    assert feature_average_bits(layers(8, 8, 7, 6), {"0"}) == 7
+    assert feature_average_bits(layers(8, 8, 32), {"0", "1"}) == 8
+    assert feature_average_bits(layers(32, 32), set()) is None
 
 
 def test_weighted_means():

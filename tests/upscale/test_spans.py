@@ -51,6 +51,15 @@ def test_auto_tile_stays_within_its_share(available: int, monkeypatch: pytest.Mo
     assert own == smallest or (own + 40) ** 2 * 4096 <= min(MEMORY_LIMIT, available / 4)
 
 
+def test_auto_tile_does_not_follow_free_memory_where_tiles_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = set()
+    for available in (64 * 2**20, 2**40):
+        memory = psutil.virtual_memory()._replace(available=available)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        sides.add(contribution("auto", Support(32, 32, 4096, exact=False)))
+    assert len(sides) == 1
+
+
 def test_empty_tile_is_refused() -> None:
     with pytest.raises(InputError, match="--tile auto"):
         contribution(0, Support(1, 1, 1, exact=True))

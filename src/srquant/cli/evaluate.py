@@ -73,17 +73,14 @@ def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet",
     floats = float_layers(engine, model)
     values = asdict(spent) | {"overspends": spent.overspends, "effective": spent.effective, "sentence": spent.sentence}
     values["layers"] = [layer.to_json() for layer in spent.layers]
-    return values | {"engine": engine.name, "float_layers": None if floats is None else list(floats)}
+    return values | {"engine": engine.name, "float_layers": list(floats)}
 
 
 def bit_lines(spent: dict[str, Any]) -> list[str]:
     """The same for readers."""
     floats = spent["float_layers"]
-    left = (
-        ""
-        if floats is None
-        else f", {len(floats)} quantized layers in float{': ' if floats else ''}{first_names(floats)}"
-    )
+    where = "no engine computes in integers" if spent["engine"] == "torch" else "in float"
+    left = f", {len(floats)} quantized layers {where}{': ' if floats else ''}{first_names(floats)}"
     return [
         f"effective bits {spent['effective']} (log2 of codes used between head and tail)",
         f"all layers: {spent['activation_bits']:.2f} bits weighted by multiply-accumulates, "

@@ -49,6 +49,8 @@ def upscale(
 
     running = open_engine(engine, open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
+    if not running.support.exact:
+        note("the network looks at the whole picture: in tiles (--tile) its values differ from those in one piece")
     if source.is_dir():
         finish(upscale_all(running, source, output, side, suffix, overwrite))
     else:

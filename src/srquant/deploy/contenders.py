@@ -15,6 +15,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.freeze import FrozenModel, freeze
 from srquant.deploy.onnx import save_onnx, to_onnx
 from srquant.deploy.openvino import save_openvino, to_openvino
+from srquant.deploy.summary import layer_summaries
 from srquant.evaluate.contenders import Contender
 from srquant.methods import METHODS
 from srquant.models.load import float_form
@@ -66,7 +67,13 @@ def integer_contender(name: str, network: Network, folder: Path) -> Contender:
     """A frozen network in OpenVINO."""
     path = folder / f"{name}.xml"
     save_openvino(to_openvino(network), path)
-    return Contender(name, "int8", "openvino", path)
+    return Contender(name, precision_of(network), "openvino", path)
+
+
+def precision_of(network: Network) -> str:
+    """``int8``; with dynamic ranges, which no engine has in integers, ``float32`` or ``mixed``."""
+    dynamic = {layer.ranges == "dynamic" for layer in layer_summaries(network) if layer.ranges}
+    return "mixed" if len(dynamic) > 1 else "float32" if dynamic == {True} else "int8"
 
 
 def quantized_contenders(network: Network, folder: Path) -> list[Contender]:

@@ -21,7 +21,7 @@ class Contender:
 
     Attributes:
         engine: name for the table.
-        precision: of its convolutions, e.g. ``float32`` or ``int8``.
+        precision: of its convolutions, ``float32``, ``int8`` or ``mixed``.
         kind: what runs it.
         path: pickled network (``torch``), ``.xml``, or ``.onnx``.
     """

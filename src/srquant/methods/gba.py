@@ -211,8 +211,8 @@ def _body(network: Network, policy: Policy, config: GBA) -> list[str]:
         if not FEWEST_BITS <= base - config.largest <= base + config.largest <= MOST_BITS:
             raise PolicyError(
                 f"{base}-bit {group} with offsets of up to {config.largest} would have {base - config.largest} to "
-                f"{base + config.largest} bits, only {FEWEST_BITS} to {MOST_BITS} exist: use other base "
-                f"bits or a smaller largest"
+                f"{base + config.largest} bits, only {FEWEST_BITS} to {MOST_BITS} exist: use other base bits, "
+                f"{'a smaller largest' if config.largest > 1 else 'or mixed=none for the same bits everywhere'}"
             )
     body = policy.body(network)
     if not body and config.mixed != "none":

@@ -1,6 +1,7 @@
 """Which quantized layers an engine computes in float."""
 
 from srquant.deploy.freeze import FrozenModel
+from srquant.deploy.summary import layer_summaries
 from srquant.quant.branches import MIDDLE
 from srquant.upscale.branching import BranchingEngine
 from srquant.upscale.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine
@@ -8,20 +9,21 @@ from srquant.upscale.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine
 INTEGER = "int8"
 
 
-def float_layers(engine: Engine, model: FrozenModel) -> tuple[str, ...] | None:
-    """Names of the quantized layers that the engine doesn't compute in integers; None for PyTorch, which can't tell.
+def float_layers(engine: Engine, model: FrozenModel) -> tuple[str, ...]:
+    """Names of the quantized layers that the engine doesn't compute in integers.
+
+    PyTorch computes the same numbers in float; for it, those whose ranges are dynamic, which no engine has in integers.
 
     Args:
         engine: runs the model.
         model: frozen.
     """
-    precisions = _precisions(engine.branch(MIDDLE) if isinstance(engine, BranchingEngine) else engine)
-    if precisions is None:
-        return None
+    running = engine.branch(MIDDLE) if isinstance(engine, BranchingEngine) else engine
+    precisions = _precisions(running)
     return tuple(name for name in model.parts if precisions.get(name, INTEGER) != INTEGER)
 
 
-def _precisions(engine: Engine) -> dict[str, str] | None:
+def _precisions(engine: Engine) -> dict[str, str]:
     if isinstance(engine, OpenVINOEngine):
         from srquant.deploy import precision
 
@@ -31,4 +33,4 @@ def _precisions(engine: Engine) -> dict[str, str] | None:
         from srquant.deploy.onnx import to_onnx
 
         return {layer.name: layer.precision for layer in onnx_precision.layer_precisions(to_onnx(engine.network))}
-    return None
+    return {layer.name: "float32" for layer in layer_summaries(engine.network) if layer.ranges == "dynamic"}

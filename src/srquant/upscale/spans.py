@@ -70,11 +70,14 @@ def even_size(length: int, own: int, support: Support) -> int:
 def contribution(tile: TileSize, support: Support) -> int:
     """Side of what one tile contributes, in input pixels.
 
+    Where tiles change the result, ``auto`` doesn't ask how much memory is free: the same picture gives the same file.
+
     Raises:
         InputError: the tile is empty.
     """
     if tile == "auto":
-        budget = min(MEMORY_LIMIT, MEMORY_SHARE * psutil.virtual_memory().available)
+        available = MEMORY_SHARE * psutil.virtual_memory().available
+        budget = min(MEMORY_LIMIT, available) if support.exact else MEMORY_LIMIT
         return max(1, support.radius, math.isqrt(int(budget / support.bytes_per_pixel)) - 2 * support.radius)
     if tile < 1:
         raise InputError(f"a tile of {tile} pixels is empty; give --tile auto or a number of pixels such as 256")
