@@ -1,6 +1,6 @@
 """Post-training quantization: every method x bits x network x benchmark set, beside what the papers print.
 
-    python benchmarks/ptq.py -o RUNS                            all runs, then the tables
+    python benchmarks/ptq.py -o RUNS                            all runs, then the tables, in the same folder
     python benchmarks/ptq.py -o RUNS --network edsr_r8f64_x2 --bits 4 --method 'gba*' --jobs 2
     python benchmarks/ptq.py -o RUNS --assemble docs/results    the tables of what is finished
 
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="calibration pictures for all rows")
     parser.add_argument("--patch", type=int, help="side of crops for all rows")
     parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
-    parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables there")
+    parser.add_argument("--assemble", type=Path, metavar="DIR", help="run nothing, write the tables there")
     parser.add_argument("--stale", action="store_true", help="run again what another version of the code made")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     arguments = parser.parse_args()
@@ -133,6 +133,8 @@ def main() -> int:
             assemble(chosen, store, arguments.assemble)
             return 0
         failures = run_all(unfinished(chosen, store, stale=arguments.stale), store, arguments.jobs)
+        if any(store.has(run) for run in chosen):
+            assemble(chosen, store, arguments.output)
     except InputError as error:
         print(f"ptq: {error}", file=sys.stderr)
         return 2
