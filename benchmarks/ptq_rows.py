@@ -31,6 +31,7 @@ class Net:
         seeds: of the calibration set at 4 bits; other bits have the first.
         bits: what rows are measured at, where they are defined.
         attention: whether it has attention, so that methods quantize what suits it.
+        published: whether it carries only rows that papers have.
         paper: network and scale of the papers' closest rows, if any.
         note: what a reader must know.
     """
@@ -42,6 +43,7 @@ class Net:
     seeds: tuple[int, ...] = FIRST
     bits: tuple[int, ...] = FOUR
     attention: bool = False
+    published: bool = False
     paper: tuple[str, int] | None = None
     note: str = ""
 
@@ -119,7 +121,9 @@ NETWORKS = (
     Net(
         "swinir_light_x2",
         "trained/swinir_light_x2.safetensors",
+        sets=("Set5", "Set14"),
         attention=True,
+        published=True,
         paper=("SwinIR-light", 2),
         note="trained briefly by `train_swinir_light.py`, far from the published one: only orders mean something",
     ),
@@ -283,6 +287,7 @@ def runs() -> list[Run]:
         for number, network in enumerate(NETWORKS)
         for row in ROWS
         if row.attention in (None, network.attention) and row.only in (None, network.name)
+        if row.paper or row.method == FLOAT or not network.published
         for run in _runs(network, row)
     ]
     first = (FLOAT_BITS, *FOUR)
