@@ -10,6 +10,7 @@ Activations get ``base + b_I + b_L`` bits: b_I in -1, 0, 1 by the picture's grad
    Loss: output + 10 * features + 50 * bits above the base, the last one in the third turn only.
 
 When the network runs, one gradient filter per picture chooses b_I; b_L rests.
+The order of turns is the released code's; clipping and weights follow the paper (``bac_range``, ``omse``).
 """
 
 from dataclasses import dataclass, replace

@@ -8,6 +8,7 @@
    distance of normalised features, weighted by sensitivity, + 5 * L1 of pictures (Eq. 5-7).
 
 Activations of 8 bits, the first layer's and the tail's, keep a uniform grid; so do sums and attention's matmuls.
+The released code spends twice as many codes (``levels=code``); Eq. 4 as printed is nearly one-hot (``softmax=raw``).
 """
 
 from collections.abc import Iterable

@@ -8,6 +8,7 @@
    L1 of pictures + ``attention_weight`` * squared distance of spatial attention maps, mean over blocks.
 
 The paper keeps the upsampler at low bits: ``tail`` of the policy decides here.
+In the released code attention maps don't teach (``feature_gradient=false``), and lower bounds are a bin too high.
 """
 
 import copy

@@ -7,6 +7,7 @@
 
 Attention: queries, keys and values get a layer each; linear layers and both matmuls are quantized, convolutions not.
 The last iterate is kept; paper and code keep the best one on Set5.
+The released code moves both ends everywhere (``dobi=code``), and its feature loss vanishes (``loss=output_only``).
 """
 
 from collections.abc import Iterable
