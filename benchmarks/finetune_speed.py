@@ -116,7 +116,7 @@ def turns(
 
     def turn() -> tuple[float, int]:
         start = time.process_time()
-        with recorded(teacher, calibration, BATCH) as lessons:
+        with recorded(teacher, calibration.batches(BATCH)) as lessons:
             middle = time.process_time()
             for optimizer in optimizers:
                 train_pass(student, lessons, optimizer, loss, guards)

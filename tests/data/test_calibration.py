@@ -77,6 +77,16 @@ def test_crops_do_not_depend_on_the_batch_size(folder):
     assert torch.equal(crops(chosen, size=1), crops(chosen, size=10))
 
 
+def test_a_stream_goes_on_over_epochs_in_full_batches(folder):
+    calibration = CalibrationSet(folder, count=5, patch=8)
+    crops = torch.cat([images for epoch in range(3) for images in calibration.batches(5, epoch)])
+    batches = list(calibration.stream(4, 3))
+    assert [len(images) for images in batches] == [4, 4, 4]
+    assert torch.equal(torch.cat(batches), crops[:12])
+    (only,) = calibration.stream(32, 3)
+    assert torch.equal(only, crops)
+
+
 def test_global_random_state_is_neither_read_nor_changed(folder):
     chosen = CalibrationSet(folder, 10, patch=8)
     expected = crops(chosen)

@@ -187,7 +187,7 @@ def test_gradients_are_means_over_the_lessons(network, calibration):
     for layer in quant_layers(student).values():
         layer.held = None
     quantizers = [layer.input_quantizer for layer in quant_layers(student).values()]
-    with recorded(network, calibration, 2) as lessons:
+    with recorded(network, calibration.batches(2)) as lessons:
         found = bit_gradients(student, quantizers, lessons, GBA(), lambda: None)
         with learnable_bits(quantizers) as offsets, Features(student) as features:
             for lesson in lessons:

@@ -170,7 +170,7 @@ def test_distillation_of_published_networks_brings_the_picture_closer(shared, we
 def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration):
     network = edsr()
     student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
-    with recorded(network, calibration, 4) as lessons:
+    with recorded(network, calibration.batches(4)) as lessons:
         (lesson,) = lessons
     with torch.no_grad(), Features(student) as features:
         output, taken = student(lesson.images), features.take()

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,19 @@ class CalibrationSet:
         for start in range(0, len(order), size):
             crops = [self._form(self._crop(self.files[i], random), random) for i in order[start : start + size]]
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def stream(self, size: int, epochs: int) -> Iterator[Tensor]:
+        """Crops of several epochs in a row, all batches of one size; what is left at the end is dropped.
+
+        Args:
+            size: crops per batch, at least 1; there are fewer where the epochs have no more.
+            epochs: how many different crops of each picture.
+        """
+        crops = chain.from_iterable(self.batches(1, epoch) for epoch in range(epochs))
+        count = epochs * len(self.files)
+        size = min(size, count)
+        for _ in range(count // size):
+            yield torch.cat(list(islice(crops, size)))
 
     def fingerprint(self) -> str:
         """SHA-256 over the chosen files' contents, the seed and the patch, in hexadecimal."""

@@ -219,7 +219,7 @@ def finetune(
     order = [group for group in ORDERS[config.order] if rates[group]]
     optimizers = {group: adam(rates[group]) for group in order}
     guards = Guards(student, NARROWEST)
-    with recorded(teacher, calibration, config.batch) as lessons:
+    with recorded(teacher, calibration.batches(config.batch)) as lessons:
         for epoch in range(config.epochs):
             group = order[epoch % len(order)]
             report = counter(progress, f"pass {epoch + 1}/{config.epochs} {group}", len(lessons))

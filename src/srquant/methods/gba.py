@@ -13,7 +13,7 @@ Bit offsets are probed at zero and not learned, as their ranks overwrite them an
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import torch
@@ -110,7 +110,8 @@ def quantize(
     policy = replace(policy, symmetric_weights=False)
     body, dan = _body(network, policy, config), config.dan_stages or ()
     bounds = first_bounds(network, calibration, policy, config)
-    with recorded(network, calibration, config.batch, config.epochs) as lessons:
+    batches = chain.from_iterable(calibration.batches(config.batch, epoch) for epoch in range(config.epochs))
+    with recorded(network, batches) as lessons:
         for group in MIXED[config.mixed]:
             student = _student(network, policy, bounds, 2 in dan)
             report = counter(progress, f"bits of {group}", len(lessons))

@@ -153,7 +153,7 @@ def saft(
     """Section 3.3: learn one group of parameters per epoch, in place; weights and biases stay."""
     loss, guards = loss_of(config, teacher, calibration), Guards(student)
     optimizers = [adam(rates) for rates in groups(student, config) if rates]
-    with recorded(teacher, calibration, config.batch) as lessons:
+    with recorded(teacher, calibration.batches(config.batch)) as lessons:
         for epoch, optimizer in enumerate(islice(cycle(optimizers), config.epochs), 1):
             report = counter(progress, f"epoch {epoch}/{config.epochs}", len(lessons))
             train_pass(student, lessons, optimizer, loss, guards, report)

@@ -145,7 +145,7 @@ def calibrate(
     groups = (("activations", activations, config.activation_rate), ("weights", weights, config.weight_rate))
     different = epochs(config.iterations, config.batch, calibration.count, CROPS)
     with (
-        recorded(teacher, calibration, config.batch, different) as lessons,
+        recorded(teacher, calibration.stream(config.batch, different)) as lessons,
         scaled_gradients(student, next(iter(lessons)).images),
     ):
         for name, quantizers, (first, last) in groups:

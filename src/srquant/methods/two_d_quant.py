@@ -110,7 +110,7 @@ def calibrate(
     relative, betas = config.rates == "relative", (0.9, config.beta2)
     plan = Iterations(config.iterations, config.learning_rate, last, relative, betas)
     different = epochs(config.iterations, config.batch, calibration.count, config.crops)
-    with recorded(teacher, calibration, config.batch, different) as lessons:
+    with recorded(teacher, calibration.stream(config.batch, different)) as lessons:
         loss, guards = loss_of(config, student, next(iter(lessons))), Guards(student, NARROWEST)
         iterate(student, bounds_of(student), lessons, plan, loss, guards, counter(progress, "DQC", config.iterations))
     student.requires_grad_(False)

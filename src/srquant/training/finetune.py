@@ -127,7 +127,7 @@ def finetune(
     """
     guards, optimizers = Guards(student), dict[tuple[Group, ...], torch.optim.Adam]()
     loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance], FEATURE_DISTANCES[recipe.feature_distance])
-    with recorded(teacher, calibration, recipe.batch) as lessons:
+    with recorded(teacher, calibration.batches(recipe.batch)) as lessons:
         for number, stage in enumerate(recipe.stages, 1):
             report = counter(progress, f"pass {number}/{len(recipe.stages)}", len(lessons))
             rates = bound_rates(_quantizers(student, stage.groups), stage.learning_rate, recipe.relative)

@@ -80,4 +80,4 @@ def forever(lessons: Lessons) -> Iterator[Lesson]:
 
 def epochs(iterations: int, batch: int, pictures: int, most: int) -> int:
     """How many different crops of each picture are worth recording: what the iterations can see, at most ``most``."""
-    return min(most, math.ceil(iterations / math.ceil(pictures / batch)))
+    return min(most, math.ceil(iterations * batch / pictures))

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from srquant.data.calibration import CalibrationSet
 from srquant.models.network import Network
 from srquant.training.features import Features
 from srquant.training.losses import normalised
@@ -52,17 +51,14 @@ class Lessons:
 
 
 @contextmanager
-def recorded(teacher: Network, calibration: CalibrationSet, batch: int, epochs: int = 1) -> Iterator[Lessons]:
-    """The teacher's lessons on the calibration crops, kept in a temporary folder.
+def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
+    """The teacher's lessons, kept in a temporary folder.
 
     Args:
-        teacher: float; runs once per crop.
-        calibration: low-resolution pictures.
-        batch: crops per lesson.
-        epochs: how many different crops of each picture.
+        teacher: float; runs once per batch.
+        batches: ``N x 3 x H x W`` in [0, 1], one for each lesson.
     """
     with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        batches = (images for epoch in range(epochs) for images in calibration.batches(batch, epoch))
         yield Lessons(Path(folder), record(teacher.eval(), batches, Path(folder)))
 
 
