@@ -125,8 +125,8 @@ NETWORKS = (
         attention=True,
         published=True,
         paper=("SwinIR-light", 2),
-        note="trained for 18 minutes of one core by `train_swinir_light.py --minutes 18`, far from the published one: its "
-        "rows show that the machinery runs",
+        note="trained for 18 minutes of one core by `train_swinir_light.py`, far from the published one: its rows show "
+        "that the machinery runs",
     ),
 )
 
