@@ -107,7 +107,7 @@ BARS: tuple[Bar, ...] = (
                 ", relative rates, ranges from mse",
                 (
                     *("gba without DAN, uniform, mse ranges", "gba w, mse ranges", "gba without DAN, mse ranges"),
-                    "gba relative",
+                    *("gba relative", "gba* relative"),
                 ),
             ),
         )
