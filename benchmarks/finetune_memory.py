@@ -14,6 +14,8 @@ from pathlib import Path
 
 import report
 import torch
+from ptq_rows import CALIBRATION
+from ptq_run import shared
 
 from srquant.data.calibration import CalibrationSet
 from srquant.evaluate.worker import peak_memory
@@ -54,8 +56,7 @@ def quantize(method: str, settings: list[str], crops: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = Network(EDSR(*EDSR_16_64_X4), facts(*EDSR_16_64_X4)).eval()
-    folder = Path(os.environ.get("SRQUANT_SHARED", "../shared")) / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4"
-    calibration, chosen = CalibrationSet(folder, crops, patch=PATCH), METHODS[method]
+    calibration, chosen = CalibrationSet(shared() / CALIBRATION, crops, patch=PATCH), METHODS[method]
     chosen.quantize(network, calibration, Policy(LayerBits(4, 4)), configure(chosen.config, settings))
     print(peak_memory())
 

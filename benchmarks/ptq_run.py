@@ -102,14 +102,11 @@ def measure(run: Run) -> dict[str, Any]:
     engine, complaint = fastest(frozen.network)
     bits = picture_fab(frozen.network)
     measured = [scores(engine, benchmark, bits) for benchmark in sets]
-    spent = spending(frozen, middles(sets[0]))
     return {
         **result,
         "size_bytes": size,
         "float_size_bytes": checkpoint(run.weights).stat().st_size,
-        **asdict(spent),
-        "overspends": spent.overspends,
-        "layers": [layer.to_json() for layer in spent.layers],
+        **spending(frozen, middles(sets[0])).to_json(),
         "engine": engine.name,
         "engine_complaint": complaint,
         "float_layers": float_layers(engine, frozen),

@@ -126,7 +126,10 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
         (("--layers", "convs"), "did you mean 'conv'?"),
         (("--layers", "conv,"), "no kind of layer is called ''"),
         (("--method", "outlier-aware", "-a", "2"), "3"),
-        (("--method", "gba", "-a", "2"), "or mixed=none"),
+        (
+            ("--method", "gba", "-a", "2"),
+            "would have 1 to 3 bits, only 2 to 8 exist: use other base bits, or mixed=none",
+        ),
         (("--method", "adabm", "-a", "8"), "8"),
         (("-w", "9"), "from 2 to 8"),
         (("-a", "1"), "from 2 to 8"),

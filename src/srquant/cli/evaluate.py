@@ -1,6 +1,5 @@
 """``srquant evaluate``: PSNR and SSIM on benchmark sets."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,10 +69,7 @@ def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet",
     from srquant.upscale.precision import float_layers
 
     spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
-    floats = float_layers(engine, model)
-    values = asdict(spent) | {"overspends": spent.overspends, "effective": spent.effective, "sentence": spent.sentence}
-    values["layers"] = [layer.to_json() for layer in spent.layers]
-    return values | {"engine": engine.name, "float_layers": list(floats)}
+    return spent.to_json() | {"engine": engine.name, "float_layers": list(float_layers(engine, model))}
 
 
 def bit_lines(spent: dict[str, Any]) -> list[str]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from srquant.deploy.choices import chooses, chosen_bits
 from srquant.deploy.summary import layer_summaries
 from srquant.evaluate.costs import (
-    FLOAT_BITS,
     LayerCost,
     count_macs,
     feature_average_bits,
@@ -55,12 +54,8 @@ def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float
         return lambda image: fmean(chosen_bits(network, _pixels(image)).values())
     if not isinstance(network, BranchedNetwork):
         return fab(network)
-    return lambda image: fmean(_bits_between_ends(network.branch_for(_pixels(image))))
-
-
-def _bits_between_ends(network: Network) -> list[int]:
-    bits = {layer.name: layer.activation_bits for layer in layer_summaries(network)}
-    return [b for name, b in bits.items() if b != FLOAT_BITS and name not in network.facts.ends]
+    fabs = {bits: mean for bits, branch in network.branches.items() if (mean := fab(branch)) is not None}
+    return lambda image: fabs[network.bits_for(_pixels(image))]
 
 
 def _pixels(image: NDArray[np.uint8]) -> Tensor:

@@ -1,8 +1,9 @@
 """What a frozen network spends: codes, bits, whether ranges rest, and which engine runs it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,11 @@ class Spending:
             f"{len(self.overspends)} layers spend more codes than their bits have: compare by effective bits, "
             f"{self.effective}"
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it for ``json.dumps``."""
+        said = {"overspends": self.overspends, "effective": self.effective, "sentence": self.sentence}
+        return asdict(self) | said | {"layers": [layer.to_json() for layer in self.layers]}
 
 
 def spending(model: FrozenModel, pictures: Sequence[Tensor]) -> Spending:

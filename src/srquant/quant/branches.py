@@ -52,10 +52,14 @@ class BranchedNetwork(Network):
         lower, upper = self.thresholds.tolist()
         return f"gradient density below {lower:.2f}: branch low; above {upper:.2f}: branch high; between: branch middle"
 
+    def bits_for(self, image: Tensor) -> int:
+        """What a picture, ``1 x 3 x H x W`` in [0, 1], adds to the bits."""
+        (bits,) = self.picture_bits(gradient_density(image)).tolist()
+        return int(bits)
+
     def branch_for(self, image: Tensor) -> Network:
         """The branch that upscales a picture, ``1 x 3 x H x W`` in [0, 1]."""
-        (bits,) = self.picture_bits(gradient_density(image)).tolist()
-        return self.branches[bits]
+        return self.branches[self.bits_for(image)]
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale, as ``Network``; each picture in its branch."""

@@ -105,8 +105,9 @@ class Policy:
             for name in _matching(override.pattern, names):
                 bits[name] = override.bits
         resolved = {name: chosen for name, chosen in bits.items() if chosen is not None}
-        if resolved.keys() <= network.facts.ends and not self.matmuls(network):
-            inside = len([name for name in names if name not in network.facts.ends])
+        ends = network.facts.ends
+        if resolved.keys() <= ends and not self.matmuls(network):
+            inside = len([name for name in names if name not in ends])
             found = f"all {inside} convolutions and linear layers there are kept float" if inside else "it has no layer"
             raise PolicyError(
                 f"nothing to quantize between the network's head and tail: {found}; give layers there bits, quantize "
@@ -122,8 +123,8 @@ class Policy:
 
     def body(self, network: Network, fixed: Iterable[str] = ()) -> list[str]:
         """Layers at the base bits: neither head nor tail, matched by no override and by no pattern of ``fixed``."""
-        patterns = [*fixed, *(override.pattern for override in self.overrides)]
-        names = [name for name in self.resolve(network) if name not in network.facts.ends]
+        ends, patterns = network.facts.ends, [*fixed, *(override.pattern for override in self.overrides)]
+        names = [name for name in self.resolve(network) if name not in ends]
         return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def _default(self, name: str, network: Network) -> LayerBits | None:
