@@ -48,7 +48,7 @@ def adaptive(architecture="edsr", bits=4):
     bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
     student = insert_quantizers(network, policy, bounds, symmetric_max)
     state = PictureBits(torch.zeros(1))
-    ends = {*network.facts.head, *network.facts.tail}
+    ends = network.facts.ends
     make_adaptive(student, [name for name in quant_layers(student) if name not in ends], state)
     for i, quantizer in enumerate(adaptive_quantizers(student).values()):
         quantizer.layer_factor.data.fill_(i % 3 - 1)

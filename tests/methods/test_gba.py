@@ -74,7 +74,7 @@ def test_defaults_are_four_bit_weights_and_mixed_activations():
 def test_mixed_bits_have_the_mean_of_the_base(network, calibration, mixed, of_weights, of_activations):
     model = quantize(network, calibration, Policy(), GBA(mixed=mixed))
     bits = bits_of(model)
-    ends = {*network.facts.head, *network.facts.tail}
+    ends = network.facts.ends
     assert {bits[name] for name in ends} == {(8, 8)}
     body = [bits[name] for name in bits if name not in ends]
     assert Counter(weight for weight, _ in body) == of_weights

@@ -82,7 +82,7 @@ def test_moving_average_over_batches(network, calibration, monkeypatch):
 def test_eight_bits_stay_uniform(network, calibration):
     layers = quant_layers(initialize(network, calibration, W4A4, PLQ))
     uniform = {name for name, layer in layers.items() if not isinstance(layer.input_quantizer, PiecewiseQuantizer)}
-    assert uniform == {*network.facts.head, *network.facts.tail}
+    assert uniform == network.facts.ends
 
 
 def test_sensitivity_by_hand():

@@ -17,7 +17,7 @@ def parameters(network: Network) -> int:
 
 
 def body_layers(network: Network, kind: type[nn.Module]) -> list[str]:
-    edges = {*network.facts.head, *network.facts.tail}
+    edges = network.facts.ends
     return [n for n, m in network.module.named_modules() if isinstance(m, kind) and n not in edges]
 
 

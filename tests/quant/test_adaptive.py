@@ -41,7 +41,7 @@ def adaptive(tiny, quantized, pictures):
         network = tiny(architecture)
         student = quantized(network, Policy(LayerBits(bits, bits)))
         state = PictureBits(torch.zeros(1))
-        ends = {*network.facts.head, *network.facts.tail}
+        ends = network.facts.ends
         make_adaptive(student, [name for name in quant_layers(student) if name not in ends], state)
         for i, q in enumerate(adaptive_quantizers(student).values()):
             q.layer_factor.data.fill_(i % 3 - 1)

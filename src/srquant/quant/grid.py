@@ -168,8 +168,13 @@ class _FakeQuantizeBits(torch.autograd.Function):
         grad_x, grad_lower, grad_upper, error = _backward(ctx, grad, x, lower, upper, levels)
         if not ctx.needs_input_grad[3]:
             return grad_x, grad_lower, grad_upper, None
-        grad_bits = (error * (upper - lower)).mul_(levels).sum_to_size(bits.shape) * (-math.log(2) / (levels - 1))
-        return grad_x, grad_lower, grad_upper, grad_bits
+        rounding = (error * (upper - lower)).sum_to_size(bits.shape)
+        return grad_x, grad_lower, grad_upper, _gradient_in_bits(rounding, levels)
+
+
+def _gradient_in_bits(rounding: Tensor, levels: int | Tensor) -> Tensor:
+    """From the sum of the gradient times the rounding error."""
+    return rounding * (-math.log(2) * levels / (levels - 1))
 
 
 def _backward(
@@ -226,4 +231,4 @@ class StraightThrough:
 
     def sum_of_bits(self, levels: int) -> Tensor:
         """Gradient in the bits, 0-d, as ``fake_quantize_bits``."""
-        return self.bounds[0].new_tensor(-math.log(2) * levels / (levels - 1) * self.rounding)
+        return _gradient_in_bits(self.bounds[0].new_tensor(self.rounding), levels)
