@@ -113,8 +113,21 @@ BARS: tuple[Bar, ...] = (
         )
     ),
     *(
-        Above(f"AdaBM's ablation, {part}", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True)
-        for part in ("I2B", "L2B", "BaC", "FT")
+        Above(f"AdaBM's ablation{when}, {part}", EDSR, labels, ("Set5",), bits=True)
+        for when, suffix, everything in (
+            ("", "", "adabm"),
+            (", relative rates", ", relative", "adabm relative, more bits"),
+        )
+        for part, labels in (
+            ("FT", ("adabm none", f"adabm FT{suffix}")),
+            *((part, (f"adabm FT{suffix}", f"adabm {part}+FT{suffix}")) for part in ("I2B", "L2B", "BaC")),
+            *(("all", (f"adabm {part}{suffix}", everything)) for part in ("I2B+FT", "L2B+FT", "BaC+FT")),
+            ("all", ("adabm without FT", everything)),
+        )
+    ),
+    *(
+        Above(f"AdaBM without {part}", EDSR, (f"adabm without {part}", "adabm relative, more bits"), bits=True)
+        for part in ("I2B", "L2B", "BaC")
     ),
     Above("2DQuant's ablation", EDSR, ("2dquant DOBI", "2dquant")),
     Above("2DQuant's ablation", EDSR, ("2dquant DQC", "2dquant")),

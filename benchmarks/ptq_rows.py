@@ -157,6 +157,18 @@ THRIFTY = (*ADABM_RATES, "layer_rate=0.015", "feature_weight=0.2")
 
 ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 
+
+def only_parts(*names: str) -> tuple[str, ...]:
+    """AdaBM with these parts alone, as its Table 4 has them."""
+    return tuple(f"{part}=false" for part, name in ADABM_PARTS.items() if name not in names)
+
+
+ADABM_TABLE = {
+    "FT": only_parts("FT"),
+    **{f"{name}+FT": only_parts(name, "FT") for name in ("I2B", "L2B", "BaC")},
+}
+"""Finetuning alone and with one other part."""
+
 ROWS = (
     Row("float", FLOAT),
     Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
@@ -261,20 +273,23 @@ ROWS = (
     Row("gba w", "gba", ("mixed=weights", "dan_stages=none"), paper=("GBA[wGBA]",), only=EDSR, repeated=False),
     Row("gba without DAN", "gba", ("dan_stages=none",), FOUR, ("GBA[aGBA]",), only=EDSR, repeated=False),
     Row("gba DAN", "gba", ("mixed=none",), FOUR, ("GBA[DAN]",), only=EDSR, repeated=False),
-    Row(
-        "adabm none",
-        "adabm",
-        tuple(f"{part}=false" for part in ADABM_PARTS),
-        paper=("AdaBM[none]",),
-        only=EDSR,
-        repeated=False,
+    Row("adabm none", "adabm", only_parts(), paper=("AdaBM[none]",), only=EDSR, repeated=False),
+    *(
+        Row(f"adabm {parts}", "adabm", settings, paper=(f"AdaBM[{parts}]",), only=EDSR, repeated=False)
+        for parts, settings in ADABM_TABLE.items()
+    ),
+    *(
+        Row(f"adabm {parts}, relative", "adabm", (*settings, *BALANCED), FOUR, (f"AdaBM[{parts}]",), only=EDSR)
+        for parts, settings in ADABM_TABLE.items()
     ),
     *(
         Row(
             f"adabm without {name}",
             "adabm",
             (f"{part}=false", *THRIFTY),
+            paper=("AdaBM[I2B+L2B+BaC,noFT]",) if name == "FT" else (),
             only=EDSR,
+            repeated=False,
         )
         for part, name in ADABM_PARTS.items()
     ),
