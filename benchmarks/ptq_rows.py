@@ -273,13 +273,20 @@ ROWS = (
     Row("gba w", "gba", ("mixed=weights", "dan_stages=none"), paper=("GBA[wGBA]",), only=EDSR, repeated=False),
     Row("gba without DAN", "gba", ("dan_stages=none",), FOUR, ("GBA[aGBA]",), only=EDSR, repeated=False),
     Row("gba DAN", "gba", ("mixed=none",), FOUR, ("GBA[DAN]",), only=EDSR, repeated=False),
-    Row("adabm none", "adabm", only_parts(), paper=("AdaBM[none]",), only=EDSR, repeated=False),
+    Row("adabm none", "adabm", only_parts(), paper=("AdaBM[none]",), only=EDSR),
     *(
-        Row(f"adabm {parts}", "adabm", settings, paper=(f"AdaBM[{parts}]",), only=EDSR, repeated=False)
+        Row(f"adabm {parts}", "adabm", settings, paper=(f"AdaBM[{parts}]",), only=EDSR)
         for parts, settings in ADABM_TABLE.items()
     ),
     *(
-        Row(f"adabm {parts}, relative", "adabm", (*settings, *BALANCED), FOUR, (f"AdaBM[{parts}]",), only=EDSR)
+        Row(
+            f"adabm {parts}, relative",
+            "adabm",
+            (*settings, *BALANCED),
+            paper=(f"AdaBM[{parts}]",),
+            only=EDSR,
+            repeated=False,
+        )
         for parts, settings in ADABM_TABLE.items()
     ),
     *(
@@ -289,7 +296,7 @@ ROWS = (
             (f"{part}=false", *THRIFTY),
             paper=("AdaBM[I2B+L2B+BaC,noFT]",) if name == "FT" else (),
             only=EDSR,
-            repeated=False,
+            repeated=name == "FT",
         )
         for part, name in ADABM_PARTS.items()
     ),
