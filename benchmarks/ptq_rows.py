@@ -213,7 +213,7 @@ ROWS = (
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
     Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True),
     Row("2dquant DOBI, corrected", "2dquant", ("dqc=false", *CORRECTED), (4, 3, 2), repeated=False),
-    Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), FOUR, ("2DQuant[DQC]",), attention=True),
+    Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), paper=("2DQuant[DQC]",), attention=True, only=IMDTN),
     Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True),
     Row("2dquant, compensated", "2dquant", (*SHORTER, *LEARNED, *COMPENSATED), (4, 3), only=EDSR, repeated=False),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
