@@ -275,18 +275,15 @@ ROWS = (
     Row("gba DAN", "gba", ("mixed=none",), FOUR, ("GBA[DAN]",), only=EDSR, repeated=False),
     Row("adabm none", "adabm", only_parts(), paper=("AdaBM[none]",), only=EDSR),
     *(
-        Row(f"adabm {parts}", "adabm", settings, paper=(f"AdaBM[{parts}]",), only=EDSR)
-        for parts, settings in ADABM_TABLE.items()
-    ),
-    *(
         Row(
-            f"adabm {parts}, relative",
+            f"adabm {parts}{suffix}",
             "adabm",
-            (*settings, *BALANCED),
+            (*settings, *rates),
             paper=(f"AdaBM[{parts}]",),
             only=EDSR,
-            repeated=False,
+            repeated=not rates,
         )
+        for suffix, rates in (("", ()), (", relative", BALANCED))
         for parts, settings in ADABM_TABLE.items()
     ),
     *(
