@@ -23,7 +23,7 @@ from srquant.classify.evaluate import top1
 from srquant.classify.insert import initialise_steps, insert_quantizers
 from srquant.classify.resnet import ResNet18, folded
 from srquant.classify.units import block_units
-from srquant.quant.policy import LayerBits
+from srquant.insertion.policy import LayerBits
 
 BITS = (8, 6, 4, 3, 2)
 W8A8_TOLERANCE = 0.4

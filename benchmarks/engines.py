@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.contenders import contenders, integer_contender, noise, write_noise
-from srquant.deploy.freeze import freeze
-from srquant.evaluate.contenders import Contender, Measured, measure
-from srquant.methods import METHODS
-from srquant.models.edsr import EDSR, facts
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.speed.contenders import contenders, integer_contender, noise, write_noise
+from srquant.measure.speed.race import Contender, Measured, measure
+from srquant.methods.registry import METHODS
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quant.policy import LayerBits, Policy
 
 HEIGHT, WIDTH = 180, 320
 BARS = {  # engine -> least speed-up over OpenVINO float32, PyTorch float32, ONNX Runtime static int8

@@ -18,12 +18,12 @@ from ptq_rows import CALIBRATION
 from ptq_run import shared
 
 from srquant.data.calibration import CalibrationSet
-from srquant.evaluate.worker import peak_memory
-from srquant.methods import METHODS
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.speed.worker import peak_memory
 from srquant.methods.options import configure
-from srquant.models.edsr import EDSR, facts
+from srquant.methods.registry import METHODS
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quant.policy import LayerBits, Policy
 
 EDSR_16_64_X4 = (16, 64, 4)
 PATCH = 96

@@ -26,18 +26,18 @@ import report
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.evaluate.worker import peak_memory
-from srquant.models.edsr import EDSR, facts
+from srquant.distillation.lessons import recorded
+from srquant.distillation.loop import Guards, Quantizer, adam, bound_rates, train_pass
+from srquant.distillation.recipes import distillation
+from srquant.grids.range_rules import minmax, symmetric_mse
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.speed.worker import peak_memory
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quant.dynamic import DynamicQuantizer
-from srquant.quant.insert import insert_quantizers
-from srquant.quant.layers import activation_quantizers, quant_layers
-from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.ranges import minmax, symmetric_mse
-from srquant.quant.statistics import Collection, activation_bounds
-from srquant.training.finetune import distillation
-from srquant.training.loop import Guards, Quantizer, adam, bound_rates, train_pass
-from srquant.training.teacher import recorded
+from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 NETWORKS = {"EDSR 8x64 x2": (8, 64, 2), "EDSR 16x64 x4": (16, 64, 4)}
 RECIPES = ("published", "gba stage 3")

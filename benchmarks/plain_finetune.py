@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srquant.distillation.features import Features
 from srquant.models.network import Network
-from srquant.quant.dynamic import DynamicQuantizer
-from srquant.quant.layers import QuantConv2d, quant_layers
-from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
-from srquant.training.features import Features
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.layers import QuantConv2d, quant_layers
 
 
 def round_through(x: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ import report
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.contenders import write_noise
-from srquant.deploy.freeze import freeze
-from srquant.deploy.openvino import CPU_OPTIONS, to_openvino
-from srquant.methods import METHODS
-from srquant.models.edsr import EDSR, facts
+from srquant.deploy.frozen.freeze import freeze
+from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.speed.contenders import write_noise
+from srquant.methods.registry import METHODS
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quant.policy import LayerBits, Policy
 
 HEIGHT, WIDTH = 180, 320
 BODY_MACS = 9 * 64 * 64 * HEIGHT * WIDTH

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ptq_run import FLOAT, Run
 
-from srquant.methods import METHODS
-from srquant.quant.policy import Granularity, Kind
+from srquant.insertion.policy import Granularity, Kind
+from srquant.methods.registry import METHODS
 
 CALIBRATION = "data/DIV2K_test_LR/LR_bicubic/X4"
 CNN: tuple[Kind, ...] = ("conv", "linear")

@@ -19,23 +19,23 @@ from ptq_origin import origin
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.accounting import picture_fab
-from srquant.deploy.file import load, save
-from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.spending import middles, spending
+from srquant.deploy.file.save_load import load, save
+from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.errors import EngineError
-from srquant.evaluate.evaluate import Report, evaluate
-from srquant.evaluate.patches import Measure
-from srquant.evaluate.worker import peak_memory
-from srquant.methods import METHODS
+from srquant.insertion.policy import Granularity, Kind, LayerBits, Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.measure.cost.layer_costs import picture_fab
+from srquant.measure.cost.report import middles, spending
+from srquant.measure.quality.patches import Measure
+from srquant.measure.quality.scores import Report, evaluate
+from srquant.measure.speed.worker import peak_memory
 from srquant.methods.options import configure
+from srquant.methods.registry import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
-from srquant.quant.policy import Granularity, Kind, LayerBits, Policy
-from srquant.upscale.engines import Engine, TorchEngine, open_engine
-from srquant.upscale.precision import float_layers
-from srquant.upscale.tiles import upscale_tile
+from srquant.upscale.engines.engines import Engine, TorchEngine, open_engine
+from srquant.upscale.engines.precision import float_layers
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 FLOAT = "float"
 """In place of a method: measure the network itself."""

@@ -25,7 +25,7 @@ papers crop 96x96 (2DQuant: 64x64) from the 800 training pictures. Scores are me
 standard deviation of the PSNR over them; whole pictures are upscaled. The frozen network that the file holds ran in
 the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except where the engine is marked with `!`.
 
-- PSNR-Y in dB / SSIM-A / SSIM-B: the flavours of `srquant.evaluate.metrics`.
+- PSNR-Y in dB / SSIM-A / SSIM-B: the flavours of `srquant.measure.quality.metrics`.
 - *FAB*: mean activation bits of the layers between head and tail, as the pictures took them. *Effective*: mean log2 of
   the activation and of the weight codes that occur there, in the middle 128x128 of the first five pictures of Set5; `†`
   marks rows that spend more codes than their bits have: compare these by effective bits.

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.freeze import freeze
-from srquant.evaluate.evaluate import evaluate
+from srquant.deploy.frozen.freeze import freeze
+from srquant.measure.quality.scores import evaluate
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.upscale.tiles import upscale_tile
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 EDSR, BITS, SETS = "edsr_r8f64_x2", 4, ("Set5", "Set14")
 WHITE = 255.0

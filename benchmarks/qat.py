@@ -23,10 +23,10 @@ from qat_tables import assemble
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.pairs import PairSet
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.options import configure
-from srquant.methods.trained import TRAINED
+from srquant.methods.trained_registry import TRAINED
 from srquant.models.load import load_model
-from srquant.quant.policy import LayerBits, Policy
 
 WEIGHTS, PICTURES, SCALE = "weights/edsr/edsr_r8f64_x2.pt", "data/BSDS500_train/HR", 2
 SETS = ("Set5", "Set14", "B100")

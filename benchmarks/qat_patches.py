@@ -23,12 +23,12 @@ from ptq_run import shared
 from report import write
 
 from srquant.data.benchmark import BenchmarkSet
-from srquant.deploy.accounting import picture_fab
-from srquant.deploy.opening import open_network
-from srquant.evaluate.evaluate import Report, evaluate
-from srquant.evaluate.patches import Measure
-from srquant.upscale.engines import open_engine
-from srquant.upscale.tiles import upscale_tile
+from srquant.deploy.file.open_model import open_network
+from srquant.measure.cost.layer_costs import picture_fab
+from srquant.measure.quality.patches import Measure
+from srquant.measure.quality.scores import Report, evaluate
+from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 EDGES = (0.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.01)
 """Borders of the ranges of FAB whose patches are counted."""

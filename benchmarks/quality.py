@@ -18,18 +18,18 @@ import report
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.file import load, save
-from srquant.deploy.freeze import freeze
-from srquant.deploy.openvino import to_openvino
-from srquant.deploy.precision import layer_precisions
-from srquant.evaluate.evaluate import evaluate
-from srquant.methods import METHODS
+from srquant.deploy.file.save_load import load, save
+from srquant.deploy.frozen.freeze import freeze
+from srquant.deploy.openvino.model import to_openvino
+from srquant.deploy.openvino.precision import layer_precisions
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.quality.scores import evaluate
 from srquant.methods.options import configure
+from srquant.methods.registry import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.quant.policy import LayerBits, Policy
-from srquant.upscale.engines import open_engine
-from srquant.upscale.tiles import upscale_tile
+from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 W8A8, W4A4, W3A3, W2A2 = (LayerBits(bits, bits) for bits in (8, 4, 3, 2))
 TOGETHER, COMPENSATED = ("finetune=together",), ("rounding=compensated",)

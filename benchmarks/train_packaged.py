@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srquant.data.resize import downscale
-from srquant.models.edsr import EDSR
+from srquant.models.architectures.edsr import EDSR
 
 SCALE = 2
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -1,4 +1,4 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share: pictures, and tiny random networks, quantized without a method."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from torch import Tensor
+
+from srquant.grids.range_rules import minmax, symmetric_max
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.models.load import build
+from srquant.models.network import Network
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -41,3 +49,44 @@ def smooth_pictures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, 
 def seeded() -> None:
     """Every test starts from the same random state."""
     torch.manual_seed(0)
+
+
+TINY = {
+    "edsr": {"blocks": 2, "features": 8},
+    "rnet": {"blocks": 2, "features": 8},
+    "carn": {"features": 8},
+    "msrresnet": {"blocks": 2, "features": 8},
+    "compact": {"convolutions": 4, "features": 8},
+}
+
+
+@pytest.fixture
+def tiny() -> Callable[[str], Network]:
+    return lambda architecture: build(architecture, TINY[architecture]).eval()
+
+
+@pytest.fixture
+def teacher() -> Network:
+    return build("edsr", {"blocks": 2, "features": 8}).eval()
+
+
+@pytest.fixture
+def pictures() -> Callable[..., Tensor]:
+    """Random 8-bit pictures in [0, 1]."""
+
+    def make(count: int = 4, side: int = 12, seed: int = 1) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(0, 256, (count, 3, side, side), generator=generator) / 255
+
+    return make
+
+
+@pytest.fixture
+def quantized(pictures: Callable[..., Tensor]) -> Callable[[Network, Policy], Network]:
+    """Quantized with min-max ranges, not settled."""
+
+    def quantize(network: Network, policy: Policy) -> Network:
+        bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
+        return insert_quantizers(network, policy, bounds, symmetric_max if policy.symmetric_weights else minmax)
+
+    return quantize

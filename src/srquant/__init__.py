@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from srquant.data.benchmark import BenchmarkSet
     from srquant.data.calibration import CalibrationSet
-    from srquant.deploy.file import load, save
-    from srquant.deploy.freeze import FrozenModel, freeze
-    from srquant.deploy.onnx import save_onnx, to_onnx
-    from srquant.deploy.opening import open_model, open_network
-    from srquant.deploy.openvino import save_openvino, to_openvino
+    from srquant.deploy.file.open_model import open_model, open_network
+    from srquant.deploy.file.save_load import load, save
+    from srquant.deploy.frozen.freeze import FrozenModel, freeze
+    from srquant.deploy.onnx.model import save_onnx, to_onnx
+    from srquant.deploy.openvino.model import save_openvino, to_openvino
     from srquant.errors import EngineError, InputError, SRQuantError
-    from srquant.methods import METHODS, Method
+    from srquant.insertion.policy import LayerBits, Override, Policy
+    from srquant.insertion.quantized_model import QuantizedModel
+    from srquant.methods.registry import METHODS, Method
     from srquant.models.load import load_model
     from srquant.models.network import Network
     from srquant.models.wrap import wrap
-    from srquant.quant.model import QuantizedModel
-    from srquant.quant.policy import LayerBits, Override, Policy
-    from srquant.upscale.engines import open_engine
-    from srquant.upscale.folder import upscale_folder
-    from srquant.upscale.picture import upscale_file
-    from srquant.upscale.tiles import upscale_array
+    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.jobs.folder import upscale_folder
+    from srquant.upscale.jobs.one_picture import upscale_file
+    from srquant.upscale.tiles.upscale_tiles import upscale_array
 
 __version__ = "0.1.0"
 
@@ -62,22 +62,22 @@ __all__ = [
 _HOMES = {
     "data.benchmark": ("BenchmarkSet",),
     "data.calibration": ("CalibrationSet",),
-    "deploy.file": ("load", "save"),
-    "deploy.freeze": ("FrozenModel", "freeze"),
-    "deploy.onnx": ("save_onnx", "to_onnx"),
-    "deploy.opening": ("open_model", "open_network"),
-    "deploy.openvino": ("save_openvino", "to_openvino"),
+    "deploy.file.save_load": ("load", "save"),
+    "deploy.frozen.freeze": ("FrozenModel", "freeze"),
+    "deploy.onnx.model": ("save_onnx", "to_onnx"),
+    "deploy.file.open_model": ("open_model", "open_network"),
+    "deploy.openvino.model": ("save_openvino", "to_openvino"),
     "errors": ("EngineError", "InputError", "SRQuantError"),
-    "methods": ("METHODS", "Method"),
+    "methods.registry": ("METHODS", "Method"),
     "models.load": ("load_model",),
     "models.network": ("Network",),
     "models.wrap": ("wrap",),
-    "quant.model": ("QuantizedModel",),
-    "quant.policy": ("LayerBits", "Override", "Policy"),
-    "upscale.engines": ("open_engine",),
-    "upscale.folder": ("upscale_folder",),
-    "upscale.picture": ("upscale_file",),
-    "upscale.tiles": ("upscale_array",),
+    "insertion.quantized_model": ("QuantizedModel",),
+    "insertion.policy": ("LayerBits", "Override", "Policy"),
+    "upscale.engines.engines": ("open_engine",),
+    "upscale.jobs.folder": ("upscale_folder",),
+    "upscale.jobs.one_picture": ("upscale_file",),
+    "upscale.tiles.upscale_tiles": ("upscale_array",),
 }
 
 

@@ -4,18 +4,18 @@ import plain_finetune
 import pytest
 import torch
 
-from srquant.models.edsr import EDSR, facts
+from srquant.distillation.features import Features
+from srquant.distillation.lessons import Lesson
+from srquant.distillation.losses import normalised
+from srquant.distillation.recipes import distillation
+from srquant.grids.range_rules import minmax, symmetric_mse
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quant.dynamic import DynamicQuantizer
-from srquant.quant.insert import insert_quantizers
-from srquant.quant.layers import activation_quantizers, quant_layers
-from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.ranges import minmax, symmetric_mse
-from srquant.quant.statistics import Collection, activation_bounds
-from srquant.training.features import Features
-from srquant.training.finetune import distillation
-from srquant.training.losses import normalised
-from srquant.training.teacher import Lesson
+from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

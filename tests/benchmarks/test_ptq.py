@@ -21,7 +21,7 @@ from ptq_store import Store
 from ptq_tables import assemble, versions
 
 from srquant.errors import InputError
-from srquant.models.edsr import EDSR
+from srquant.models.architectures.edsr import EDSR
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ptq.py"
 

@@ -10,11 +10,11 @@ import qat_patches
 import torch
 from PIL import Image
 
-from srquant.deploy.file import save
-from srquant.deploy.freeze import freeze
-from srquant.methods import cadyq
+from srquant.deploy.file.save_load import save
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.cadyq import method as cadyq
 from srquant.models.load import build
-from srquant.quant.policy import LayerBits, Policy
 
 
 @pytest.fixture

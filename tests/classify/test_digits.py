@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from srquant.classify import adaround, brecq, gba, ptmq, qdrop
 from srquant.classify.evaluate import top1
 from srquant.classify.resnet import ResNet18, folded
-from srquant.quant.policy import LayerBits
+from srquant.insertion.policy import LayerBits
 
 datasets = pytest.importorskip("sklearn.datasets")
 TRAIN, EPOCHS, TOLERANCE = 1000, 10, 0.4

@@ -6,8 +6,8 @@ from srquant.classify.gba import GBA, bits_of, gradient_layers
 from srquant.classify.gradient_layer import inputs_of_layers, insert_gradient_layers
 from srquant.classify.resnet import folded
 from srquant.errors import PolicyError
-from srquant.quant.policy import LayerBits
-from srquant.quant.ranges import squared_error
+from srquant.grids.range_rules import squared_error
+from srquant.insertion.policy import LayerBits
 
 BITS = LayerBits(4, 4)
 

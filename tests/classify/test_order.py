@@ -12,7 +12,7 @@ from srquant.classify.reconstruct import reconstruct
 from srquant.classify.resnet import folded
 from srquant.classify.rounding import AdaptiveRounding
 from srquant.classify.units import block_units, captured, examples_of, layer_units
-from srquant.quant.policy import LayerBits
+from srquant.insertion.policy import LayerBits
 
 BITS = LayerBits(3, 3)
 FEW = 6

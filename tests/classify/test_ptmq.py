@@ -9,7 +9,7 @@ from srquant.classify.ptmq import FeatureMixer, choose_group, fuse, group_distil
 from srquant.classify.resnet import folded
 from srquant.classify.units import block_units
 from srquant.errors import PolicyError
-from srquant.quant.policy import LayerBits
+from srquant.insertion.policy import LayerBits
 
 
 def mixer_of(network, images, groups):

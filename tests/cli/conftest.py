@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from srquant.cli.app import app
-from srquant.models.edsr import EDSR
+from srquant.models.architectures.edsr import EDSR
 
 Run = Callable[..., Result]
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srquant.cli.app import EXAMPLES, app
-from srquant.deploy import opening
+from srquant.deploy.file import open_model as opening
 from srquant.errors import EngineError
 
 VERBS = ("info", "methods", "quantize", "train", "evaluate", "export", "upscale", "bench", "demo")

@@ -6,11 +6,11 @@ import onnx
 import pytest
 import torch
 
-from srquant.deploy.file import save
-from srquant.deploy.freeze import freeze
-from srquant.methods.quantsr import QuantSR, prepare
+from srquant.deploy.file.save_load import save
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.quantsr.method import QuantSR, prepare
 from srquant.models.load import build
-from srquant.quant.policy import LayerBits, Policy
 
 
 @pytest.fixture(scope="module")

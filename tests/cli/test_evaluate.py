@@ -109,7 +109,7 @@ def test_an_engine_that_cannot_run_the_method(run, files, quantized, monkeypatch
     def refuse(*arguments):
         raise EngineError("layer 'body.1' has no form in exports; engine 'torch' runs it")
 
-    monkeypatch.setattr("srquant.deploy.openvino.to_openvino", refuse)
+    monkeypatch.setattr("srquant.deploy.openvino.model.to_openvino", refuse)
     result = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "openvino")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.strip() == "srquant: layer 'body.1' has no form in exports; engine 'torch' runs it"

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from srquant.methods import METHODS
+from srquant.methods.registry import METHODS
+from srquant.models.architectures.swinir import SwinIR
 from srquant.models.load import build
-from srquant.models.swinir import SwinIR
 
 QUICK = {
     "ptq4sr": ("iterations=2",),

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from srquant.methods import METHODS
 from srquant.methods.options import options_of
-from srquant.methods.trained import TRAINED
+from srquant.methods.registry import METHODS
+from srquant.methods.trained_registry import TRAINED
 
 EVERY = {**METHODS, **TRAINED}
 

@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from srquant.deploy.file import load
-from srquant.methods import METHODS
-from srquant.models.edsr import EDSR
-from srquant.models.swinir import SwinIR
+from srquant.deploy.file.save_load import load
+from srquant.methods.registry import METHODS
+from srquant.models.architectures.edsr import EDSR
+from srquant.models.architectures.swinir import SwinIR
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import sys
 import pytest
 import torch
 
-from srquant.deploy.file import load
-from srquant.methods.trained import TRAINED
+from srquant.deploy.file.save_load import load
+from srquant.methods.trained_registry import TRAINED
+from srquant.models.architectures.swinir import SwinIR
 from srquant.models.load import load_model
-from srquant.models.swinir import SwinIR
 from srquant.training import trainer
 from srquant.training.checkpoint import load_state, save_state
-from srquant.training.folder import RunFolder
+from srquant.training.run_folder import RunFolder
 
 from .conftest import write_picture
 

@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen import FrozenConv2d, FrozenLinear
-from srquant.deploy.frozen_grid import FrozenGrid
-from srquant.deploy.frozen_sums import FrozenAdd
-from srquant.models.layers import Add
+from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen.sums import FrozenAdd
+from srquant.grids.range_rules import minmax
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.models.blocks.layers import Add
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.quant.insert import insert_quantizers
-from srquant.quant.lattice import settle
-from srquant.quant.model import Origin, QuantizedModel
-from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.ranges import minmax
-from srquant.quant.statistics import Collection, activation_bounds
 
 QUANTIZED = (nn.Conv2d, nn.Linear, Add)
 

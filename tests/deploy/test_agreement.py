@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.data.images import read_rgb
-from srquant.deploy.cpu import has_vnni
-from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.openvino import to_openvino
-from srquant.deploy.precision import layer_precisions
-from srquant.evaluate.metrics import psnr_y
-from srquant.methods import METHODS
+from srquant.deploy.export.pair_saturation import has_vnni
+from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.deploy.openvino.model import to_openvino
+from srquant.deploy.openvino.precision import layer_precisions
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.measure.quality.metrics import psnr_y
+from srquant.methods.registry import METHODS
 from srquant.models.load import build, load_model
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
-from srquant.quant.policy import LayerBits, Policy
-from srquant.upscale.engines import OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
+from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
 
 W2, W3, W4, W6, W8 = (LayerBits(bits, bits) for bits in (2, 3, 4, 6, 8))
 SAME_VALUE = 1e-4

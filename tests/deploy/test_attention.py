@@ -13,32 +13,32 @@ from torch import nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.accounting import layer_costs
-from srquant.deploy.cpu import has_vnni
-from srquant.deploy.file import HEADER, load, save
-from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.deploy.frozen_grid import FrozenGrid
-from srquant.deploy.frozen_matmul import FrozenMatmul
-from srquant.deploy.graph import export_graph
-from srquant.deploy.header import from_json
-from srquant.deploy.onnx import to_onnx
-from srquant.deploy.onnx_precision import layer_precisions as onnx_precisions
-from srquant.deploy.openvino import CPU_OPTIONS, to_openvino
-from srquant.deploy.precision import layer_precisions
-from srquant.deploy.restore import restore
-from srquant.deploy.summary import LayerSummary, layer_summaries
+from srquant.deploy.export.pair_saturation import has_vnni
+from srquant.deploy.export.trace import export_graph
+from srquant.deploy.file.header import from_json
+from srquant.deploy.file.restore import restore
+from srquant.deploy.file.save_load import HEADER, load, save
+from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.deploy.frozen.matmul import FrozenMatmul
+from srquant.deploy.onnx.model import to_onnx
+from srquant.deploy.onnx.precision import layer_precisions as onnx_precisions
+from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
+from srquant.deploy.openvino.precision import layer_precisions
 from srquant.errors import QuantizedFileError
-from srquant.evaluate.costs import matrix_products
-from srquant.evaluate.metrics import psnr_y
-from srquant.methods import METHODS
-from srquant.models.layers import Matmul
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.cost.formulas import matrix_products
+from srquant.measure.cost.layer_costs import layer_costs
+from srquant.measure.cost.layer_summaries import LayerSummary, layer_summaries
+from srquant.measure.quality.metrics import psnr_y
+from srquant.methods.registry import METHODS
+from srquant.models.blocks.layers import Matmul
+from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
-from srquant.models.split_qkv import split_qkv
-from srquant.quant.layers import QuantMatmul
-from srquant.quant.policy import LayerBits, Policy
-from srquant.quant.quantizers import ActivationQuantizer
-from srquant.upscale.engines import OpenVINOEngine, TorchEngine
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.layers import QuantMatmul
+from srquant.upscale.engines.engines import OpenVINOEngine, TorchEngine
 
 SMALL = {
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "scale": 2, "window": 4},

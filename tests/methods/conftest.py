@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.training.loop import adam
+from srquant.distillation.loop import adam
 from srquant.training.student import Student
 
 

@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.freeze import freeze
+from srquant.deploy.frozen.freeze import freeze
 from srquant.errors import DatasetError, PolicyError
-from srquant.methods import METHODS, minmax, percentile, tails
+from srquant.grids.range_rules import mse, symmetric_max, symmetric_mse
+from srquant.grids.uniform import codes
+from srquant.insertion.policy import LayerBits, Override, Policy
+from srquant.methods.ranges import minmax, percentile, tails
+from srquant.methods.registry import METHODS
 from srquant.models.load import build, load_model
-from srquant.quant.grid import codes
-from srquant.quant.layers import QuantAdd, QuantConv2d
-from srquant.quant.policy import LayerBits, Override, Policy
-from srquant.quant.quantizers import ActivationQuantizer, WeightQuantizer
-from srquant.quant.ranges import mse, symmetric_max, symmetric_mse
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.layers import QuantAdd, QuantConv2d
 
 RANGE_METHODS = [METHODS[name] for name in ("minmax", "percentile", "mse", "tails")]
 methods = pytest.mark.parametrize("method", RANGE_METHODS, ids=lambda method: method.name)

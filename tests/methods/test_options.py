@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 
 from srquant.errors import PolicyError
-from srquant.methods import METHODS
 from srquant.methods.options import configure, option, options_of
+from srquant.methods.registry import METHODS
 
 
 @dataclass(frozen=True)

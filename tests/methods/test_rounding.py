@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from srquant.deploy.freeze import freeze
-from srquant.methods import METHODS
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.options import configure
+from srquant.methods.registry import METHODS
 from srquant.models.load import build
-from srquant.quant.policy import LayerBits, Policy
 
 EDSR = "edsr", {"blocks": 2, "features": 8}
 SWINIR = "swinir", {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "window": 4, "scale": 2}

@@ -5,10 +5,10 @@ import torch
 from torch import fx, nn
 
 from srquant.errors import PolicyError
-from srquant.models.fold import fold_batch_norms
+from srquant.models.blocks.swin_layers import relative_positions
+from srquant.models.blocks.window_steps import Mirror, merge, shift_mask, split
+from srquant.models.fold_batch_norms import fold_batch_norms
 from srquant.models.load import build
-from srquant.models.swin import relative_positions
-from srquant.models.windows import Mirror, merge, shift_mask, split
 from srquant.models.wrap import wrap
 
 TRACEABLE = ["edsr", "srresnet", "msrresnet", "rdn", "carn", "rnet", "rlfn", "rfdn", "span", "compact"]

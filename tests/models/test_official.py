@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from srquant.data.benchmark import BenchmarkSet
-from srquant.evaluate.evaluate import Report, evaluate
+from srquant.measure.quality.scores import Report, evaluate
 from srquant.models.load import load_model
-from srquant.upscale.engines import TorchEngine
-from srquant.upscale.tiles import upscale_tile
+from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 FLOAT_SET5_X4 = {
     "edsr_baseline_x4-6b446fab.pt": 32.10,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srquant.evaluate.metrics import psnr_y
+from srquant.measure.quality.metrics import psnr_y
 from srquant.models.load import load_model
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from torch import nn
 
-from srquant.models.layers import Matmul
+from srquant.models.blocks.layers import Matmul
 from srquant.models.load import ARCHITECTURES, build
 from srquant.models.network import Network
 

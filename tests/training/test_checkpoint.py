@@ -12,12 +12,12 @@ from lightning_fabric import Fabric
 
 from srquant.data.pairs import PairSet
 from srquant.errors import CheckpointError, OutputError
+from srquant.insertion.policy import Policy
 from srquant.methods.float_training import FloatTraining, prepare
 from srquant.models.load import build
-from srquant.quant.policy import Policy
 from srquant.training.checkpoint import State, load_state, save_state
-from srquant.training.folder import RunFolder, write_whole
-from srquant.training.run import Run
+from srquant.training.run_folder import RunFolder, write_whole
+from srquant.training.run_settings import Run
 from srquant.training.trainer import Trainer
 
 STEPS = 11

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from srquant.cli.app import app
 from srquant.errors import InputError, TrainingError
-from srquant.training.folder import RunFolder
 from srquant.training.processes import Processes, connected
+from srquant.training.run_folder import RunFolder
 
 PATIENCE = 120
 """Seconds that a busy machine may take for what needs a few."""

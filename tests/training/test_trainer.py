@@ -11,9 +11,9 @@ from srquant.errors import InputError, TrainingError
 from srquant.methods.float_training import FloatStudent, FloatTraining
 from srquant.models.load import build
 from srquant.training.checkpoint import load_state
-from srquant.training.feed import batches
-from srquant.training.folder import RunFolder
-from srquant.training.run import Run
+from srquant.training.prefetch import batches
+from srquant.training.run_folder import RunFolder
+from srquant.training.run_settings import Run
 from srquant.training.trainer import Trainer
 
 RATE = 1e-3

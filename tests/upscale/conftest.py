@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.models.edsr import EDSR, facts
+from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines import TorchEngine
+from srquant.upscale.engines.engines import TorchEngine
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import json, resource, sys
 from pathlib import Path
 from torch import nn
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines import TorchEngine
-from srquant.upscale.picture import upscale_file
+from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.jobs.one_picture import upscale_file
 
 engine = TorchEngine(Network(nn.Upsample(scale_factor=2, mode="bilinear"), Facts("custom", 2, 1.0, (), ())))
 peaks = []

@@ -17,9 +17,9 @@ from srquant.classify.reconstruct import Schedule
 from srquant.classify.resnet import ResNet18, folded
 from srquant.classify.seed import seeded
 from srquant.classify.units import block_units, layer_units
+from srquant.distillation.recipes import Progress
+from srquant.insertion.policy import LayerBits
 from srquant.methods.options import option
-from srquant.quant.policy import LayerBits
-from srquant.training.finetune import Progress
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from srquant.classify.reconstruct import Learner, Schedule, lp_loss, reconstruct
 from srquant.classify.resnet import ResNet18, folded
 from srquant.classify.seed import seeded
 from srquant.classify.units import FORWARD_BATCH, Examples, Unit, block_units, examples_of
+from srquant.distillation.recipes import Progress, counter
+from srquant.insertion.policy import LayerBits
 from srquant.methods.options import option
-from srquant.quant.policy import LayerBits
-from srquant.training.finetune import Progress, counter
 
 ACTIVATION_POWER = 2.4
 STEP_IMAGES = 64

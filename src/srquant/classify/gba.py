@@ -20,12 +20,12 @@ from srquant.classify.gradient_layer import GradientLayer, Group, inputs_of_laye
 from srquant.classify.insert import CLASSIFIER, STEM
 from srquant.classify.resnet import ResNet18, blocks, folded
 from srquant.classify.seed import seeded
+from srquant.distillation.losses import feature_loss, normalised
+from srquant.distillation.recipes import Progress, counter
 from srquant.errors import PolicyError
+from srquant.insertion.policy import FEWEST_BITS, Granularity, LayerBits
+from srquant.methods.gba.allocation import allocate_bits
 from srquant.methods.options import option
-from srquant.quant.allocation import allocate_bits
-from srquant.quant.policy import FEWEST_BITS, Granularity, LayerBits
-from srquant.training.finetune import Progress, counter
-from srquant.training.losses import feature_loss, normalised
 
 NARROWEST = 1e-3
 """Bounds stay at least this far apart, relative to their distance at the start."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from srquant.classify.insert import CLASSIFIER, ENDS, STEM, replace
 from srquant.classify.layers import apply_layer
 from srquant.classify.resnet import ResNet18
-from srquant.quant.dynamic import DynamicQuantizer
-from srquant.quant.policy import Granularity, LayerBits
-from srquant.quant.quantizers import ActivationQuantizer
-from srquant.quant.ranges import Bounds, RunningBounds, minmax, symmetric_mse
+from srquant.grids.range_rules import Bounds, RunningBounds, minmax, symmetric_mse
+from srquant.insertion.policy import Granularity, LayerBits
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.dan import DynamicQuantizer
 
 Group = Literal["activations", "weights"]
 

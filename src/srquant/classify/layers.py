@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from srquant.classify.rounding import AdaptiveRounding
 from srquant.classify.search import search_grid
-from srquant.quant.grid import fake_quantize
+from srquant.grids.uniform import fake_quantize
 
 
 class RoundedLayer(nn.Module):

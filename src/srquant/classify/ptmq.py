@@ -24,10 +24,10 @@ from srquant.classify.reconstruct import Learner, Schedule, lp_loss, reconstruct
 from srquant.classify.resnet import ResNet18, blocks, folded
 from srquant.classify.seed import seeded
 from srquant.classify.units import Examples, Unit, block_units, examples_of
+from srquant.distillation.recipes import Progress, counter
 from srquant.errors import PolicyError
+from srquant.insertion.policy import LayerBits
 from srquant.methods.options import option
-from srquant.quant.policy import LayerBits
-from srquant.training.finetune import Progress, counter
 
 GROUPS = 3
 

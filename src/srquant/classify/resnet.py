@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from srquant.errors import CheckpointError
 from srquant.models.checkpoint import read_weights
-from srquant.models.fold import fold, folded_into
+from srquant.models.fold_batch_norms import fold, folded_into
 from srquant.models.layout import Weights
 from srquant.models.load import load_strictly
 

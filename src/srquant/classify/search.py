@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srquant.quant.ranges import SEARCH_VALUES
+from srquant.grids.range_rules import SEARCH_VALUES
 
 POWER = 2.4
 SHRINKS = 80

@@ -11,7 +11,7 @@ from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, Th
 from srquant.cli.output import check_json, note, progress, show, table, write_json
 
 if TYPE_CHECKING:
-    from srquant.evaluate.contenders import Measured
+    from srquant.measure.speed.race import Measured
 
 Rounds = Annotated[int, typer.Option(min=1, help="How often each engine runs, in turns.")]
 
@@ -28,9 +28,9 @@ def bench(
     height, width = input_size(size)
     check_json(json)
 
-    from srquant.deploy.contenders import contenders
-    from srquant.deploy.opening import open_model
-    from srquant.evaluate.contenders import measure
+    from srquant.deploy.file.open_model import open_model
+    from srquant.measure.speed.contenders import contenders
+    from srquant.measure.speed.race import measure
 
     threads = threads or usable_cores()
     opened = open_model(model, scale)

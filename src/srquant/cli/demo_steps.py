@@ -11,19 +11,19 @@ from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.data.images import read_rgb
 from srquant.data.resize import upscale
-from srquant.deploy.contenders import float_contenders, integer_contender
-from srquant.deploy.file import save
-from srquant.deploy.freeze import FrozenModel, freeze
-from srquant.evaluate.contenders import measure
-from srquant.evaluate.evaluate import Report, evaluate
-from srquant.methods import METHODS
+from srquant.deploy.file.save_load import save
+from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.insertion.policy import Granularity, LayerBits, Policy
+from srquant.measure.quality.scores import Report, evaluate
+from srquant.measure.speed.contenders import float_contenders, integer_contender
+from srquant.measure.speed.race import measure
+from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
-from srquant.quant.policy import Granularity, LayerBits, Policy
 from srquant.report.crops import Box, Column, side_by_side
-from srquant.upscale.engines import OpenVINOEngine
-from srquant.upscale.folder import upscale_folder
-from srquant.upscale.tiles import upscale_tile
+from srquant.upscale.engines.engines import OpenVINOEngine
+from srquant.upscale.jobs.folder import upscale_folder
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 Step = Callable[[str, int, int], None]
 Milliseconds = tuple[float | None, float | None, float | None]

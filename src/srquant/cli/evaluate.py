@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from srquant.data.benchmark import BenchmarkSet
-    from srquant.deploy.freeze import FrozenModel
-    from srquant.evaluate.evaluate import Report
-    from srquant.upscale.engines import Engine as Running
+    from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.measure.quality.scores import Report
+    from srquant.upscale.engines.engines import Engine as Running
 
 MOST_NAMES = 4
 
@@ -40,12 +40,12 @@ def evaluate(
     check_json(json)
 
     from srquant.data.benchmark import BenchmarkSet
-    from srquant.deploy.accounting import picture_fab
-    from srquant.deploy.freeze import FrozenModel
-    from srquant.deploy.opening import open_model
-    from srquant.evaluate import evaluate as scores
-    from srquant.upscale.engines import open_engine
-    from srquant.upscale.tiles import upscale_tile
+    from srquant.deploy.file.open_model import open_model
+    from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.measure.cost.layer_costs import picture_fab
+    from srquant.measure.quality import scores
+    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
@@ -65,8 +65,8 @@ def evaluate(
 
 def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet", patch: int | None) -> dict[str, Any]:
     """What a quantized network spends and which engine runs it, as JSON; codes are counted on a set's pictures."""
-    from srquant.deploy.spending import SIDE, middles, spending
-    from srquant.upscale.precision import float_layers
+    from srquant.measure.cost.report import SIDE, middles, spending
+    from srquant.upscale.engines.precision import float_layers
 
     spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
     return spent.to_json() | {"engine": engine.name, "float_layers": list(float_layers(engine, model))}

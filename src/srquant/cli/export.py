@@ -10,9 +10,9 @@ from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
 if TYPE_CHECKING:
-    from srquant.deploy.precision import LayerPrecision
+    from srquant.deploy.openvino.precision import LayerPrecision
+    from srquant.insertion.branched_network import BranchedNetwork
     from srquant.models.network import Network
-    from srquant.quant.branches import BranchedNetwork
 
 Output = Annotated[
     Path, typer.Option("-o", "--output", show_default=False, help=".xml for OpenVINO (.bin beside it) or .onnx.")
@@ -35,8 +35,8 @@ def export(
         raise OutputError(f"{output}: its suffix decides the format; use .xml for OpenVINO or .onnx")
     check_json(json)
 
-    from srquant.deploy.opening import open_network
-    from srquant.quant.branches import BranchedNetwork
+    from srquant.deploy.file.open_model import open_network
+    from srquant.insertion.branched_network import BranchedNetwork
 
     network = open_network(model, scale, depth)
     parts = branch_files(network, output) if isinstance(network, BranchedNetwork) else {output: network}
@@ -52,7 +52,7 @@ def export(
 
 def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Network]":
     """The branches by the files they go to."""
-    from srquant.quant.branches import NAMES
+    from srquant.insertion.branched_network import NAMES
 
     return {output.with_suffix(f".{NAMES[bits]}{output.suffix}"): part for bits, part in network.branches.items()}
 
@@ -66,7 +66,7 @@ def check_files(path: Path, overwrite: bool) -> None:
 
 def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
     """Write one network and show its precisions; returns the values for JSON."""
-    from srquant.deploy.summary import layer_summaries
+    from srquant.measure.cost.layer_summaries import layer_summaries
 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
     layers = export_openvino(network, path) if path.suffix == ".xml" else export_onnx(network, path)
@@ -82,8 +82,8 @@ def export_file(network: "Network", path: Path, json: str | None) -> dict[str, o
 
 def export_openvino(network: "Network", output: Path) -> "list[LayerPrecision]":
     """Write ``.xml`` and ``.bin``; ask OpenVINO for the precisions."""
-    from srquant.deploy.openvino import save_openvino, to_openvino
-    from srquant.deploy.precision import layer_precisions
+    from srquant.deploy.openvino.model import save_openvino, to_openvino
+    from srquant.deploy.openvino.precision import layer_precisions
 
     exported = to_openvino(network)
     save_openvino(exported, output)
@@ -92,8 +92,8 @@ def export_openvino(network: "Network", output: Path) -> "list[LayerPrecision]":
 
 def export_onnx(network: "Network", output: Path) -> "list[LayerPrecision]":
     """Write ``.onnx``; ask ONNX Runtime for the precisions."""
-    from srquant.deploy.onnx import save_onnx, to_onnx
-    from srquant.deploy.onnx_precision import layer_precisions
+    from srquant.deploy.onnx.model import save_onnx, to_onnx
+    from srquant.deploy.onnx.precision import layer_precisions
 
     exported = to_onnx(network)
     save_onnx(exported, output)

@@ -10,12 +10,12 @@ from srquant.cli.output import check_json, show, table, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srquant.deploy.depth import DepthCost
-    from srquant.deploy.freeze import FrozenModel
-    from srquant.deploy.summary import LayerSummary
-    from srquant.evaluate.costs import LayerCost
+    from srquant.deploy.frozen.depth import DepthCost
+    from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.measure.cost.formulas import LayerCost
+    from srquant.measure.cost.layer_summaries import LayerSummary
     from srquant.models.network import Network
-    from srquant.quant.branches import BranchedNetwork
 
 
 def info(
@@ -25,14 +25,14 @@ def info(
     height, width = input_size(size)
     check_json(json)
 
-    from srquant.deploy.accounting import layer_costs
-    from srquant.deploy.depth import depth_costs
-    from srquant.deploy.freeze import FrozenModel
-    from srquant.deploy.opening import open_model
-    from srquant.deploy.summary import layer_summaries
+    from srquant.deploy.file.open_model import open_model
+    from srquant.deploy.frozen.depth import depth_costs
+    from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.measure.cost.layer_costs import layer_costs
+    from srquant.measure.cost.layer_summaries import layer_summaries
     from srquant.models.load import describe, float_form
     from srquant.models.packaged import find_model
-    from srquant.quant.branches import BranchedNetwork
 
     model = find_model(model)
     opened = open_model(model, scale, depth)
@@ -57,8 +57,8 @@ def info(
 
 def bits_by_branch(network: "Network") -> dict[str, list[int]]:
     """Activation bits of each layer for pictures of low, middle and high density; empty where they are the same."""
-    from srquant.deploy.summary import layer_summaries
-    from srquant.quant.branches import branches_of
+    from srquant.insertion.branched_network import branches_of
+    from srquant.measure.cost.layer_summaries import layer_summaries
 
     branches = [layer_summaries(branch) for branch in branches_of(network)]
     bits = {layers[0].name: [layer.activation_bits for layer in layers] for layers in zip(*branches, strict=True)}
@@ -112,7 +112,7 @@ def made_by(model: "FrozenModel") -> str:
 
 def operations(costs: "list[LayerCost]", size: str) -> str:
     """One line: multiply-accumulates and bit operations for a picture."""
-    from srquant.evaluate.costs import bit_ops
+    from srquant.measure.cost.formulas import bit_ops
 
     macs = sum(cost.macs for cost in costs)
     return f"{macs / 1e9:.2f} GMAC and {bit_ops(costs) / 1e12:.3f} T bit operations for a picture of {size}"

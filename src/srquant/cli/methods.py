@@ -12,8 +12,8 @@ from srquant.errors import PolicyError, suggest
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srquant.methods import Method
-    from srquant.methods.trained import TrainedMethod
+    from srquant.methods.registry import Method
+    from srquant.methods.trained_registry import TrainedMethod
 
 QUANTIZE, TRAIN = "srquant quantize", "srquant train"
 """Who takes a method."""
@@ -25,9 +25,9 @@ def methods(name: Name = None, json: Json = None) -> None:
     """List the methods that quantize or train, or one's options with defaults and where these come from."""
     check_json(json)
 
-    from srquant.methods import METHODS
     from srquant.methods.options import options_of
-    from srquant.methods.trained import TRAINED
+    from srquant.methods.registry import METHODS
+    from srquant.methods.trained_registry import TRAINED
 
     known: dict[str, Method[Any] | TrainedMethod[Any]] = {**METHODS, **TRAINED}
     commands = {name: TRAIN if name in TRAINED else QUANTIZE for name in known}

@@ -12,8 +12,8 @@ from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_co
 from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from srquant.insertion.policy import Granularity
     from srquant.models.network import Network
-    from srquant.quant.policy import Granularity
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", show_default=False, help="Float checkpoint (.pt, .pth, .safetensors).")
@@ -95,11 +95,11 @@ def quantize(
     check_output(output, overwrite)
 
     from srquant.data.calibration import CalibrationSet
-    from srquant.deploy.file import save
-    from srquant.deploy.freeze import freeze
+    from srquant.deploy.file.save_load import save
+    from srquant.deploy.frozen.freeze import freeze
+    from srquant.insertion.policy import LayerBits, Policy
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
-    from srquant.quant.policy import LayerBits, Policy
 
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
@@ -129,7 +129,7 @@ def load_float(path: Path, scale: int | None) -> "Network":
     Raises:
         CheckpointError: the file can't be loaded, or is quantized.
     """
-    from srquant.deploy.file import is_quantized_file
+    from srquant.deploy.file.save_load import is_quantized_file
     from srquant.models.load import load_model
 
     if path.is_file() and is_quantized_file(path):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 from srquant.errors import PolicyError, suggest
 
 if TYPE_CHECKING:
-    from srquant.methods import Method
-    from srquant.methods.trained import TrainedMethod
+    from srquant.insertion.policy import Kind, LayerBits, Override
+    from srquant.methods.registry import Method
+    from srquant.methods.trained_registry import TrainedMethod
     from srquant.models.network import Network
-    from srquant.quant.policy import Kind, LayerBits, Override
 
 FLOAT = ("0", "float")
 """How a user says that something stays float."""
@@ -22,8 +22,8 @@ def find_method(name: str) -> "Method[Any]":
     Raises:
         PolicyError: there is none.
     """
-    from srquant.methods import METHODS
-    from srquant.methods.trained import TRAINED
+    from srquant.methods.registry import METHODS
+    from srquant.methods.trained_registry import TRAINED
 
     if name in TRAINED:
         raise PolicyError(
@@ -60,7 +60,7 @@ def method_config(method: "Method[Any]", finetune: bool, recipe: str | None, set
 
 def recipes(method: "Method[Any]") -> list[str]:
     """How a range method can finetune; nothing for other methods."""
-    from srquant.methods.pipeline import Recipe
+    from srquant.methods.ranges.pipeline import Recipe
 
     is_range_method = get_type_hints(method.config).get("finetune") == Recipe
     return [name for name in get_args(Recipe) if name != "none"] if is_range_method else []
@@ -72,8 +72,8 @@ def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: 
     Raises:
         PolicyError: an unknown kind.
     """
-    from srquant.methods.kinds import default_kinds
-    from srquant.quant.policy import KINDS
+    from srquant.insertion.policy import KINDS
+    from srquant.methods.default_kinds import default_kinds
 
     if text == AUTO:
         return default_kinds(method, network)
@@ -90,7 +90,7 @@ def layer_bits(what: str, text: str) -> "LayerBits | None":
     Raises:
         PolicyError: anything else.
     """
-    from srquant.quant.policy import LayerBits
+    from srquant.insertion.policy import LayerBits
 
     if text in FLOAT:
         return None
@@ -120,7 +120,7 @@ def parse_override(text: str) -> "Override":
     Raises:
         PolicyError: it doesn't look like that.
     """
-    from srquant.quant.policy import Override
+    from srquant.insertion.policy import Override
 
     pattern, equals, bits = text.rpartition("=")
     if not equals or not pattern:

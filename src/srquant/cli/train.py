@@ -97,11 +97,11 @@ def train(
     from srquant.cli.train_run import Inputs, memory_for_pictures, run_training
     from srquant.data.benchmark import BenchmarkSet
     from srquant.data.pairs import PairSet
+    from srquant.insertion.policy import LayerBits, Policy
     from srquant.methods.options import configure
-    from srquant.quant.policy import LayerBits, Policy
-    from srquant.training.folder import RunFolder
     from srquant.training.processes import Processes
-    from srquant.training.run import Run
+    from srquant.training.run_folder import RunFolder
+    from srquant.training.run_settings import Run
 
     chosen = find_trained(method)
     config = configure(chosen.config, settings or [])

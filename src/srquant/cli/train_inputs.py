@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from srquant.errors import CheckpointError, InputError, PolicyError, suggest
 
 if TYPE_CHECKING:
-    from srquant.methods.trained import TrainedMethod
+    from srquant.methods.trained_registry import TrainedMethod
     from srquant.models.network import Argument, Network
 
 FLOAT = "float"
@@ -22,8 +22,8 @@ def find_trained(name: str) -> "TrainedMethod[Any]":
     Raises:
         PolicyError: there is none.
     """
-    from srquant.methods import METHODS
-    from srquant.methods.trained import TRAINED
+    from srquant.methods.registry import METHODS
+    from srquant.methods.trained_registry import TRAINED
 
     if name in METHODS:
         raise PolicyError(f"{name} trains no weights: use srquant quantize; these do: {', '.join(TRAINED)}")

@@ -13,19 +13,19 @@ from srquant.cli.output import check_folder, note, progress, show
 from srquant.cli.train_inputs import FLOAT
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.pairs import PairSet
-from srquant.deploy.file import save
-from srquant.deploy.freeze import freeze
-from srquant.evaluate.validation import mean_psnr
+from srquant.deploy.file.save_load import save
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.measure.quality.validation import mean_psnr
 from srquant.methods.options import text_of
-from srquant.methods.trained import TrainedMethod
+from srquant.methods.trained_registry import TrainedMethod
 from srquant.models.load import describe
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
-from srquant.quant.policy import LayerBits, Policy
-from srquant.training.folder import RunFolder, write_whole
 from srquant.training.log import check_tensorboard
 from srquant.training.processes import Processes, disconnect, launch, one_voice, quiet
-from srquant.training.run import Run
+from srquant.training.run_folder import RunFolder, write_whole
+from srquant.training.run_settings import Run
 from srquant.training.student import Student
 from srquant.training.trainer import Trainer
 

@@ -13,10 +13,10 @@ from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
 if TYPE_CHECKING:
-    from srquant.upscale.engines import Engine as OpenEngine
-    from srquant.upscale.folder import FolderReport
-    from srquant.upscale.folder import Progress as FolderProgress
-    from srquant.upscale.spans import TileSize
+    from srquant.upscale.engines.engines import Engine as OpenEngine
+    from srquant.upscale.jobs.folder import FolderReport
+    from srquant.upscale.jobs.folder import Progress as FolderProgress
+    from srquant.upscale.tiles.spans import TileSize
 
 Source = Annotated[Path, typer.Argument(metavar="INPUT", show_default=False, help="A picture, or a folder of them.")]
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The picture or folder to write.")]
@@ -44,8 +44,8 @@ def upscale(
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 
-    from srquant.deploy.opening import open_network
-    from srquant.upscale.engines import open_engine
+    from srquant.deploy.file.open_model import open_network
+    from srquant.upscale.engines.engines import open_engine
 
     running = open_engine(engine, open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
@@ -68,7 +68,7 @@ def bars() -> Progress:
 def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool) -> None:
     """One picture, with a bar that counts its rows."""
     from srquant.data.images import image_size
-    from srquant.upscale.picture import upscale_file
+    from srquant.upscale.jobs.one_picture import upscale_file
 
     width = image_size(source)[1]
     start = time.monotonic()
@@ -87,7 +87,7 @@ def upscale_all(
     engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", suffix: str | None, overwrite: bool
 ) -> "FolderReport":
     """A folder, with a bar for all of it."""
-    from srquant.upscale.folder import upscale_folder
+    from srquant.upscale.jobs.folder import upscale_folder
 
     start = time.monotonic()
     with bars() as shown:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from srquant.distillation.loop import Rate
+from srquant.distillation.losses import output_loss
+from srquant.insertion.policy import Policy
 from srquant.methods.options import option
 from srquant.models.network import Network
-from srquant.quant.policy import Policy
-from srquant.training.loop import Rate
-from srquant.training.losses import output_loss
 from srquant.training.student import Plan, Student
 
 EPOCHS = 300
@@ -58,6 +58,6 @@ class FloatStudent(Student):
 def prepare(
     network: Network, crops: Sequence[Tensor], policy: Policy, config: FloatTraining, steps: int
 ) -> FloatStudent:
-    """A copy of the network, all weights learning; arguments as ``srquant.methods.trained.Prepare``."""
+    """A copy of the network, all weights learning; arguments as ``srquant.methods.trained_registry.Prepare``."""
     student = copy.deepcopy(network).train().requires_grad_(True)
     return FloatStudent(student, config, steps)

@@ -8,12 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import CheckpointError, suggest
-from srquant.models import carn, compact, edsr, imdtn, msrresnet, rdn, rfdn, rlfn, rnet, span, srresnet, swinir
+from srquant.models.architectures import (
+    carn,
+    compact,
+    edsr,
+    imdtn,
+    msrresnet,
+    rdn,
+    rfdn,
+    rlfn,
+    rnet,
+    span,
+    srresnet,
+    swinir,
+)
+from srquant.models.blocks.layers import MeanShift
 from srquant.models.checkpoint import read_weights
-from srquant.models.layers import MeanShift
 from srquant.models.layout import Architecture, Layout, Weights, register
 from srquant.models.network import Argument, Network
-from srquant.models.others import load_with_spandrel
+from srquant.models.spandrel import load_with_spandrel
 
 ARCHITECTURES = register(
     *(

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from srquant.distillation.loop import Rate
+from srquant.insertion.quantized_model import QuantizedModel
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
-from srquant.training.loop import Rate
 
 
 @dataclass(frozen=True)

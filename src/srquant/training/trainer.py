@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from srquant.data.pairs import PairSet
+from srquant.distillation.loop import adam
 from srquant.errors import TrainingError
+from srquant.insertion.quantized_model import QuantizedModel
 from srquant.models.network import Network
-from srquant.quant.model import QuantizedModel
 from srquant.training.averages import Averages
 from srquant.training.checkpoint import State, load_state, save_state
-from srquant.training.feed import Batch, batches
-from srquant.training.folder import RunFolder
 from srquant.training.log import Log, opened
-from srquant.training.loop import adam
+from srquant.training.prefetch import Batch, batches
 from srquant.training.processes import connected
-from srquant.training.run import Interval, Run
+from srquant.training.run_folder import RunFolder
+from srquant.training.run_settings import Interval, Run
 from srquant.training.student import Student
 
 if TYPE_CHECKING:

@@ -1,0 +1,172 @@
+"""What a frozen layer becomes inside an export graph: quantize, integer convolution, dequantize, each its own node.
+
+Apart, they can be shared, moved and merged; ``FrozenConv2d`` is ``IntegerConv2d`` on ``Quantize``.
+Everything runs in PyTorch too, so that a rewritten graph can be compared with the network it came from.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen.matmul import OperandGrid
+
+
+class Quantize(nn.Module):
+    """Values to integers ``k - z`` (as floats).
+
+    Args:
+        grid: of the integers.
+        before: applied first, see ``FrozenConv2d``.
+    """
+
+    def __init__(self, grid: FrozenGrid, before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.grid = grid
+        self.before = before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same, or to the padded one where a ``ChannelScaling`` pads."""
+        result: Tensor = self.grid(x if self.before is None else self.before(x))
+        return result
+
+    def same(self, grid: FrozenGrid) -> bool:
+        """Whether this is plain quantization to ``grid``."""
+        equal = torch.equal(self.grid.lower, grid.lower) and torch.equal(self.grid.upper, grid.upper)
+        return self.before is None and self.grid.levels == grid.levels and equal
+
+
+class Dequantize(nn.Module):
+    """Integers ``k - z`` to values ``step * integer + offset``."""
+
+    def __init__(self, grid: FrozenGrid, offset: float) -> None:
+        super().__init__()
+        self.grid = grid
+        self.offset = offset
+
+    def forward(self, integers: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return integers * self.grid.step + self.offset
+
+
+class DequantizeAddend(Dequantize):
+    """The same for an addend, whose grid points an engine may not merge with the layer before them."""
+
+
+class DequantizeOperand(nn.Module):
+    """Integers of a matrix product's operand to values."""
+
+    def __init__(self, operand: OperandGrid) -> None:
+        super().__init__()
+        self.operand = operand
+
+    def forward(self, integers: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return integers * self.operand.grid.step + self.operand.offset
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a convolution's kernel moves; pairs are (height, width)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+class IntegerConv2d(nn.Module):
+    """Convolution of integers: ``scale * conv(weight, integers) + bias``.
+
+    Args:
+        weight: int8 ``C_out x C_in/groups x kH x kW``.
+        scale: float32 ``C_out``.
+        bias: float32 ``C_out``.
+        window: stride, padding, dilation, groups.
+        accumulator: a float type that holds every integer sum exactly.
+    """
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, bias: Tensor, window: Window, accumulator: torch.dtype = torch.float64
+    ) -> None:
+        super().__init__()
+        self.weight, self.scale, self.bias = weight, scale, bias
+        self.window = window
+        self.accumulator = accumulator
+
+    def forward(self, integers: Tensor) -> Tensor:
+        """``N x C_in x H x W`` integers to ``N x C_out x H' x W'`` values."""
+        w = self.window
+        weight = self.weight.to(self.accumulator)
+        sums = F.conv2d(integers.to(self.accumulator), weight, None, w.stride, w.padding, w.dilation, w.groups).float()
+        return sums * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+    def rescaled(self, factor: float, shift: Tensor) -> "IntegerConv2d":
+        """The convolution whose result is ``factor`` times this one's plus ``shift`` (``C_out`` or 0-d)."""
+        bias = self.bias * factor + shift
+        return IntegerConv2d(self.weight, self.scale * factor, bias, self.window, self.accumulator)
+
+    def with_channels(self, order: Tensor) -> "IntegerConv2d":
+        """The convolution whose output channel ``i`` is this one's ``order[i]``; no groups."""
+        weight, scale, bias = self.weight[order], self.scale[order], self.bias[order]
+        return IntegerConv2d(weight, scale, bias, self.window, self.accumulator)
+
+
+class IntegerLinear(nn.Module):
+    """``scale * integers @ weight.T + bias`` over the last dimension; arguments as ``IntegerConv2d``."""
+
+    def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor, accumulator: torch.dtype) -> None:
+        super().__init__()
+        self.weight, self.scale, self.bias = weight, scale, bias
+        self.accumulator = accumulator
+
+    def forward(self, integers: Tensor) -> Tensor:
+        """``... x in`` integers to ``... x out`` values."""
+        sums = F.linear(integers.to(self.accumulator), self.weight.to(self.accumulator)).float()
+        return sums * self.scale + self.bias
+
+
+class BlockShuffle(nn.Module):
+    """Pixel shuffle of channels ordered ``(i*f + j)*C + c``, so that a pixel's channels move as one block."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x f*f*C x H x W`` to ``N x C x f*H x f*W``."""
+        f, (n, channels, height, width) = self.factor, x.shape
+        blocks = x.view(n, f, f, channels // f**2, height, width).permute(0, 3, 4, 1, 5, 2)
+        return blocks.reshape(n, channels // f**2, height * f, width * f)
+
+
+def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | IntegerLinear:
+    """A frozen layer without its quantizer."""
+    scale, bias = layer.output_scale(), layer.corrected_bias()
+    if isinstance(layer, FrozenLinear):
+        return IntegerLinear(layer.weight, scale, bias, layer.accumulator)
+    window = Window(layer.stride, layer.padding, layer.dilation, layer.groups)
+    return IntegerConv2d(layer.weight, scale, bias, window, layer.accumulator)
+
+
+def float_layer(layer: IntegerConv2d | IntegerLinear, step: float) -> nn.Conv2d | nn.Linear:
+    """The same numbers with float weights from ``step * integers``, for processors whose products would saturate."""
+    scale = (layer.scale / step).view(-1, *[1] * (layer.weight.dim() - 1))
+    window = None if isinstance(layer, IntegerLinear) else layer.window
+    return plain_layer(layer.weight.float() * scale, layer.bias, window)
+
+
+def plain_layer(weight: Tensor, bias: Tensor, window: Window | None) -> nn.Conv2d | nn.Linear:
+    """The float convolution (with a window) or linear layer (without) of these weights, for evaluation."""
+    result: nn.Conv2d | nn.Linear
+    if window is None:
+        result = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    else:
+        w, kernel = window, (weight.shape[2], weight.shape[3])
+        channels = weight.shape[1] * w.groups
+        result = nn.Conv2d(channels, weight.shape[0], kernel, w.stride, w.padding, w.dilation, w.groups, device="meta")
+    result.weight, result.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
+    return result

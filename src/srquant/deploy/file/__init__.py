@@ -1,0 +1,1 @@
+"""The quantized file: header, packed tensors, saving and loading."""

@@ -1,0 +1,204 @@
+"""The quantized file: one safetensors with packed weights, float32 bounds and scales, a JSON header and a checksum.
+
+Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
+each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.edges`` (of the
+regions of a piecewise linear grid), ``NAME.shift`` (of its input channels), ``NAME.bias``. Of a quantizer that depends
+on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids: the same behind
+``NAME.left.`` and ``NAME.right.``. Other parameters of the network keep their names behind ``float.``.
+``sha256`` is the checksum (in the metadata it would change its place from file to file).
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from srquant.deploy.file.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
+from srquant.deploy.file.packing import pack
+from srquant.deploy.file.restore import FLOAT, THRESHOLDS, Tensors, restore
+from srquant.deploy.frozen.freeze import FrozenModel
+from srquant.deploy.frozen.layer_spec import (
+    AddendsParts,
+    Bounds,
+    ConditionalParts,
+    LayerParts,
+    MatmulParts,
+    Parts,
+    SumParts,
+    conditional_of,
+    grids,
+)
+from srquant.errors import InputError, OutputError, QuantizedFileError
+from srquant.insertion.branched_network import BranchedNetwork
+from srquant.insertion.depth_network import depths_of
+from srquant.quantizers.base import IntegerWeight
+from srquant.quantizers.by_picture import ConditionalQuantizer
+
+HEADER, CHECKSUM = "srquant", "sha256"
+
+
+def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
+    """Write a frozen network; a file is there completely or not at all.
+
+    Raises:
+        OutputError: the file exists, or can't be written.
+        InputError: the network is not one of ours, so it could not be rebuilt from a file.
+    """
+    if model.network.facts.architecture == "custom":
+        raise InputError("a wrapped module can't be rebuilt from a file; export it to OpenVINO or ONNX instead")
+    header, tensors = to_json(_header(model)), _tensors(model)
+    tensors[CHECKSUM] = checksum(header, tensors)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists; pass --overwrite to replace it")
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(tensors, temporary, {HEADER: header})
+        temporary.chmod(mode)  # save_file gives the file to its owner alone
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"can't write {path}: {error}; choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> FrozenModel:
+    """Read a quantized file.
+
+    Raises:
+        QuantizedFileError: it is damaged, from another version, or contradicts itself.
+    """
+    header, tensors = _read(path)
+    try:
+        return restore(header, tensors)
+    except InputError as error:
+        raise QuantizedFileError(f"{path} contradicts itself: {error}; quantize the network again") from error
+
+
+def is_quantized_file(path: Path) -> bool:
+    """Whether a file claims to be written by ``save``."""
+    try:
+        with safe_open(path, "pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def size_of(model: FrozenModel) -> int:
+    """Bytes of the tensors that a file of the network holds."""
+    return sum(tensor.nbytes for tensor in _tensors(model).values())
+
+
+def checksum(header: str, tensors: Tensors) -> Tensor:
+    """SHA-256 over the header and every tensor's name, type, shape and bytes, in the order of the names: 32 uint8."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+
+
+def _header(model: FrozenModel) -> Header:
+    facts = model.network.facts
+    records = tuple(_record(name, part) for name, part in model.parts.items())
+    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(model.network))
+
+
+def _record(name: str, part: Parts) -> LayerRecord:
+    if isinstance(part, SumParts):
+        return LayerRecord(name, part.bounds.bits, scale=part.scale, narrow=part.bounds.narrow)
+    if isinstance(part, AddendsParts):
+        bits, right_bits = part.left.bits, part.right.bits
+        narrow = any(bounds.narrow for bounds in grids(part).values())
+        left, right = (_quantizer_record(side) for side in (part.left, part.right))
+        return LayerRecord(
+            name,
+            bits,
+            None,
+            None,
+            (),
+            None,
+            part.scale,
+            right_bits,
+            narrow=narrow,
+            quantizer=left,
+            right_quantizer=right,
+        )
+    if isinstance(part, MatmulParts):
+        return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits, narrow=part.left.narrow)
+    shape = tuple(part.weight.codes.shape)
+    if isinstance(part, ConditionalParts):
+        quantizer = _quantizer_record(part.quantizer)
+        bits = max(part.quantizer.candidates)
+        return LayerRecord(name, bits, None, part.weight_bits, shape, part.window, quantizer=quantizer)
+    return LayerRecord(
+        name,
+        part.bounds.bits,
+        part.lattice,
+        part.weight_bits,
+        shape,
+        part.window,
+        branch_bits=part.bounds.branch_bits,
+        region_levels=() if part.bounds.pieces is None else part.bounds.pieces.levels,
+        dynamic=part.dynamic,
+        narrow=part.bounds.narrow,
+        shifted=part.bounds.shift is not None,
+    )
+
+
+def _quantizer_record(quantizer: Bounds | ConditionalQuantizer) -> QuantizerRecord | None:
+    """What the header says of a quantizer that depends on what it sees; None for bounds."""
+    return None if isinstance(quantizer, Bounds) else QuantizerRecord(quantizer.kind, quantizer.settings())
+
+
+def _tensors(model: FrozenModel) -> Tensors:
+    tensors: Tensors = {}
+    for name, part in model.parts.items():
+        for key, bounds in grids(part).items():
+            tensors[f"{name}.{key}"] = torch.stack([bounds.lower, bounds.upper])
+            if bounds.pieces is not None:
+                tensors[f"{name}.edges"] = bounds.pieces.edges
+            if bounds.shift is not None:
+                tensors[f"{name}.shift"] = bounds.shift
+        for key, quantizer in conditional_of(part).items():
+            tensors |= {f"{name}.{key}{at}": value for at, value in quantizer.state_dict().items()}
+        if isinstance(part, LayerParts | ConditionalParts):
+            tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
+            tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)
+            if part.bias is not None:
+                tensors[f"{name}.bias"] = part.bias
+    frozen = tuple(f"{name}." for name in model.parts)
+    floats = model.network.module.state_dict().items()
+    tensors |= {f"{FLOAT}{key}": value for key, value in floats if not key.startswith(frozen)}
+    if isinstance(model.network, BranchedNetwork):
+        tensors[THRESHOLDS] = model.network.thresholds
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _weight_grid(weight: IntegerWeight) -> Tensor:
+    grid = torch.stack([weight.scale, weight.multiplier.float(), weight.shift.float()])
+    return grid[:, :1] if bool((grid == grid[:, :1]).all()) else grid
+
+
+def _read(path: Path) -> tuple[Header, Tensors]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if HEADER not in metadata:
+                raise QuantizedFileError(f"{path} has no header of srquant; it was not written by 'srquant quantize'")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise QuantizedFileError(f"can't read {path}: {error}; quantize the network again") from error
+    header = from_json(metadata[HEADER])
+    found = tensors.pop(CHECKSUM, None)
+    if found is None or not torch.equal(found, checksum(metadata[HEADER], tensors)):
+        raise QuantizedFileError(f"{path} is damaged: its checksum doesn't fit; quantize the network again")
+    return header, tensors

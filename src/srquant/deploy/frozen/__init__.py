@@ -1,0 +1,1 @@
+"""The deployable form: layers of integer weights."""

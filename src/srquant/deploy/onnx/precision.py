@@ -1,0 +1,47 @@
+"""Which precision ONNX Runtime runs each layer in, read from the graph that it made for this processor."""
+
+import re
+import tempfile
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from srquant.deploy.openvino.precision import LayerPrecision
+
+LAYER_OPERATIONS = ("Conv", "ConvTranspose", "MatMul")
+
+INTEGER_OPERATIONS = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm")
+
+ERRORS_ONLY = 3
+
+
+def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:
+    """Have ONNX Runtime optimize a model and see what became of each layer.
+
+    Args:
+        model: from ``to_onnx``.
+
+    Returns:
+        ``int8`` or ``float32`` per convolution and matrix product, in the order of computation.
+    """
+    optimized = [(node.name, node.op_type) for node in _optimized(model).graph.node]
+    layers = [node.name for node in model.graph.node if node.op_type in LAYER_OPERATIONS]
+    return [LayerPrecision(name.split(" ")[-1], _precision(name, optimized)) for name in layers]
+
+
+def _precision(name: str, optimized: list[tuple[str, str]]) -> str:
+    """Fusions put words before or behind a node's name."""
+    pattern = re.compile(rf"(^| ){re.escape(name)}($|_)")
+    operations = [operation for other, operation in optimized if pattern.search(other)]
+    return "int8" if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"
+
+
+def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimized.onnx")
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(path)

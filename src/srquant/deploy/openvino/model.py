@@ -1,0 +1,63 @@
+"""Network -> OpenVINO model, float or with real integer convolutions."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import openvino
+import openvino.opset13 as ops
+
+from srquant.deploy.export.pair_saturation import has_vnni
+from srquant.deploy.export.trace import export_graph
+from srquant.deploy.export.translate import translate
+from srquant.deploy.openvino.backend import OpenVINOBackend
+from srquant.errors import OutputError
+from srquant.models.network import Network
+
+CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+"""Without the precision hint, processors with bfloat16 compute float layers in it and codes change."""
+
+
+def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvino.Model:
+    """Export a float or frozen network.
+
+    Args:
+        network: its convolutions are ``nn.Conv2d`` or ``FrozenConv2d``.
+        pair_saturation: whether the target processor lacks VNNI; None asks this one. Layers that would saturate
+            there are exported in float.
+
+    Returns:
+        A model with input ``image`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and output
+        ``upscaled``. Compile it with ``CPU_OPTIONS``.
+
+    Raises:
+        EngineError: a part of the network has no form in OpenVINO.
+    """
+    saturates = not has_vnni() if pair_saturation is None else pair_saturation
+    graph = export_graph(network.eval(), saturates)
+    image = ops.parameter([-1, 3, -1, -1], np.float32, name="image")
+    upscaled = ops.result(translate(graph, OpenVINOBackend(saturates), image), name="upscaled")
+    model = openvino.Model([upscaled], [image], network.facts.architecture)
+    model.input(0).tensor.set_names({"image"})
+    model.output(0).tensor.set_names({"upscaled"})
+    return model
+
+
+def save_openvino(model: openvino.Model, path: Path) -> None:
+    """Write ``path`` (.xml) and the weights beside it (.bin).
+
+    Raises:
+        OutputError: the files can't be written.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"can't write {path}: {path.parent} is no folder; create it")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.xml")
+    try:
+        openvino.save_model(model, partial, compress_to_fp16=False)
+        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"can't write {path}: {error}; choose another place") from error
+    finally:
+        for left in (partial, partial.with_suffix(".bin")):
+            left.unlink(missing_ok=True)

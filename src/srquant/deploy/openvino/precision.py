@@ -1,0 +1,56 @@
+"""Which precision the engine really ran each layer in."""
+
+from dataclasses import dataclass
+
+import openvino
+
+from srquant.deploy.openvino.model import CPU_OPTIONS
+
+LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
+
+RUNTIME_LAYERS = ("Convolution", "MatMul", "FullyConnected")
+EXAMPLE = [1, 3, 16, 16]
+"""A picture; grids per channel behind a linear layer compile at fixed sizes only."""
+
+SUBGRAPH = "Subgraph"
+"""Attention in one piece."""
+
+PRECISIONS = {"u8": "int8", "i8": "int8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """What a layer's convolution or matrix product was computed in: ``int8``, ``float32``, ..., ``unknown``."""
+
+    name: str
+    precision: str
+
+
+def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
+    """Compile a model for this processor, at one size, and ask for every layer's precision.
+
+    Args:
+        model: from ``to_openvino``.
+
+    Returns:
+        One entry per convolution and matrix product, in the order of computation.
+    """
+    model = model.clone()
+    model.reshape(EXAMPLE)
+    names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYER_OPERATIONS]
+    running = _running(openvino.compile_model(model, "CPU", CPU_OPTIONS), set(names))
+    renamed = iter([precision for originals, precision in running if not originals & set(names)])
+    known = {name: precision for originals, precision in running for name in originals & set(names)}
+    return [LayerPrecision(name, known[name] if name in known else next(renamed, "unknown")) for name in names]
+
+
+def _running(compiled: openvino.CompiledModel, names: set[str]) -> list[tuple[set[str], str]]:
+    """Original names and precision of every compiled layer; fusing a factor into weights gives it another name."""
+    layers = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = {key: str(value.value) for key, value in node.get_rt_info().items()}
+        originals = {name.split("/")[0] for name in info["originalLayersNames"].split(",")}
+        if info["layerType"] in RUNTIME_LAYERS or (info["layerType"] == SUBGRAPH and originals & names):
+            precision = info["runtimePrecision"]
+            layers.append((originals, PRECISIONS.get(precision, precision)))
+    return layers

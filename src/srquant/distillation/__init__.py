@@ -1,0 +1,1 @@
+"""A quantized network learns to give the float network's outputs."""

@@ -1,0 +1,100 @@
+"""What the float network says about the calibration crops, computed once and kept on disk."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from srquant.distillation.features import Features
+from srquant.distillation.losses import normalised
+from srquant.models.network import Network
+
+LAYOUT = torch.channels_last
+"""Of pictures and maps in training: convolutions take half the time of that with contiguous ones."""
+
+LOUDNESS = 2.0**7
+"""Normalised features are kept in half precision, multiplied by this so that they stay clear of its smallest values."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One batch for the student.
+
+    Attributes:
+        images: ``N x 3 x H x W`` in [0, 1].
+        output: the teacher's picture, ``N x 3 x sH x sW``.
+        features: the teacher's normalised features.
+    """
+
+    images: Tensor
+    output: Tensor
+    features: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Recorded lessons; iterate as often as wanted, one is in memory at a time."""
+
+    folder: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Lesson]:
+        return lessons(self.folder, self.count)
+
+
+@contextmanager
+def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
+    """The teacher's lessons, kept in a temporary folder.
+
+    Args:
+        teacher: float; runs once per batch.
+        batches: ``N x 3 x H x W`` in [0, 1], one for each lesson.
+    """
+    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
+        yield Lessons(Path(folder), record(teacher.eval(), batches, Path(folder)))
+
+
+@torch.no_grad()
+def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
+    """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
+    count = 0
+    with Features(teacher) as features:
+        for images in batches:
+            output = teacher(images.contiguous(memory_format=LAYOUT))
+            lesson = {"images": _last(images), "output": _last(output)}
+            for i, feature in enumerate(features.take()):
+                lesson[f"feature{i:04d}"] = _stored(normalised(feature))
+            save_file(lesson, folder / f"{count}.safetensors")
+            count += 1
+    return count
+
+
+def lessons(folder: Path, count: int) -> Iterator[Lesson]:
+    """The recorded lessons in their order; one is in memory at a time."""
+    for i in range(count):
+        tensors = load_file(folder / f"{i}.safetensors")
+        names = sorted(name for name in tensors if name.startswith("feature"))
+        images, output = (tensors[name].movedim(-1, 1) for name in ("images", "output"))
+        yield Lesson(images, output, [_read(tensors[name]) for name in names])
+
+
+def _stored(feature: Tensor) -> Tensor:
+    """In half precision."""
+    return _last(feature * LOUDNESS).half()
+
+
+def _read(stored: Tensor) -> Tensor:
+    return stored.float().div_(LOUDNESS).movedim(-1, 1)
+
+
+def _last(values: Tensor) -> Tensor:
+    """Channels last, as convolutions read and write them fastest."""
+    return values.movedim(1, -1).contiguous()

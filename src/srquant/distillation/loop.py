@@ -1,0 +1,145 @@
+"""The one loop of finetuning: the student repeats the teacher's lessons while an optimizer moves its bounds."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from srquant.distillation.features import Features
+from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.errors import PolicyError
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.layers import activation_quantizers, quant_layers, quantized_weight
+from srquant.quantizers.plq import PiecewiseQuantizer
+
+Loss = Callable[[Tensor, list[Tensor], Lesson], Tensor]
+"""From the student's output and features, and the lesson, to a 0-d tensor."""
+
+Quantizer = ActivationQuantizer | WeightQuantizer
+
+NARROWEST = 1e-3
+"""Bounds stay at least this far apart, relative to their distance before finetuning."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Parameters that learn at one rate."""
+
+    parameters: Sequence[nn.Parameter]
+    learning_rate: float
+
+
+def adam(rates: Iterable[Rate], betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
+    """Adam with one group per rate."""
+    groups = [{"params": list(rate.parameters), "lr": rate.learning_rate} for rate in rates]
+    return torch.optim.Adam(groups, betas=betas)
+
+
+def train_pass(
+    student: Network,
+    lessons: Iterable[Lesson],
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    after_step: Callable[[], None],
+    report: Callable[[], None] = lambda: None,
+) -> None:
+    """One pass over the lessons; only what the optimizer holds is learned, quantized weights that rest are kept.
+
+    Args:
+        student: quantized, not settled; changed in place.
+        lessons: one step each.
+        optimizer: its parameters are the student's.
+        loss: what is made small.
+        after_step: called after each step, such as ``Guards``.
+        report: called after each step as well.
+
+    Raises:
+        PolicyError: the loss is not finite.
+    """
+    student.eval().requires_grad_(False)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(True)
+    with held_weights(student):
+        for lesson in lessons:
+            step(student, lesson, optimizer, loss)
+            after_step()
+            report()
+
+
+def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
+    """Forward, backward, one step of the optimizer."""
+    images = lesson.images.contiguous(memory_format=LAYOUT)
+    with Features(student) as features:
+        value = loss(student(images), features.take(), lesson)
+    if not bool(torch.isfinite(value)):
+        raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")
+    optimizer.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+@contextmanager
+def held_weights(student: Network) -> Iterator[None]:
+    """Quantized weights whose bounds aren't being learned are computed once, not in every step."""
+    layers = quant_layers(student).values()
+    try:
+        for layer in layers:
+            weight = quantized_weight(layer)
+            layer.held = None if weight.requires_grad else weight
+        yield
+    finally:
+        for layer in layers:
+            layer.held = None
+
+
+def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative: bool) -> list[Rate]:
+    """One rate for the bounds of each quantizer, multiplied by its present range where ``relative``."""
+    return [Rate(list(quantizer.parameters()), rate_of(quantizer, learning_rate, relative)) for quantizer in quantizers]
+
+
+def rate_of(quantizer: Quantizer, learning_rate: float, relative: bool) -> float:
+    """The learning rate of a quantizer's bounds, times its present range where ``relative``.
+
+    Of ranges per channel the geometric mean counts: behind a normalisation some are fifty times wider than others, and
+    the narrow ones would not survive steps that suit the mean.
+    """
+    if not relative:
+        return learning_rate
+    ranges = width(quantizer)
+    return learning_rate * float(ranges if ranges.dim() == 0 else ranges.log().mean().exp())
+
+
+def decay(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply all learning rates."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+
+
+class Guards:
+    """Keeps the bounds of a student apart by at least ``narrowest`` of their first distance; call it after a step."""
+
+    def __init__(self, student: Network, narrowest: float = NARROWEST) -> None:
+        weights = (layer.weight_quantizer for layer in quant_layers(student).values())
+        quantizers: list[Quantizer] = [*activation_quantizers(student).values(), *weights]
+        self.narrowest = [(quantizer, narrowest * width(quantizer)) for quantizer in quantizers]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Move upper bounds up where they came too close to the lower ones."""
+        for quantizer, narrowest in self.narrowest:
+            if isinstance(quantizer, PiecewiseQuantizer):
+                quantizer.keep_apart(narrowest)
+            elif quantizer.lower is None:
+                quantizer.upper.clamp_(min=narrowest / 2)
+            else:
+                quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
+
+
+def width(quantizer: Quantizer) -> Tensor:
+    """Distance between the bounds, shape of the bounds, no gradient."""
+    upper = quantizer.upper.detach()
+    return 2 * upper if quantizer.lower is None else upper - quantizer.lower.detach()

@@ -1,1 +1,0 @@
-"""What a network gives and costs: PSNR, SSIM, bits, operations, size."""

@@ -1,0 +1,148 @@
+"""How bounds are found: rules that look at one tensor, and their combination over batches.
+
+A rule maps ``rows x values`` and a number of levels to the lower and upper bound of each row (float32, ``rows``).
+Sources: Jacob et al. 2018 (min-max), FQN 2019 (percentile), Choukroun et al. 2019 (MSE, there called OMSE).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srquant.grids.uniform import codes, step_size
+
+Bounds = tuple[Tensor, Tensor]
+Rule = Callable[[Tensor, int], Bounds]
+Momentum = float | Literal["mean"] | None
+"""How bounds of batches are combined, see ``RunningBounds``."""
+
+SEARCH_VALUES = 2**16
+"""Searches judge a candidate on at most this many evenly spaced values of each row; the widest bounds see them all."""
+
+SMALLEST_WIDTH = 1e-6
+"""Bounds of a constant tensor are moved apart by at least this much, relative to its size."""
+
+SMALLEST_SHARE = 1e-3
+"""The narrowest row is at least this wide, relative to the widest."""
+
+
+def minmax(rows: Tensor, levels: int) -> Bounds:
+    """Smallest and largest value."""
+    return rows.amin(1), rows.amax(1)
+
+
+def symmetric_max(rows: Tensor, levels: int) -> Bounds:
+    """The largest magnitude to both sides."""
+    largest = rows.abs().amax(1)
+    return -largest, largest
+
+
+def percentile(share: float) -> Rule:
+    """The rule that cuts ``share`` (0..0.5) of the values on each side."""
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        return quantile(rows, share), quantile(rows, 1 - share)
+
+    return rule
+
+
+def mse(rows: Tensor, levels: int) -> Bounds:
+    """Min-max shrunk by the factor 1.00, 0.99 .. 0.01 that has the smallest squared error on this grid."""
+    return shrink(rows, levels, minmax(rows, levels))
+
+
+def symmetric_mse(rows: Tensor, levels: int) -> Bounds:
+    """Largest magnitude shrunk by the factor that has the smallest squared error on this grid."""
+    return shrink(rows, levels, symmetric_max(rows, levels))
+
+
+def quantile(rows: Tensor, share: float) -> Tensor:
+    """Linearly interpolated quantile of each row, of any size (``torch.quantile`` stops at 16 million values)."""
+    last = rows.shape[1] - 1
+    position = share * last
+    below = int(position)
+    ordered = torch.from_numpy(np.partition(rows.detach().cpu().numpy(), below, axis=1)).to(rows.device)
+    first, second = ordered[:, below], ordered[:, min(below + 1, last) :].amin(1)
+    return first + (position - below) * (second - first)
+
+
+def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Bounds:
+    """The widest bounds times the factor 1.00, 0.99 .. with the smallest squared error on their grid.
+
+    Args:
+        rows: ``rows x values``.
+        levels: points of the grid.
+        widest: bounds of each row.
+        smallest: factor that is tried last, in percent.
+    """
+    lower, upper = spread(*widest)
+    rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
+    best = torch.full_like(lower, torch.inf)
+    factor = torch.ones_like(lower)
+    for percent in range(100, smallest - 1, -1):
+        candidate = percent / 100
+        error = squared_error(rows, candidate * lower, candidate * upper, levels)
+        better = error < best
+        best, factor = torch.where(better, error, best), torch.where(better, candidate, factor)
+    return factor * lower, factor * upper
+
+
+def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
+    """Mean squared rounding and clipping error of each row on its grid, ``rows``."""
+    low, high = lower.unsqueeze(1), upper.unsqueeze(1)
+    points = codes(rows, low, high, levels).mul_(step_size(low, high, levels)).add_(low)
+    return points.sub_(rows).square_().mean(1)
+
+
+def spread(lower: Tensor, upper: Tensor) -> Bounds:
+    """Move bounds apart where they (nearly) meet, so that a grid between them has a positive step."""
+    width = SMALLEST_WIDTH * torch.maximum(lower.abs(), upper.abs()).clamp(min=1.0)
+    width = width.clamp(min=SMALLEST_SHARE * float((upper - lower).max()))
+    return lower, torch.maximum(upper, lower + width)
+
+
+@dataclass
+class RunningBounds:
+    """Bounds of a stream of batches.
+
+    Args:
+        rule: bounds of one batch.
+        levels: points of the grid that the bounds are for.
+        momentum: weight of what was seen before in the exponential moving average; ``mean`` takes the mean
+            of all batches, None the outermost bounds.
+        lower: so far; None before the first batch.
+        upper: the same.
+        batches: seen so far.
+        silent: whether all values so far were zero.
+    """
+
+    rule: Rule
+    levels: int
+    momentum: Momentum
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+    batches: int = 0
+    silent: bool = True
+
+    def update(self, rows: Tensor) -> None:
+        """Take in one batch, ``rows x values``."""
+        self.silent = self.silent and not bool(rows.any())
+        lower, upper = self.rule(rows, self.levels)
+        if self.lower is None or self.upper is None:
+            self.lower, self.upper = lower, upper
+        elif self.momentum is None:
+            self.lower, self.upper = torch.minimum(self.lower, lower), torch.maximum(self.upper, upper)
+        else:
+            before = self.batches / (self.batches + 1) if self.momentum == "mean" else self.momentum
+            self.lower = before * self.lower + (1 - before) * lower
+            self.upper = before * self.upper + (1 - before) * upper
+        self.batches += 1
+
+    def bounds(self) -> Bounds:
+        """Lower and upper bound of each row, apart from each other."""
+        if self.lower is None or self.upper is None:
+            raise RuntimeError("no batch was seen")
+        return spread(self.lower, self.upper)

@@ -1,0 +1,119 @@
+"""A network of three branches: the picture's gradient density decides which of them upscales it.
+
+The branches are plain networks, quantized or frozen, that differ in their activation bits alone.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from srquant.grids.picture_density import gradient_density
+from srquant.insertion.settle_on_lattice import settle, settle_grid
+from srquant.methods.adabm.adaptive_bits import PICTURE_BITS, AdaptiveNetwork, AdaptiveQuantizer
+from srquant.models.network import Network
+from srquant.quantizers.layers import bounded_quantizer, quant_layers
+
+MIDDLE = 0
+NAMES = {-1: "low", 0: "middle", 1: "high"}
+"""Branches by the gradient density of their pictures."""
+
+
+class BranchedNetwork(Network):
+    """Upscales each picture by the branch that its gradient density asks for.
+
+    ``module`` is that of the middle branch, which stands for all where one must.
+
+    Args:
+        branches: for pictures that add -1, 0 and +1 bits, in this order.
+        thresholds: 2 densities float32; below the first a picture adds -1, above the second +1.
+    """
+
+    def __init__(self, branches: tuple[Network, Network, Network], thresholds: Tensor) -> None:
+        low, middle, high = branches
+        super().__init__(middle.module, middle.facts)
+        self.low, self.high = low, high
+        self.thresholds: Tensor
+        self.register_buffer("thresholds", thresholds.detach().clone())
+
+    @property
+    def branches(self) -> dict[int, Network]:
+        """By what pictures add to the bits: -1, 0, 1."""
+        return dict(zip(PICTURE_BITS, (self.low, Network(self.module, self.facts), self.high), strict=True))
+
+    def picture_bits(self, density: Tensor) -> Tensor:
+        """``N`` densities to ``N`` of -1, 0, 1 (int64)."""
+        lower, upper = self.thresholds
+        bits: Tensor = (density > upper).long() - (density < lower).long()
+        return bits
+
+    def describe(self) -> str:
+        """One line: which picture takes which branch."""
+        lower, upper = self.thresholds.tolist()
+        return f"gradient density below {lower:.2f}: branch low; above {upper:.2f}: branch high; between: branch middle"
+
+    def bits_for(self, image: Tensor) -> int:
+        """What a picture, ``1 x 3 x H x W`` in [0, 1], adds to the bits."""
+        (bits,) = self.picture_bits(gradient_density(image)).tolist()
+        return int(bits)
+
+    def branch_for(self, image: Tensor) -> Network:
+        """The branch that upscales a picture, ``1 x 3 x H x W`` in [0, 1]."""
+        return self.branches[self.bits_for(image)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Upscale, as ``Network``; each picture in its branch."""
+        bits = self.picture_bits(gradient_density(images))
+        parts = {b: self.branches[b](images[bits == b]) for b in set(bits.tolist())}
+        first: Tensor = next(iter(parts.values()))
+        upscaled: Tensor = first.new_empty(len(images), *first.shape[1:])
+        for b, part in parts.items():
+            upscaled[bits == b] = part
+        return upscaled
+
+
+def branches_of(network: Network) -> list[Network]:
+    """The branches of a branched network: low, middle, high; any other network itself."""
+    return list(network.branches.values()) if isinstance(network, BranchedNetwork) else [network]
+
+
+def representative(network: Network) -> Network:
+    """The middle branch of a branched network; any other network itself."""
+    return network.branches[MIDDLE] if isinstance(network, BranchedNetwork) else network
+
+
+@torch.no_grad()
+def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
+    """The settled branches of a network whose bits were learned; float weights and weight grids are shared.
+
+    Bounds are settled on the grid with the most levels. The other branches move the upper bound to their own next
+    odd multiple, so that each of them computes on the lattice.
+    """
+    network.pictures.bits = network.pictures.bits.detach()
+    high = plain_branch(network, PICTURE_BITS[-1])
+    delta = settle(high)
+    low, middle = (other_branch(network, high, bits, delta) for bits in PICTURE_BITS[:-1])
+    return BranchedNetwork((low, middle, high), torch.stack([network.thresholds.lower, network.thresholds.upper]))
+
+
+def plain_branch(network: Network, picture_bits: int) -> Network:
+    """A copy of a network whose adaptive quantizers are plain ones for pictures that add ``picture_bits``."""
+    branch = Network(copy.deepcopy(network.module), network.facts)
+    for layer in quant_layers(branch).values():
+        if isinstance(layer.input_quantizer, AdaptiveQuantizer):
+            layer.input_quantizer = layer.input_quantizer.plain(picture_bits)
+    return branch
+
+
+def other_branch(network: Network, settled: Network, picture_bits: int, delta: float) -> Network:
+    """The branch of ``picture_bits`` beside one that is settled; it shares that one's parameters."""
+    shared = {id(parameter): parameter for parameter in settled.parameters()}
+    branch = Network(copy.deepcopy(settled.module, shared), settled.facts)
+    layers = quant_layers(branch)
+    for name, learned in quant_layers(network).items():
+        if isinstance(learned.input_quantizer, AdaptiveQuantizer):
+            quantizer = bounded_quantizer(layers[name])
+            levels = learned.input_quantizer.plain(picture_bits).bits
+            layers[name].input_quantizer = type(quantizer)(quantizer.lower, quantizer.upper, levels)
+            settle_grid(bounded_quantizer(layers[name]), delta)
+    return branch

@@ -1,0 +1,153 @@
+"""Collect the bounds of all activations in one pass over the calibration batches."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import DatasetError
+from srquant.grids.range_rules import Bounds, Momentum, Rule, RunningBounds
+from srquant.insertion.policy import Policy
+from srquant.insertion.residual_graph import inner_sums, trace_flow
+from srquant.models.blocks.layers import Add
+from srquant.models.network import Network
+
+ActivationBounds = dict[str, Bounds]
+"""Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
+shaped as ``ActivationQuantizer`` wants them."""
+
+
+SIDES = ("left", "right")
+"""The operands of a matrix product."""
+
+BLACK_AND_WHITE = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
+"""Two pictures that hold the darkest and brightest pixels there are."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """How bounds are collected.
+
+    Attributes:
+        rule: bounds of one batch.
+        momentum: of the moving average over batches; None takes the outermost bounds.
+        picture_rule: for the inputs of the first layers, outermost over batches and black and white; None treats
+            them like all others.
+        rules: of single activations by name, instead of ``rule``.
+    """
+
+    rule: Rule
+    momentum: Momentum
+    picture_rule: Rule | None = None
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    def start(self, name: str, levels: int, sees_pictures: bool = False) -> RunningBounds:
+        """Bounds of one activation that has seen no batch yet."""
+        if sees_pictures and self.picture_rule is not None:
+            return RunningBounds(self.picture_rule, levels, None)
+        return RunningBounds(self.rules.get(name, self.rule), levels, self.momentum)
+
+
+@torch.no_grad()
+def activation_bounds(
+    network: Network, policy: Policy, batches: Iterable[Tensor], collect: Collection
+) -> ActivationBounds:
+    """Bounds of every activation that ``policy`` quantizes, seen in the float network.
+
+    Args:
+        network: the float network.
+        policy: which layers, and their bits.
+        batches: ``N x 3 x H x W`` in [0, 1]; one is held at a time.
+        collect: how.
+
+    Raises:
+        DatasetError: a batch is not finite, there is none, or an activation is zero everywhere.
+    """
+    running = {
+        name: collect.start(name, 2**bits.activation, name in network.facts.head)
+        for name, bits in policy.resolve(network).items()
+    }
+    flow = trace_flow(network)
+    if policy.skip_bits is not None:
+        running |= {name: collect.start(name, 2**policy.skip_bits) for name in inner_sums(network, flow)}
+    products = policy.matmuls(network)
+    operands = [f"{name}.{side}" for name in products for side in SIDES]
+    running |= {name: collect.start(name, 2**policy.base.activation) for name in operands}
+    by_channel = policy.activation_granularity == "channel"
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def watch(names: Iterable[str]) -> None:
+        for name in names:
+            module = network.module.get_submodule(name)
+            handles.append(_watch(module, running[name], by_channel, name in flow.rectified))
+
+    heads = [name for name in running if name in network.facts.head and collect.picture_rule is not None]
+    network.eval()
+    try:
+        if heads:
+            watch(heads)
+            network(BLACK_AND_WHITE)
+        watch(name for name in running if name not in heads and name not in operands)
+        handles += [_watch_operands(network, name, running) for name in products]
+        _run(network, batches)
+    finally:
+        for handle in handles:
+            handle.remove()
+    _refuse_silence(running)
+    modules = dict(network.module.named_modules())
+    return {name: _shaped(modules.get(name), *bounds.bounds()) for name, bounds in running.items()}
+
+
+def _watch(
+    module: nn.Module, bounds: RunningBounds, by_channel: bool, rectified: bool
+) -> torch.utils.hooks.RemovableHandle:
+    def see_sum(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        bounds.update((output.relu() if rectified else output).reshape(1, -1))
+
+    def see_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        axis = -1 if isinstance(module, nn.Linear) else 1
+        values = inputs[0].movedim(axis, 0).flatten(1) if by_channel else inputs[0].reshape(1, -1)
+        bounds.update(values)
+
+    if isinstance(module, Add):
+        return module.register_forward_hook(see_sum)
+    return module.register_forward_pre_hook(see_input)
+
+
+def _watch_operands(
+    network: Network, name: str, running: dict[str, RunningBounds]
+) -> torch.utils.hooks.RemovableHandle:
+    def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for side, operand in zip(SIDES, inputs, strict=True):
+            running[f"{name}.{side}"].update(operand.reshape(1, -1))
+
+    return network.module.get_submodule(name).register_forward_pre_hook(see)
+
+
+def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
+    if lower.numel() == 1:
+        return lower.reshape(()), upper.reshape(())
+    shape = (-1,) if isinstance(module, nn.Linear) else (-1, 1, 1)
+    return lower.reshape(shape), upper.reshape(shape)
+
+
+def _refuse_silence(running: Mapping[str, RunningBounds]) -> None:
+    silent = [name for name, bounds in running.items() if bounds.silent]
+    if silent:
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        raise DatasetError(
+            f"the activation of {silent[0]!r}{more} is zero on all calibration pictures, so it has no range: "
+            "give other pictures, or keep the layer float with an override"
+        )
+
+
+def _run(network: Network, batches: Iterable[Tensor]) -> None:
+    count = 0
+    for batch in batches:
+        if not bool(torch.isfinite(batch).all()):
+            raise DatasetError(f"calibration batch {count} has values that are not finite; remove that picture")
+        network(batch)
+        count += 1
+    if count == 0:
+        raise DatasetError("no calibration batch: give at least one picture")

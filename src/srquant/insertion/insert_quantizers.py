@@ -1,0 +1,101 @@
+"""Replace the layers of a float network by quantized ones."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import PolicyError
+from srquant.grids.range_rules import Rule, spread
+from srquant.insertion.collect_ranges import SIDES, ActivationBounds
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.residual_graph import inner_sums, trace_flow
+from srquant.models.blocks.layers import Add, Matmul
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer, weight_levels
+from srquant.quantizers.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul, scaled_weight
+
+SKIP_BITS = 8
+
+
+def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds, weight_rule: Rule) -> Network:
+    """A quantized copy of a float network.
+
+    A layer with 8-bit activations that directly reads a sum on an 8-bit grid shares that grid, so that integer engines
+    need no second quantization.
+
+    Args:
+        network: the float network, left unchanged.
+        policy: which layers, and their bits.
+        bounds: of every activation that the policy quantizes.
+        weight_rule: bounds of a weight tensor.
+    """
+    bits = policy.resolve(network)
+    flow = trace_flow(network)
+    quantized = copy.deepcopy(network)
+    sums = _quantize_sums(quantized, inner_sums(network, flow), bounds) if policy.skip_bits is not None else {}
+    for name, layer_bits in bits.items():
+        layer = quantized.module.get_submodule(name)
+        if layer_bits.activation == SKIP_BITS and flow.reads.get(name) in sums:
+            activation = sums[flow.reads[name]]
+        else:
+            activation = ActivationQuantizer(*bounds[name], layer_bits.activation)
+        weight = _weight_quantizer(layer.get_parameter("weight"), activation, layer_bits, policy, weight_rule)
+        quantized.module.set_submodule(name, _quantized_layer(name, layer, activation, weight))
+    for name in policy.matmuls(network):
+        left, right = (ActivationQuantizer(*bounds[f"{name}.{side}"], policy.base.activation) for side in SIDES)
+        matmul = quantized.module.get_submodule(name)
+        assert isinstance(matmul, Matmul)
+        quantized.module.set_submodule(name, QuantMatmul(matmul, left, right))
+    return quantized
+
+
+def _quantize_sums(network: Network, sums: list[str], bounds: ActivationBounds) -> dict[str, ActivationQuantizer]:
+    if not sums:
+        raise PolicyError("skip_bits=8, but the network has no residual Add modules; use a float skip stream")
+    quantizers = {name: ActivationQuantizer(*bounds[name], SKIP_BITS) for name in sums}
+    for name, quantizer in quantizers.items():
+        add = network.module.get_submodule(name)
+        assert isinstance(add, Add)
+        network.module.set_submodule(name, QuantAdd(add, quantizer))
+    return quantizers
+
+
+def _quantized_layer(
+    name: str, layer: nn.Module, activation: ActivationQuantizer, weight: WeightQuantizer
+) -> QuantConv2d | QuantLinear:
+    layer = quantizable(name, layer)
+    if isinstance(layer, nn.Linear):
+        return QuantLinear(layer, activation, weight)
+    return QuantConv2d(layer, activation, weight)
+
+
+def quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
+    """The layer itself.
+
+    Raises:
+        PolicyError: it has no quantized form.
+    """
+    if isinstance(layer, nn.Linear):
+        return layer
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and _pads_evenly(layer):
+        return layer
+    raise PolicyError(f"layer {name!r} ({layer}) can't be quantized; keep it float with an override")
+
+
+def _pads_evenly(layer: nn.Conv2d) -> bool:
+    spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    return layer.padding != "same" or all(span % 2 == 0 for span in spans)
+
+
+def _weight_quantizer(
+    weight: Tensor, activation: ActivationQuantizer, bits: LayerBits, policy: Policy, rule: Rule
+) -> WeightQuantizer:
+    scaled = scaled_weight(weight.detach(), activation)
+    rows = scaled.flatten(1) if policy.granularity == "channel" else scaled.reshape(1, -1)
+    lower, upper = spread(*rule(rows, weight_levels(bits.weight)))
+    lower, upper = lower.clamp(max=0), upper.clamp(min=0)
+    if policy.symmetric_weights:
+        upper = torch.maximum(-lower, upper)
+    shape = (-1, *[1] * (weight.dim() - 1)) if policy.granularity == "channel" else ()
+    return WeightQuantizer(lower.reshape(shape), upper.reshape(shape), bits.weight, policy.symmetric_weights)

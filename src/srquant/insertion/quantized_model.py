@@ -1,0 +1,38 @@
+"""A quantized network together with what it was made from."""
+
+from dataclasses import dataclass, field
+
+from srquant.insertion.policy import Policy
+from srquant.models.network import Network
+
+Option = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a network was quantized.
+
+    Attributes:
+        method: name in ``srquant.methods.METHODS``.
+        options: the method's options; JSON values only.
+        calibration: fingerprint of the calibration set.
+    """
+
+    method: str
+    options: dict[str, Option] = field(default_factory=dict)
+    calibration: str = ""
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A quantized or frozen network.
+
+    Attributes:
+        network: with ``QuantConv2d``, ``QuantLinear``, ``QuantAdd`` layers, or frozen ones.
+        policy: which layers were quantized, and their bits.
+        origin: how.
+    """
+
+    network: Network
+    policy: Policy
+    origin: Origin

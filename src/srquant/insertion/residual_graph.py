@@ -1,0 +1,100 @@
+"""What the order of computation tells a policy: where sums go, and which layers read a sum directly."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx, nn
+
+from srquant.models.blocks.layers import Add, Matmul, MeanShift
+from srquant.models.blocks.window_steps import STEPS
+from srquant.models.network import Network
+
+LEAVES = (Add, Matmul, MeanShift, *STEPS)
+
+
+class LayerTracer(fx.Tracer):
+    """Traces down to the modules that srquant knows; names stay those of ``named_modules``."""
+
+    def __init__(self, leaves: tuple[type[nn.Module], ...] = LEAVES) -> None:
+        super().__init__()
+        self.leaves = leaves
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether the tracer stops at this module."""
+        return isinstance(m, self.leaves) or super().is_leaf_module(m, module_qualified_name)
+
+
+@dataclass
+class Flow:
+    """Facts about the residual adds of a network.
+
+    Attributes:
+        rectified: adds whose sum goes through a ReLU and nowhere else.
+        last: adds that make the picture itself.
+        reads: for each layer that reads a sum (or its ReLU) directly, the name of the add.
+        beside: for each add whose first addend is what a layer reads too, the name of the first such layer.
+    """
+
+    rectified: set[str] = field(default_factory=set)
+    last: set[str] = field(default_factory=set)
+    reads: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
+
+
+def trace_flow(network: Network) -> Flow:
+    """Follow each sum to its readers; empty where the network can't be traced.
+
+    Tracing runs the network's own code on symbols, which can fail in any way.
+    """
+    try:
+        graph = LayerTracer().trace(network.module)
+    except Exception:
+        return Flow()
+    modules = dict(network.module.named_modules())
+    sums = [node for node in graph.nodes if isinstance(_module(node, modules), Add)]
+    names = {str(node.target) for node in sums}
+    rectified = names - {str(node.target) for node in sums if not _only_rectified(node, modules)}
+    last = {str(node.target) for node in sums if _makes_picture(node, modules)}
+    beside = {str(node.target): layer for node in sums for layer in _readers(node.args[0], modules)[:1]}
+    return Flow(rectified, last, _reads(graph, modules, rectified), beside)
+
+
+def inner_sums(network: Network, flow: Flow) -> list[str]:
+    """Names of the adds whose sums stay inside the network."""
+    adds = [name for name, module in network.module.named_modules() if isinstance(module, Add)]
+    return [name for name in adds if name not in flow.last]
+
+
+def _readers(value: Any, modules: dict[str, nn.Module]) -> list[str]:
+    """Layers that read a value, in the order of computation."""
+    readers = value.users if isinstance(value, fx.Node) else ()
+    return [str(reader.target) for reader in readers if isinstance(_module(reader, modules), nn.Conv2d | nn.Linear)]
+
+
+def _only_rectified(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return all(isinstance(_module(reader, modules), nn.ReLU) for reader in node.users)
+
+
+def _makes_picture(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return any(reader.op == "output" or isinstance(_module(reader, modules), MeanShift) for reader in node.users)
+
+
+def _reads(graph: fx.Graph, modules: dict[str, nn.Module], rectified: set[str]) -> dict[str, str]:
+    """Layers that read one and the same sum whenever they are called."""
+    read: dict[str, set[str | None]] = {}
+    for node in graph.nodes:
+        if isinstance(_module(node, modules), nn.Conv2d | nn.Linear):
+            source = _sum_behind(node.all_input_nodes[0], modules, rectified)
+            read.setdefault(str(node.target), set()).add(source)
+    return {layer: name for layer, names in read.items() for name in names if name is not None and len(names) == 1}
+
+
+def _sum_behind(node: fx.Node, modules: dict[str, nn.Module], rectified: set[str]) -> str | None:
+    if isinstance(_module(node, modules), nn.ReLU):
+        node = node.all_input_nodes[0]
+        return str(node.target) if str(node.target) in rectified else None
+    return str(node.target) if isinstance(_module(node, modules), Add) else None
+
+
+def _module(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
+    return modules[str(node.target)] if node.op == "call_module" else None

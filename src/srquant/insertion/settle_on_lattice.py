@@ -1,0 +1,138 @@
+"""Settle grids on a lattice of powers of two, so that every engine computes the same picture, bit for bit.
+
+Rounding turns the last bit of a float into a whole step, and a network of twenty rounded layers turns one such step
+into a different picture: unsettled 8-bit EDSR agrees between engines on half of its pixels only. On the lattice
+``delta * integer`` with ``delta`` a power of two
+
+- the output scale of every layer is a multiple of ``delta``, and so are biases: sums of float32 values are exact in
+  any order, fused or not, because no value needs more than 24 bits;
+- every step is an odd multiple of ``delta``: no value lies on a tie, and the distance to the next tie is larger than
+  the rounding error of any way to divide by the step.
+
+Activation bounds move by less than one part in a thousand of their range, unless another range is far wider. Weight
+bounds move by the rounding of their output scale: hardly at 4 bits, by up to a half at 8 bits.
+
+Networks with factors that are no powers of two between layers (PReLU slopes, residual scaling) leave the lattice and
+agree statistically only. Layers with dynamic ranges (``quantizers/dan.py``, ``quantizers/by_picture.py``) are left as
+they are: their step differs for every picture, and engines add up their products in float, each in its own order.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from srquant.grids.uniform import zero_point
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.by_picture import ConditionalQuantizer
+from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.layers import (
+    QuantLayer,
+    QuantMatmul,
+    activation_quantizers,
+    bounded_quantizer,
+    expand_to_weight,
+    quant_layers,
+    quantized_weight,
+    scaled_weight,
+)
+from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.quantizers.shifted import ShiftedQuantizer
+
+GRID_BITS = 22
+"""Bits of the widest grid's range in units of ``delta``; float32 holds 24, so sums may be four times as large."""
+
+FINE = 16
+"""Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
+
+ON_GRID = 1e-3
+"""Zero is a grid point where it is closer to one than this many steps; OpenVINO 2026.4 takes it for one below 2e-4."""
+
+
+@torch.no_grad()
+def settle(network: Network) -> float:
+    """Move all bounds of a quantized network onto its lattice, in place.
+
+    The grids of the first layers, which see pictures, have a lattice of their own.
+
+    Returns:
+        ``delta``.
+    """
+    quantizers_by_name = {
+        name: quantizer
+        for name, quantizer in activation_quantizers(network).items()
+        if not isinstance(quantizer, DynamicQuantizer)
+    }
+    heads = {quantizer for name, quantizer in quantizers_by_name.items() if name in network.facts.head}
+    inner = set(quantizers_by_name.values()) - heads
+    for quantizers in (heads, inner):
+        delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
+        for quantizer in quantizers:
+            if isinstance(quantizer, PiecewiseQuantizer):
+                quantizer.settle(delta)
+            else:
+                settle_grid(quantizer, delta)
+            if isinstance(quantizer, ShiftedQuantizer):
+                quantizer.settle_shift(delta)
+    for layer in quant_layers(network).values():
+        if isinstance(layer.input_quantizer, DynamicQuantizer | ConditionalQuantizer):
+            layer.held = layer.weight_quantizer.integer_weight(layer.weight).values().float()
+            continue
+        settle_weight(layer, delta)
+        layer.lattice = delta
+        settle_bias(layer, delta)
+    for module in network.modules():
+        if isinstance(module, QuantMatmul):
+            module.lattice = delta
+    return delta
+
+
+def spacing(widest: float) -> float:
+    """``delta`` for the widest range of a grid."""
+    return 2.0 ** (math.ceil(math.log2(widest)) - GRID_BITS)
+
+
+def settle_grid(quantizer: ActivationQuantizer, delta: float) -> None:
+    """Lower bound to a multiple of ``delta``, step to an odd multiple; a grid that holds zero keeps it."""
+    last = quantizer.levels - 1
+    zero = -quantizer.lower / quantizer.step()
+    holds_zero = (zero - zero.round()).abs() < ON_GRID
+    steps = (quantizer.upper - quantizer.lower) / (last * delta)
+    odd = 2 * ((steps - 1) / 2).round().clamp(min=0) + 1
+    nearest = (quantizer.lower / delta).round() * delta
+    quantizer.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
+    quantizer.upper.copy_(quantizer.lower + odd * last * delta)
+
+
+def settle_weight(layer: QuantLayer, delta: float) -> None:
+    """Scale the weight's bounds so that the layer's output scale is a multiple of ``delta``."""
+    quantizer = layer.weight_quantizer
+    weight = scaled_weight(layer.weight, layer.input_quantizer)
+    scale = quantizer.integer_weight(weight).scale.double() * bounded_quantizer(layer).step().mean().double()
+    multiples = scale / delta
+    settled = torch.where(multiples < FINE, multiples.ceil(), multiples.round())
+    _stretch(quantizer, settled / multiples)
+
+
+def settle_bias(layer: QuantLayer, delta: float) -> None:
+    """Move the bias so that, together with what the input grid's offset adds, it is a multiple of ``delta``."""
+    if layer.layer.bias is None:
+        return
+    weight = quantized_weight(layer).double()
+    added = (weight * _offsets(bounded_quantizer(layer), weight)).flatten(1).sum(1)
+    total = added + layer.layer.bias
+    layer.layer.bias.copy_((total / delta).round() * delta - added)
+
+
+def _offsets(quantizer: ActivationQuantizer, weight: Tensor) -> Tensor:
+    if quantizer.lower.dim():
+        return expand_to_weight(quantizer.lower.double(), weight)
+    return quantizer.lower + quantizer.step() * zero_point(quantizer.lower, quantizer.upper, quantizer.levels)
+
+
+def _stretch(quantizer: WeightQuantizer, factors: Tensor) -> None:
+    shaped = factors.float().reshape(quantizer.upper.shape) if quantizer.upper.dim() else factors[0].float()
+    quantizer.upper.mul_(shaped)
+    if quantizer.lower is not None:
+        quantizer.lower.mul_(shaped)

@@ -1,0 +1,1 @@
+"""Operations, sizes, bits and codes."""

@@ -1,0 +1,59 @@
+"""The bits that quantizers choose for a picture, in networks where each layer chooses for itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from srquant.deploy.frozen.dynamic import DynamicLayer
+from srquant.models.network import Network
+from srquant.quantizers.by_picture import ConditionalQuantizer
+
+
+def choosing(network: Network) -> dict[str, ConditionalQuantizer]:
+    """The quantizers that choose among several bits, by the name of their layer."""
+    found: dict[str, ConditionalQuantizer] = {}
+    for name, layer in network.module.named_modules():
+        points = layer.points if isinstance(layer, DynamicLayer) else None
+        if isinstance(points, ConditionalQuantizer) and len(points.candidates) > 1:
+            found[name] = points
+    return found
+
+
+def chooses(network: Network) -> bool:
+    """Whether some layer chooses its bits by the picture."""
+    return bool(choosing(network))
+
+
+def chosen_bits(network: Network, picture: Tensor) -> dict[str, float]:
+    """Bits that each choosing layer takes for a picture.
+
+    Args:
+        network: frozen; it runs once, unless nothing in it chooses.
+        picture: ``1 x 3 x H x W`` in [0, 1].
+    """
+    if not chooses(network):
+        return {}
+    with torch.inference_mode(), choices_of(network) as bits:
+        network(picture)
+    return {name: float(chosen.mean()) for name, chosen in bits.items()}
+
+
+@contextmanager
+def choices_of(network: Network) -> Iterator[dict[str, Tensor]]:
+    """While pictures go through a network, note the bits that each choosing layer takes: ``N`` floats by name."""
+    bits: dict[str, Tensor] = {}
+
+    def watch(name: str, quantizer: ConditionalQuantizer) -> torch.utils.hooks.RemovableHandle:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            bits[name] = quantizer.chosen_bits(*inputs)
+
+        return quantizer.register_forward_pre_hook(see)
+
+    handles = [watch(name, quantizer) for name, quantizer in choosing(network).items()]
+    try:
+        yield bits
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""PSNR, SSIM and the scores of a network on benchmark sets."""

@@ -1,0 +1,120 @@
+"""Scores of an upscaler on a benchmark set."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from srquant.data.benchmark import BenchmarkSet, Sample
+from srquant.errors import ImageError
+from srquant.measure.quality.metrics import psnr_y, ssim
+from srquant.measure.quality.patches import Measure, Upscaler, in_patches, mean_over_patches
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Scores of one picture: dB (``inf`` when equal), and SSIM of both flavours (see ``metrics.ssim``)."""
+
+    name: str
+    psnr_y: float
+    ssim_a: float
+    ssim_b: float
+
+    def to_json(self) -> dict[str, object]:
+        """Values for ``json.dumps``; null where the PSNR is infinite."""
+        return {"name": self.name, "psnr_y": _finite(self.psnr_y), "ssim_a": self.ssim_a, "ssim_b": self.ssim_b}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of a set.
+
+    Attributes:
+        dataset: name of the set.
+        scale: upscaling factor.
+        engine: what computed the pictures, e.g. ``openvino``.
+        fab: feature average bit-width of the network, mean over pictures; None for a float one.
+        images: one score per picture, sorted by name.
+    """
+
+    dataset: str
+    scale: int
+    engine: str
+    fab: float | None
+    images: tuple[ImageScore, ...]
+
+    @property
+    def psnr_y(self) -> float:
+        """Mean of the pictures' PSNR in dB."""
+        return float(np.mean([image.psnr_y for image in self.images]))
+
+    @property
+    def ssim_a(self) -> float:
+        """Mean of the pictures' SSIM, flavour A."""
+        return float(np.mean([image.ssim_a for image in self.images]))
+
+    @property
+    def ssim_b(self) -> float:
+        """Mean of the pictures' SSIM, flavour B."""
+        return float(np.mean([image.ssim_b for image in self.images]))
+
+    def to_json(self) -> dict[str, object]:
+        """Values for ``json.dumps``; null where the PSNR is infinite or there is no FAB."""
+        return {
+            "dataset": self.dataset,
+            "scale": self.scale,
+            "engine": self.engine,
+            "psnr_y": _finite(self.psnr_y),
+            "ssim_a": self.ssim_a,
+            "ssim_b": self.ssim_b,
+            "fab": self.fab,
+            "images": [image.to_json() for image in self.images],
+        }
+
+
+def evaluate(
+    upscaler: Upscaler,
+    benchmark: BenchmarkSet,
+    engine: str,
+    fab: float | Measure | None = None,
+    patch: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Upscale every picture of a set and compare it with the true one, without a border of ``scale`` pixels.
+
+    Args:
+        upscaler: ``H x W x 3`` RGB to ``scale*H x scale*W x 3`` RGB, 8 bit, clipped and rounded.
+        benchmark: the set; its scale must be the upscaler's.
+        engine: name for the report.
+        fab: for the report; a function where it depends on what is upscaled.
+        patch: side of the patches that are upscaled one by one; None for whole pictures.
+        progress: told the pictures done so far and all pictures.
+
+    Raises:
+        ImageError: a picture can't be read, or what comes back doesn't fit the true one or is too small to compare.
+    """
+    if patch is not None:
+        upscaler = in_patches(upscaler, benchmark.scale, patch)
+        fab = mean_over_patches(fab, patch) if callable(fab) else fab
+    scores: list[ImageScore] = []
+    bits: list[float] = []
+    for sample in benchmark:
+        scores.append(_score(sample, upscaler, benchmark.scale))
+        bits += [fab(sample.low)] if callable(fab) else []
+        progress(len(scores), len(benchmark))
+    mean_fab = float(np.mean(bits)) if callable(fab) else fab
+    return Report(benchmark.name, benchmark.scale, engine, mean_fab, tuple(scores))
+
+
+def _score(sample: Sample, upscaler: Upscaler, border: int) -> ImageScore:
+    sr = upscaler(sample.low)
+    try:
+        a, b = (ssim(sr, sample.high, border, flavour) for flavour in ("A", "B"))
+        return ImageScore(sample.name, psnr_y(sr, sample.high, border), a, b)
+    except ImageError as error:
+        raise ImageError(f"{sample.name}: {error}") from error
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,41 @@
+"""Scores of a network that is still in training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.measure.quality.metrics import psnr_y
+from srquant.models.network import Network
+
+Pixels = NDArray[np.uint8]
+
+
+def mean_psnr(network: Network, sets: Sequence[BenchmarkSet]) -> float:
+    """Mean over sets of the mean PSNR of a set's pictures on luminance, in dB, as ``srquant evaluate``.
+
+    Args:
+        network: in evaluation mode, on any device.
+        sets: at least one; of the network's scale.
+    """
+    means = [
+        np.mean([psnr_y(upscaled(network, sample.low), sample.high, benchmark.scale) for sample in benchmark])
+        for benchmark in sets
+    ]
+    return float(np.mean(means))
+
+
+@torch.no_grad()
+def upscaled(network: Network, low: Pixels) -> Pixels:
+    """``H x W x 3`` RGB, 8 bit, in one piece; what is too small for the network is extended by its edge."""
+    (height, width), facts = low.shape[:2], network.facts
+    device = next(network.parameters()).device
+    images = torch.from_numpy(low).to(device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W
+    missing = [max(0, facts.smallest - size) for size in (width, height)]
+    images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
+    result = network(images)[0, :, : facts.scale * height, : facts.scale * width]
+    pixels: Pixels = (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return pixels

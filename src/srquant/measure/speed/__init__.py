@@ -1,0 +1,1 @@
+"""Fair timing of several engines."""

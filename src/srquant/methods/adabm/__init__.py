@@ -1,0 +1,1 @@
+"""AdaBM (Hong and Lee, CVPR 2024)."""

@@ -1,0 +1,1 @@
+"""CABM (Tian et al., CVPR 2023)."""

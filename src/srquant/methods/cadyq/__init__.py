@@ -1,0 +1,1 @@
+"""CADyQ (Hong et al., ECCV 2022)."""

@@ -1,0 +1,236 @@
+"""CADyQ: content-aware dynamic quantization (Hong et al., ECCV 2022).
+
+1. Weights of 8 bits, symmetric, largest magnitude (section 3.1).
+2. Each layer's input has a grid for each of 4, 6 and 8 bits, one learned bound a each. A linear layer chooses: it sees
+   the mean derivatives of the gray picture and the deviation of each channel (section 3.2). Forward takes the choice,
+   backward the softmax-weighted mixture. All start at 8 bits.
+3. Loss: L1 + (w + growth * epoch) * bits + 1000 * attention before the tail + 100 * attention of each block
+   (section 3.3), taught by the float network.
+
+When the network runs, every layer chooses its bits for every picture.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srquant.distillation.loop import Rate
+from srquant.distillation.losses import WHITE, output_loss
+from srquant.errors import PolicyError
+from srquant.grids.range_rules import symmetric_max
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantize_addends import quantize_addends
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.refit_weight_grids import follow_weights, signed_max
+from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.methods.cadyq.block_attention import BlockAttentionTeacher
+from srquant.methods.cadyq.candidates import CandidateQuantizer
+from srquant.methods.cadyq.selector import Choice, SelectingQuantizer, bit_cost
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import origin_of
+from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.by_picture import staged
+from srquant.quantizers.layers import InputQuantizer, QuantAddends, QuantLayer, QuantLinear, quant_layers
+from srquant.quantizers.symmetric import SymmetricQuantizer
+from srquant.training.learning_rates import MOST_CHANGE, network_rates
+from srquant.training.student import Plan, Student
+
+EPOCHS = 300
+
+PUBLISHED_BATCH = 16
+"""The code adds up the bits of a batch; here they are this many times their mean, whatever the batch."""
+
+GRADIENT_SCALE = 1000.0
+
+OUTPUT_BITS = 8
+"""Of the outputs of residual blocks."""
+
+
+@dataclass(frozen=True)
+class CADyQ:
+    """Options of ``cadyq``."""
+
+    candidates: tuple[int, ...] = option((4, 6, 8), "bits among which each layer chooses, ascending", "section 4.1")
+    learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
+    selector_rate: float = option(1e-4, "of the layers that choose", "released code")
+    bound_rate: float = option(1e-2, "of the bounds a", "released code")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
+    )
+    halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "section 4.1")
+    bit_weight: float = option(1e-4, "weight of the bits", "released code")
+    bit_growth: float = option(1e-6, f"added to it in each of {EPOCHS} epochs", "released code")
+    warmup: float = option(
+        0.1, "share of the run without a weight of the bits, in place of a start from 8-bit PAMS", "ours"
+    )
+    attention_weight: float = option(1000.0, "of the attention before the tail", "released code")
+    addends: bool = option(
+        True, "what passes a residual block takes its input's grid, and its output has one of 8 bits", "released code"
+    )
+    block_weight: float = option(100.0, "of the attention of each block", "released code")
+
+
+class CADyQStudent(Student):
+    """A network whose layers choose their bits, and its teacher."""
+
+    def __init__(self, network: Network, teacher: Network, policy: Policy, config: CADyQ, steps: int) -> None:
+        super().__init__(network)
+        self.policy, self.config = policy, config
+        self.teacher = BlockAttentionTeacher(teacher)
+        self.plan = Plan(steps, EPOCHS)
+        self.mean_bits: Tensor
+        self.register_buffer("mean_bits", torch.tensor(float(config.candidates[-1])))
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """L1 in grey levels + weight of the bits + attention."""
+        pictures, taught = self.taught(low)
+        choices = [quantizer.take() for quantizer in selectors(self.network)]
+        self.note(choices)
+        spent = self.bit_weight(step) * PUBLISHED_BATCH * bit_cost(choices)
+        return WHITE * output_loss(pictures, high) + spent + taught
+
+    def taught(self, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's pictures, and how far its attention is from the teacher's, 0-d."""
+        pictures, attention, blocks = self.teacher(self.network, low)
+        return pictures, self.config.attention_weight * attention + self.config.block_weight * blocks
+
+    def bit_weight(self, step: int) -> float:
+        """Weight of the bits in a step."""
+        if step < self.config.warmup * self.plan.steps:
+            return 0.0
+        return self.config.bit_weight + self.config.bit_growth * (self.plan.epoch(step) + 1)
+
+    @torch.no_grad()
+    def note(self, choices: Sequence[Choice]) -> None:
+        """Remember the mean bits of a batch."""
+        self.mean_bits.copy_(torch.stack([choice.bits.mean() for choice in choices]).mean())
+
+    def rates(self) -> Iterable[Rate]:
+        """Rates of the network, of the layers that choose, and of the bounds."""
+        yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
+        yield Rate([p for q in selectors(self.network) for p in q.selector.parameters()], self.config.selector_rate)
+        yield from bound_rates(self.network, self.config)
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def after_step(self, step: int) -> None:
+        """Weight grids follow, bounds stay positive."""
+        follow_weights(self.network, signed_max)
+        keep_positive(self.network)
+
+    def logged(self) -> Mapping[str, float]:
+        """Mean bits of the layers that choose, in the last batch."""
+        return {"bits": float(self.mean_bits)}
+
+    def result(self) -> QuantizedModel:
+        """Every layer keeps its choice."""
+        return deployable(self.network, self.policy, origin_of("cadyq", self.config), plain)
+
+
+def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CADyQ, steps: int) -> CADyQStudent:
+    """Grids of all candidates before every layer of the body; arguments as ``trained_registry.Prepare``."""
+    check(policy, config)
+    policy = replace(policy, symmetric_weights=False)
+    names = policy.body(network)
+    if not names:
+        raise PolicyError("cadyq finds no layer in the body that could choose its bits: leave some at the base bits")
+    samples = (sample for crop in crops for sample in torch.split(crop, 1))
+    bounds = activation_bounds(network, policy, samples, Collection(symmetric_max, "mean"))
+    student = insert_quantizers(network, policy, bounds, signed_max)
+    if config.addends:
+        quantize_addends(student, network)
+    scale = GRADIENT_SCALE if network.facts.value_range > 1 else 1.0
+    made: dict[InputQuantizer, InputQuantizer] = {
+        layer.input_quantizer: selecting(layer, config, scale)
+        for name, layer in quant_layers(student).items()
+        if name in names
+    }
+    made |= {
+        module.right: SymmetricQuantizer(bounded(module.right).upper, OUTPUT_BITS)
+        for module in student.modules()
+        if isinstance(module, QuantAddends)
+    }
+    exchange_quantizers(student, lambda old: made.get(old, old))
+    learned = learns_weights(staged(student))
+    for quantizer in selectors(learned):
+        quantizer.requires_grad_(True)
+    for output in outputs(learned):
+        output.upper.requires_grad_(True)
+    return CADyQStudent(learned, network, policy, config, steps)
+
+
+def selecting(layer: QuantLayer, config: CADyQ, gradient_scale: float) -> SelectingQuantizer:
+    """What chooses the bits of a layer's input, with the bounds of its present quantizer."""
+    linear = isinstance(layer, QuantLinear)
+    channels = layer.weight.shape[1] * (1 if isinstance(layer, QuantLinear) else layer.layer.groups)
+    quantizer = SelectingQuantizer(config.candidates, channels, -1 if linear else 1, gradient_scale)
+    quantizer.bounds.data.fill_(float(bounded(layer.input_quantizer).upper.detach()))
+    return quantizer
+
+
+def bounded(quantizer: InputQuantizer) -> ActivationQuantizer:
+    """A quantizer that is known to have bounds."""
+    assert isinstance(quantizer, ActivationQuantizer)
+    return quantizer
+
+
+def outputs(network: Network) -> list[SymmetricQuantizer]:
+    """The quantizers of block outputs."""
+    return [module for module in network.modules() if isinstance(module, SymmetricQuantizer)]
+
+
+def plain(quantizer: InputQuantizer) -> InputQuantizer:
+    """The grid of a block's output as it rests; others stay."""
+    return quantizer.plain() if isinstance(quantizer, SymmetricQuantizer) else quantizer
+
+
+def check(policy: Policy, config: CADyQ) -> None:
+    """Raise a ``PolicyError`` where policy and candidates contradict each other, or grids are not per tensor."""
+    require_tensor_grids("cadyq", policy)
+    if policy.skip_bits is not None or "matmul" in policy.kinds:
+        raise PolicyError("cadyq quantizes inputs of layers: leave sums and matrix products float")
+    if len(config.candidates) < 2 or list(config.candidates) != sorted(set(config.candidates)):
+        raise PolicyError(f"candidates are {config.candidates}: give two or more different bits, ascending")
+    if policy.base.activation != config.candidates[-1]:
+        raise PolicyError(
+            f"layers choose among {', '.join(map(str, config.candidates))} bits, but activations are to have "
+            f"{policy.base.activation}: use -a {config.candidates[-1]}, or other candidates (--set candidates=...)"
+        )
+
+
+def selectors(network: Network) -> list[SelectingQuantizer]:
+    """The quantizers that choose by a linear layer."""
+    return [module for module in network.modules() if isinstance(module, SelectingQuantizer)]
+
+
+def bound_rates(network: Network, config: CADyQ) -> Iterable[Rate]:
+    """Rates of the bounds of candidates and block outputs."""
+    for quantizer in candidate_quantizers(network):
+        scale = float(quantizer.bounds.detach().mean()) if config.rates == "relative" else 1.0
+        yield Rate([quantizer.bounds], config.bound_rate * scale)
+    for output in outputs(network):
+        scale = float(output.upper.detach()) if config.rates == "relative" else 1.0
+        yield Rate([output.upper], config.bound_rate * scale)
+
+
+def candidate_quantizers(network: Network) -> list[CandidateQuantizer]:
+    """The quantizers that have candidates."""
+    return [module for module in network.modules() if isinstance(module, CandidateQuantizer)]
+
+
+def keep_positive(network: Network) -> None:
+    """Keep all bounds above zero."""
+    for quantizer in candidate_quantizers(network):
+        quantizer.keep_positive()
+    for output in outputs(network):
+        output.keep_positive()

@@ -1,0 +1,1 @@
+"""DAQ (Hong et al., WACV 2022)."""

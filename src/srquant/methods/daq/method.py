@@ -1,0 +1,131 @@
+"""DAQ: channel-wise distribution-aware quantization (Hong et al., WACV 2022).
+
+1. Activations: each channel of each sample is brought to zero mean and unit deviation, put on the uniform grid that is
+   best for a normal distribution, and brought back (Eq. 3 to 5); deviations are on a grid of their own (section 3.3).
+   An EDSR block has two quantizers, of the inputs of its convolutions; what passes the block stays float.
+2. Weights: one symmetric grid per tensor, its step from the weight's deviation in every step.
+3. L1 against the true pictures; gradients pass both quantizers unchanged.
+
+When the network runs, every picture brings its own means and deviations.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from srquant.distillation.loop import Rate
+from srquant.distillation.losses import output_loss
+from srquant.errors import PolicyError
+from srquant.grids.range_rules import symmetric_max
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import origin_of
+from srquant.methods.settle_trained import constant_bounds, deployable, learns_weights
+from srquant.models.network import Network
+from srquant.quantizers.layers import QuantLayer, QuantLinear, quant_layers
+from srquant.training.learning_rates import MOST_CHANGE, network_rates
+from srquant.training.student import Plan, Student
+
+EPOCHS = 300
+
+
+@dataclass(frozen=True)
+class DAQ:
+    """Options of ``daq``."""
+
+    daq_step: Literal["code", "table"] = option(
+        "code",
+        "steps of the grids: of one bit less, as the released code looks them up, or of the bits themselves",
+        "DAQ code",
+    )
+    spread_bits: int = option(8, "bits of the channels' deviations, 2 to 8; 0 leaves them float", "section 3.3")
+    learning_rate: float = option(5e-5, "of weights and biases", "DAQ code")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
+    halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "DAQ code")
+
+
+class DAQStudent(Student):
+    """A network on ``DAQQuantizer`` grids."""
+
+    def __init__(self, network: Network, policy: Policy, config: DAQ, steps: int) -> None:
+        super().__init__(network)
+        self.policy, self.config = policy, config
+        self.plan = Plan(steps, EPOCHS)
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """Mean absolute difference from the true pictures."""
+        return output_loss(self.network(low), high)
+
+    def rates(self) -> Iterable[Rate]:
+        """One rate; grids learn nothing."""
+        return network_rates(self.network, self.config.learning_rate, self.config.most_change)
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def result(self) -> QuantizedModel:
+        """Weight grids rest; those of activations stay dynamic."""
+        resting = copy.deepcopy(self.network)
+        for layer in quant_layers(resting).values():
+            rest_weight(layer)
+        return deployable(resting, self.policy, origin_of("daq", self.config), lambda grid: grid)
+
+
+def rest_weight(layer: QuantLayer) -> None:
+    """Give a layer the plain weight grid of its present weight."""
+    assert isinstance(layer.weight_quantizer, SpreadWeightQuantizer)
+    layer.weight_quantizer = layer.weight_quantizer.plain(layer.weight)
+
+
+def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DAQ, steps: int) -> DAQStudent:
+    """Dynamic quantizers before every layer; arguments as ``trained_registry.Prepare``."""
+    check(policy, config)
+    unit = torch.ones(())
+    student = insert_quantizers(network, policy, constant_bounds(network, policy, -unit, unit), symmetric_max)
+    rectified = rectified_layers(network, list(quant_layers(student)), crops)
+    for name, layer in quant_layers(student).items():
+        axis = -1 if isinstance(layer, QuantLinear) else 1
+        bits = layer.input_quantizer.bits
+        layer.input_quantizer = DAQQuantizer(bits, name in rectified, config.daq_step, config.spread_bits, axis)
+        layer.weight_quantizer = SpreadWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
+    return DAQStudent(learns_weights(student), policy, config, steps)
+
+
+def check(policy: Policy, config: DAQ) -> None:
+    """Raise a ``PolicyError`` where something else than the inputs of layers is to be quantized."""
+    if policy.skip_bits is not None or "matmul" in policy.kinds:
+        raise PolicyError("daq quantizes inputs of layers: leave sums and matrix products float")
+    if (policy.granularity, policy.activation_granularity) != ("tensor", "tensor"):
+        raise PolicyError("daq has its own grids per channel of activations and one per weight: use granularity tensor")
+    if config.spread_bits not in (0, *range(2, 9)):
+        raise PolicyError(f"spread_bits is {config.spread_bits}: use 2 to 8, or 0 for float deviations")
+
+
+@torch.no_grad()
+def rectified_layers(network: Network, names: Sequence[str], crops: Sequence[Tensor]) -> set[str]:
+    """Layers whose inputs come from a ReLU: their smallest value is exactly zero on all crops, as the code tells it."""
+    smallest = dict.fromkeys(names, torch.tensor(torch.inf))
+
+    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            smallest[name] = torch.minimum(smallest[name], inputs[0].amin().cpu())
+
+        return network.module.get_submodule(name).register_forward_pre_hook(see)
+
+    handles = [watch(name) for name in names]
+    network.eval()
+    try:
+        for crop in crops:
+            network(crop)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name for name, value in smallest.items() if float(value) == 0.0}

@@ -1,0 +1,1 @@
+"""DDTB (Zhong et al., ECCV 2022)."""

@@ -1,0 +1,1 @@
+"""DoReFa (Zhou et al. 2016)."""

@@ -1,0 +1,1 @@
+"""ODM (Hong and Lee, ECCV 2024)."""

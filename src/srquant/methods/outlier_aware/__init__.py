@@ -1,0 +1,1 @@
+"""Outlier-aware PLQ and SAFT (arXiv 2511.00682)."""

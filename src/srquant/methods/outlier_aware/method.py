@@ -1,0 +1,196 @@
+"""Outlier-aware quantization (ICCV 2025, arXiv 2511.00682).
+
+1. PLQ: float network on batches of 16 crops: smallest value, largest value and 99 % quantile of each activation, moving
+   average 0.9. The quantile is the breakpoint between a dense and a sparse part of the grid. Weights: the largest
+   magnitude to both sides.
+2. Sensitivity of each block: softmax over the blocks of the standard deviation of what it returns (Eq. 4).
+3. SAFT: 10 epochs of batches of 2, Adam at 1e-3, in turn for weight bounds, activation bounds and breakpoints:
+   distance of normalised features, weighted by sensitivity, + 5 * L1 of pictures (Eq. 5-7).
+
+Activations of 8 bits, the first layer's and the tail's, keep a uniform grid; so do sums and attention's matmuls.
+The released code spends twice as many codes (``levels=code``); Eq. 4 as printed is nearly one-hot (``softmax=raw``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.features import Features
+from srquant.distillation.lessons import Lesson, recorded
+from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
+from srquant.distillation.losses import WHITE, normalised, output_loss
+from srquant.distillation.recipes import Progress, counter
+from srquant.errors import PolicyError
+from srquant.grids.range_rules import Bounds, Rule, minmax, quantile, symmetric_max, symmetric_mse
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
+from srquant.models.network import Network
+from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
+from srquant.quantizers.plq import FEWEST_BITS, Budget, PiecewiseQuantizer
+
+STATISTICS = 16
+"""Crops per batch of statistics."""
+
+UNIFORM_BITS = 8
+"""Activations with as many bits keep a uniform grid."""
+
+
+@dataclass(frozen=True)
+class OutlierAware:
+    """Options of ``outlier-aware``."""
+
+    plq: bool = option(True, "piecewise grids for activations below 8 bits; else uniform ones", "section 3.2, Table 4")
+    levels: Budget = option(
+        "paper", "points of a grid: 2^bits, or 2^(bits+1) as the released code spends", "Eq. 3; released code"
+    )
+    percentile: float = option(0.99, "quantile of an activation that is its first breakpoint", "section 4.1", most=1)
+    momentum: float = option(0.9, MOMENTUM, "section 4.1", most=1)
+    weights: Literal["max", "omse"] = option(
+        "max", "first bounds of weights: largest magnitude, or smallest squared error", "section 4.1; released code"
+    )
+    finetune: Literal["saft", "vft", "none"] = option(
+        "saft",
+        "learn afterwards: blocks weighed by sensitivity, blocks weighed equally, or not",
+        "section 3.3, Table 4",
+    )
+    softmax: Literal["scaled", "raw"] = option(
+        "scaled",
+        "sensitivity from deviations over their mean, or as they are: then one block has it all",
+        "ours; Eq. 4",
+    )
+    output_weight: float = option(5.0, "lambda, of the L1 of pictures in 0..255 beside the features", "Eq. 7")
+    epochs: int = option(10, "passes over the crops; weights, activations, breakpoints in turn", "section 4.1", least=1)
+    batch: int = option(2, "crops per step of learning", "section 4.1", least=1)
+    learning_rate: float = option(1e-3, "Adam's", "section 4.1")
+    decay: float = option(0.9, "factor on a learning rate after each of its epochs", "section 4.1")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: times each quantizer's range, without which only weights learn", "section 4.1; ours"
+    )
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    config: OutlierAware,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize outlier-aware; arguments as ``srquant.methods.Quantize``."""
+    student = initialize(network, calibration, policy, config)
+    if config.finetune != "none":
+        saft(student, network, calibration, config, progress)
+    settle(student)
+    return QuantizedModel(student, policy, origin_of("outlier-aware", config, calibration))
+
+
+def initialize(network: Network, calibration: CalibrationSet, policy: Policy, config: OutlierAware) -> Network:
+    """Section 3.2: a quantized copy of the float network, all statistics from the float one."""
+    if config.plq:
+        check_pieces(policy, network)
+    weight_rule = symmetric_max if config.weights == "max" else symmetric_mse
+    student = insert_by_ranges(network, calibration, policy, Ranges(minmax, weight_rule, config.momentum))
+    if config.plq:
+        collect = Collection(breakpoint_rule(config.percentile), config.momentum)
+        breakpoints = activation_bounds(network, policy, calibration.batches(STATISTICS), collect)
+        for name, layer in quant_layers(student).items():
+            grid = bounded_quantizer(layer)
+            if grid.bits < UNIFORM_BITS:
+                bounds = grid.lower, breakpoints[name][0], grid.upper
+                layer.input_quantizer = PiecewiseQuantizer(*bounds, grid.bits, config.levels)
+    return student
+
+
+def check_pieces(policy: Policy, network: Network) -> None:
+    """Raise a ``PolicyError`` where activations can't have a piecewise grid: one per channel, or of 2 bits."""
+    if policy.activation_granularity != "tensor":
+        raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
+    coarse = [name for name, bits in policy.resolve(network).items() if bits.activation < FEWEST_BITS]
+    if coarse:
+        raise PolicyError(
+            f"2 bits for the activations of layer '{coarse[0]}' (of {len(coarse)} in all): piecewise grids begin at "
+            f"{FEWEST_BITS}; use {FEWEST_BITS} or more activation bits there, or --set plq=false"
+        )
+
+
+def breakpoint_rule(share: float) -> Rule:
+    """The rule that takes a quantile of the signed values for both bounds."""
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        breakpoint = quantile(rows, share)
+        return breakpoint, breakpoint
+
+    return rule
+
+
+@torch.no_grad()
+def deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
+    """Standard deviation of what each block of the float network returns, mean over pictures; one value per block."""
+    seen = []
+    with Features(network.eval()) as features:
+        for images in batches:
+            network(images)
+            seen.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))
+    return torch.cat(seen, dim=1).mean(1)
+
+
+def sensitivity(deviations: Tensor, softmax: Literal["scaled", "raw"]) -> Tensor:
+    """Eq. 4: weights of the blocks, sum 1; scaled: of deviations over their mean."""
+    return torch.softmax(deviations / deviations.mean() if softmax == "scaled" else deviations, 0)
+
+
+def saft(
+    student: Network, teacher: Network, calibration: CalibrationSet, config: OutlierAware, progress: Progress | None
+) -> None:
+    """Section 3.3: learn one group of parameters per epoch, in place; weights and biases stay."""
+    loss, guards = loss_of(config, teacher, calibration), Guards(student)
+    optimizers = [adam(rates) for rates in groups(student, config) if rates]
+    with recorded(teacher, calibration.batches(config.batch)) as lessons:
+        for epoch, optimizer in enumerate(islice(cycle(optimizers), config.epochs), 1):
+            report = counter(progress, f"epoch {epoch}/{config.epochs}", len(lessons))
+            train_pass(student, lessons, optimizer, loss, guards, report)
+            decay(optimizer, config.decay)
+    student.requires_grad_(False)
+
+
+def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
+    """Weight bounds, activation bounds, breakpoints, in the order of the epochs."""
+    rate, relative = config.learning_rate, config.rates == "relative"
+    weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
+    activations = list(activation_quantizers(student).values())
+    return [
+        bound_rates(weights, rate, relative),
+        [Rate([q.lower, q.upper], rate_of(q, rate, relative)) for q in activations],
+        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PiecewiseQuantizer)],
+    ]
+
+
+def loss_of(config: OutlierAware, teacher: Network, calibration: CalibrationSet) -> Loss:
+    """Eq. 5-7; the output loss alone for networks whose blocks are unknown."""
+    blocks = len(teacher.facts.features)
+    if blocks and config.finetune == "saft":
+        weights = sensitivity(deviations(teacher, calibration.batches(STATISTICS)), config.softmax)
+    else:
+        weights = torch.full((blocks,), 1 / max(blocks, 1))
+
+    def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
+        total = config.output_weight * WHITE * output_loss(output, lesson.output)
+        return total + block_loss(features, lesson.features, weights) if lesson.features else total
+
+    return loss
+
+
+def block_loss(student: list[Tensor], teacher: list[Tensor], weights: Tensor) -> Tensor:
+    """Eq. 6: mean over blocks of the weighted distance of normalised features, mean over samples."""
+    pairs = zip(student, teacher, strict=True)
+    squares = torch.stack([(normalised(s) - t).square().flatten(1).sum(1) for s, t in pairs])
+    distances = squares.clamp(min=1e-12).sqrt().mean(1)
+    return (weights * distances).mean()

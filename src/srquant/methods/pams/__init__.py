@@ -1,0 +1,1 @@
+"""PAMS (Li et al., ECCV 2020)."""

@@ -1,0 +1,156 @@
+"""PAMS (Li et al., ECCV 2020): parameterized max scale.
+
+1. Activations: ``round(clip(x, -a, a) n/a) a/n`` with ``n = 2^(b-1) - 1``, one ``a`` per quantizer (Eq. 4). A residual
+   block has three: of its input, which is what passes it as well, behind its ReLU, and of its output before the sum.
+2. First epoch: ``a`` is the mean over a batch's samples of their largest magnitude, and nothing is clipped. Then ``a``
+   is learned.
+3. Weights: ``round(W n/max|W|) max|W|/n``, the maximum found anew in every step.
+4. L1 against the true pictures + 1000 * structured knowledge transfer from the float network (section 3.3).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srquant.distillation.loop import Rate
+from srquant.distillation.losses import WHITE, output_loss
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantize_addends import quantize_addends
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.refit_weight_grids import follow_weights, signed_max
+from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import origin_of
+from srquant.methods.settle_trained import (
+    constant_bounds,
+    deployable,
+    learns_weights,
+    require_float_sums,
+    require_tensor_grids,
+)
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.layers import InputQuantizer, activation_quantizers
+from srquant.quantizers.symmetric import PamsQuantizer
+from srquant.training.attention_teacher import AttentionTeacher
+from srquant.training.learning_rates import MOST_CHANGE, network_rates
+from srquant.training.student import Plan, Student
+
+EPOCHS = 30
+
+FIRST_BOUND = 10.0
+"""``a`` before any batch was seen."""
+
+DECAY = 0.9997
+"""Weight of earlier batches in the moving average of ``a`` (section 3.2)."""
+
+
+@dataclass(frozen=True)
+class PAMS:
+    """Options of ``pams``."""
+
+    learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
+    most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
+    bound_rate: float = option(1e-2, "of the bounds a", "released code")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
+    )
+    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "released code")
+    first_epoch: Literal["last_batch", "average"] = option(
+        "last_batch",
+        f"what a is after it: of the last batch, or a moving average of {DECAY}",
+        "released code; section 3.2",
+    )
+    attention_weight: float = option(1000.0, "of structured knowledge transfer", "section 3.3")
+    addends: bool = option(True, "the addends of residual blocks are on grids too", "released code")
+
+
+class PamsStudent(Student):
+    """A network on ``PamsQuantizer`` grids, and its teacher."""
+
+    def __init__(self, network: Network, teacher: Network, policy: Policy, config: PAMS, steps: int) -> None:
+        super().__init__(network)
+        self.policy, self.config = policy, config
+        self.teacher = AttentionTeacher(teacher)
+        self.plan = Plan(steps, EPOCHS)
+
+    def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
+        """L1 in grey levels + weight * attention loss."""
+        for quantizer in self.quantizers():
+            quantizer.kept = self.kept(step)
+        pictures, attention = self.teacher(self.network, low)
+        loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
+        return loss
+
+    def kept(self, step: int) -> float | None:
+        """What the first epoch keeps of the bounds in a step; None later."""
+        if self.plan.epoch(step) > 0:
+            return None
+        return DECAY if step > 0 and self.config.first_epoch == "average" else 0.0
+
+    def rates(self) -> Iterable[Rate]:
+        """Rates of the network and, a thousandfold or as the options say, of each bound."""
+        yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
+        for quantizer in self.quantizers():
+            scale = float(quantizer.upper.detach()) if self.config.rates == "relative" else 1.0
+            yield Rate([quantizer.upper], self.config.bound_rate * scale)
+
+    def rate_factor(self, step: int) -> float:
+        """Halved as the config says."""
+        return self.plan.halved(step, self.config.halve_every)
+
+    def after_step(self, step: int) -> None:
+        """Weight grids follow; in the first epoch bounds are what was seen."""
+        follow_weights(self.network, signed_max)
+        for quantizer in self.quantizers():
+            if self.plan.epoch(step) == 0:
+                quantizer.follow()
+            else:
+                quantizer.keep_positive()
+
+    def quantizers(self) -> list[PamsQuantizer]:
+        """Each once."""
+        return [q for q in activation_quantizers(self.network).values() if isinstance(q, PamsQuantizer)]
+
+    def result(self) -> QuantizedModel:
+        """On plain grids."""
+        return deployable(self.network, self.policy, origin_of("pams", self.config), plain)
+
+
+def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
+    """The grid as it rests."""
+    assert isinstance(quantizer, PamsQuantizer)
+    return quantizer.plain()
+
+
+def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: PAMS, steps: int) -> PamsStudent:
+    """Bounds of the first crops to start with; arguments as ``trained_registry.Prepare``."""
+    require_tensor_grids("pams", policy)
+    require_float_sums("pams", policy)
+    policy = replace(policy, symmetric_weights=False)
+    first = torch.tensor(FIRST_BOUND)
+    student = insert_quantizers(network, policy, constant_bounds(network, policy, -first, first), signed_max)
+    if config.addends:
+        quantize_addends(student, network)
+    exchange_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
+    student = learns_weights(student)
+    result = PamsStudent(student, network, policy, config, steps)
+    look(result, crops[0])
+    for quantizer in result.quantizers():
+        quantizer.upper.requires_grad_(True)
+    return result
+
+
+@torch.no_grad()
+def look(student: PamsStudent, images: Tensor) -> None:
+    """Set the bounds to what a batch shows, as the first epoch will."""
+    for quantizer in student.quantizers():
+        quantizer.kept = 0.0
+    student.network.eval()(images)
+    student.network.train()
+    for quantizer in student.quantizers():
+        quantizer.follow()

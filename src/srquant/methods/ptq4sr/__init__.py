@@ -1,0 +1,1 @@
+"""PTQ4SR (Tu et al., CVPR 2023)."""

@@ -1,0 +1,52 @@
+"""Density-based dual clipping (PTQ4SR, Tu et al., CVPR 2023, section 3.2)."""
+
+import torch
+from torch import Tensor
+
+from srquant.grids.range_rules import Bounds, Rule
+
+BINS = 2048
+
+COUNTABLE = 2**24
+"""Counts in single precision are exact up to this."""
+
+
+def dbdc(share: float) -> Rule:
+    """The rule that drops the emptier end bin of a histogram until ``share`` (0..1) of the values are outside.
+
+    The released code takes the upper edge of the first bin that is kept as the lower bound, where this takes the lower
+    edge: values with one tail are cut on that side only.
+    """
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        bounds = [_clip(row, share) for row in rows]
+        lower, upper = (torch.stack(ends) for ends in zip(*bounds, strict=True))
+        return lower, upper
+
+    return rule
+
+
+def _clip(values: Tensor, share: float) -> Bounds:
+    lowest, highest = values.min(), values.max()
+    width = (highest - lowest) / BINS
+    if not width > 0:
+        return lowest, highest
+    parts = (torch.histc(part, BINS, float(lowest), float(highest)) for part in torch.split(values, COUNTABLE))
+    first, last = kept_bins(torch.stack(list(parts)).double().sum(0).tolist(), share)
+    return lowest + width * first, lowest + width * (last + 1)
+
+
+def kept_bins(counts: list[float], share: float) -> tuple[int, int]:
+    """First and last bin that are kept; the left end goes where it holds strictly fewer values than the right one.
+
+    >>> kept_bins([1, 5, 9, 3], 0.15)
+    (1, 2)
+    """
+    first, last = 0, len(counts) - 1
+    inside, wanted = sum(counts), (1 - share) * sum(counts)
+    while inside > wanted and first < last:
+        if counts[first] < counts[last]:
+            inside, first = inside - counts[first], first + 1
+        else:
+            inside, last = inside - counts[last], last - 1
+    return first, last

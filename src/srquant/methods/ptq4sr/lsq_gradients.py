@@ -1,0 +1,53 @@
+"""The gradient scale of learned step sizes (LSQ, Esser et al. 2020, section 2.2), for bounds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from srquant.distillation.loop import Quantizer
+from srquant.models.network import Network
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.layers import activation_quantizers, quant_layers
+
+
+@contextmanager
+def scaled_gradients(student: Network, images: Tensor) -> Iterator[None]:
+    """While it is open, gradients of all bounds are multiplied by ``1 / sqrt(numel * (2**(bits-1) - 1))``.
+
+    Args:
+        student: quantized.
+        images: a batch as it will be learned from; activations are counted on it.
+    """
+    counts = count_activations(student, images)
+    counts |= {layer.weight_quantizer: layer.weight.numel() for layer in quant_layers(student).values()}
+    handles = []
+    for quantizer, numel in counts.items():
+        scale = (numel * (2 ** (quantizer.bits - 1) - 1)) ** -0.5
+        for bound in quantizer.parameters():
+            bound.requires_grad_(True)
+            handles.append(bound.register_hook(lambda grad, scale=scale: grad * scale))  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def count_activations(student: Network, images: Tensor) -> dict[Quantizer, int]:
+    """How many values each activation quantizer sees in one forward pass."""
+    counts: dict[Quantizer, int] = {}
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, ActivationQuantizer)
+        counts[module] = inputs[0].numel()
+
+    handles = [q.register_forward_pre_hook(count) for q in activation_quantizers(student).values()]
+    try:
+        student(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counts

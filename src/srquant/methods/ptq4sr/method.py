@@ -1,0 +1,167 @@
+"""PTQ4SR (Tu et al., CVPR 2023): density-based dual clipping, then pixel-aware calibration.
+
+1. DBDC: batches of 16 crops, at most 30, the first through the float network, the others with quantized weights: the
+   emptier end of each activation's histogram is cut until 5 of 10,000 values (at 8 bits 1 of 100,000) are outside;
+   mean of the bounds over batches. Weights: min-max.
+2. PaC: the float network teaches the bounds of activations, then those of weights, 250 iterations of 2 crops each,
+   Adam along half a cosine, gradients scaled as in LSQ:
+   L1 of pictures + ``attention_weight`` * squared distance of spatial attention maps, mean over blocks.
+
+The paper keeps the upsampler at low bits: ``tail`` of the policy decides here.
+In the released code attention maps don't teach (``feature_gradient=false``), and lower bounds are a bin too high.
+"""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.iterations import Iterations, epochs, iterate
+from srquant.distillation.lessons import Lesson, recorded
+from srquant.distillation.loop import Guards, Loss
+from srquant.distillation.losses import attention_loss, output_loss
+from srquant.distillation.recipes import Progress, counter
+from srquant.errors import PolicyError
+from srquant.grids.range_rules import Bounds, Rule, percentile, symmetric_max
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.methods.options import option
+from srquant.methods.ptq4sr.dual_clipping import dbdc
+from srquant.methods.ptq4sr.lsq_gradients import scaled_gradients
+from srquant.methods.ranges.pipeline import BATCH, origin_of
+from srquant.models.network import Network
+from srquant.quantizers.layers import activation_quantizers, quant_layers, quantized_weight
+
+BATCHES = 30
+"""Of statistics, at most."""
+
+CROPS = 8
+"""Different crops of a picture to learn from, at most."""
+
+
+@dataclass(frozen=True)
+class PTQ4SR:
+    """Options of ``ptq4sr``."""
+
+    share: float = option(5e-4, "of an activation's values outside its bounds", "released config", most=0.49)
+    share_8bit: float = option(1e-5, "the same in layers with 8-bit activations", "released code")
+    weights: Literal["per_tensor", "per_channel"] = option(
+        "per_tensor",
+        "as the policy says, or a grid with two bounds per output channel",
+        "others' tables; released code",
+    )
+    weight_share: float = option(
+        0.0, "cut on each side of two-bound weights; SRResNet: 1e-4", "released config, EDSR", most=0.49
+    )
+    pac: bool = option(True, "learn the bounds after clipping", "section 3.3")
+    iterations: int = option(250, "steps for activations, and as many for weights", "released config", least=1)
+    batch: int = option(2, "crops per step", "released config", least=1)
+    activation_rate: tuple[float, ...] = option((5e-3, 2e-3), "Adam's, at the start and at the end", "released config")
+    weight_rate: tuple[float, ...] = option((5e-6, 2e-6), "Adam's, at the start and at the end", "released config")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: times each range, which networks in [0, 255] need", "paper; ours"
+    )
+    attention_weight: float = option(5.0, "of the attention maps' loss", "released config")
+    feature_gradient: bool = option(True, "attention maps teach; the code cuts their gradient", "section 3.3")
+
+    def __post_init__(self) -> None:
+        for name in ("activation_rate", "weight_rate"):
+            if len(getattr(self, name)) != 2:
+                raise PolicyError(f"option {name} is {getattr(self, name)}: give two rates, first and last")
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    config: PTQ4SR,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize with PTQ4SR; arguments as ``srquant.methods.Quantize``. Its crops are neither flipped nor turned."""
+    calibration = replace(calibration, augmented=False)
+    if config.weights == "per_channel":
+        policy = replace(policy, granularity="channel", symmetric_weights=False)
+    student = clip(network, calibration, policy, config)
+    if config.pac:
+        calibrate(student, network, calibration, config, progress)
+    settle(student)
+    return QuantizedModel(student, policy, origin_of("ptq4sr", config, calibration))
+
+
+def clip(network: Network, calibration: CalibrationSet, policy: Policy, config: PTQ4SR) -> Network:
+    """DBDC: a quantized copy of the float network."""
+    weight_rule = symmetric_max if policy.symmetric_weights else percentile(config.weight_share)
+    collect = Collection(dual_clipping(config.share, config.share_8bit), "mean")
+    batches = islice(calibration.batches(BATCH), BATCHES)
+    first = activation_bounds(network, policy, [next(batches)], collect)
+    student = insert_quantizers(network, policy, first, weight_rule)
+    others = min(BATCHES, math.ceil(calibration.count / BATCH)) - 1
+    if not others:
+        return student
+    rest = activation_bounds(with_weights_of(student, network), policy, batches, collect)
+    bounds = {name: weighted(first[name], rest[name], others) for name in first}
+    return insert_quantizers(network, policy, bounds, weight_rule)
+
+
+def weighted(one: Bounds, mean: Bounds, others: int) -> Bounds:
+    """Mean of the bounds of one batch and of ``others`` batches whose mean is known."""
+    lower, upper = ((a + others * b) / (others + 1) for a, b in zip(one, mean, strict=True))
+    return lower, upper
+
+
+def dual_clipping(share: float, share_8bit: float) -> Rule:
+    """DBDC with one share at 8 bits and another below."""
+
+    def rule(rows: Tensor, levels: int) -> Bounds:
+        return dbdc(share_8bit if levels == 256 else share)(rows, levels)
+
+    return rule
+
+
+@torch.no_grad()
+def with_weights_of(student: Network, network: Network) -> Network:
+    """A copy of the float network with the quantized weights of ``student``."""
+    copied = copy.deepcopy(network)
+    for name, layer in quant_layers(student).items():
+        copied.module.get_submodule(name).get_parameter("weight").copy_(quantized_weight(layer))
+    return copied
+
+
+def calibrate(
+    student: Network, teacher: Network, calibration: CalibrationSet, config: PTQ4SR, progress: Progress | None
+) -> None:
+    """PaC: bounds of activations, then those of weights, in place."""
+    guards, loss = Guards(student), pixel_aware(config)
+    weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
+    activations = list(activation_quantizers(student).values())
+    groups = (("activations", activations, config.activation_rate), ("weights", weights, config.weight_rate))
+    different = epochs(config.iterations, config.batch, calibration.count, CROPS)
+    with (
+        recorded(teacher, calibration.stream(config.batch, different)) as lessons,
+        scaled_gradients(student, next(iter(lessons)).images),
+    ):
+        for name, quantizers, (first, last) in groups:
+            plan = Iterations(config.iterations, first, last, config.rates == "relative")
+            report = counter(progress, f"PaC, {name}", config.iterations)
+            iterate(student, quantizers, lessons, plan, loss, guards, report)
+    student.requires_grad_(False)
+
+
+def pixel_aware(config: PTQ4SR) -> Loss:
+    """L1 of pictures plus the attention maps' loss, where the network has features."""
+
+    def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
+        total = output_loss(output, lesson.output)
+        if not features or not config.feature_gradient:
+            return total
+        return total + config.attention_weight * attention_loss(features, lesson.features)
+
+    return loss

@@ -1,0 +1,1 @@
+"""QuantSR (Qin et al., NeurIPS 2023)."""

@@ -1,0 +1,84 @@
+"""Checkpoints in the layout of the published QuantSR code (``QEDSR_Ours``).
+
+BasicSR's EDSR with, for each convolution of a residual block, ``body.{i}.conv{1,2}.alpha`` (step of the weight),
+``.channel_threshold`` (shifts), ``.ActOurs.alpha`` and ``.ActOurs.signed`` (step and codes of the input), and
+``body.{i}.learnable_shortcut``. Bits aren't stored.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from srquant.errors import CheckpointError
+from srquant.insertion.policy import LayerBits, Override, Policy
+from srquant.methods.quantsr.learned_layers import LearnedLayer
+from srquant.methods.quantsr.method import QuantSR, QuantSRStudent, prepare
+from srquant.methods.quantsr.skippable import skippable_blocks
+from srquant.models.architectures.edsr import EDSR, facts, from_basicsr, infer
+from srquant.models.checkpoint import read_weights
+from srquant.models.layout import Weights
+from srquant.models.load import load_strictly
+from srquant.models.network import Network
+
+LEARNED = re.compile(
+    r"body\.\d+\.(conv[12]\.(ActOurs\.)?(alpha|init_state|channel_threshold|signed)|learnable_shortcut)"
+)
+MARK = "body.0.conv1.channel_threshold"
+
+
+def load_published(
+    path: Path, bits: LayerBits, crops: Sequence[Tensor], config: QuantSR | None = None
+) -> QuantSRStudent:
+    """A published checkpoint as a student: ``result()`` is the quantized network, and training may go on.
+
+    Args:
+        path: PyTorch or safetensors file; no code in it is run.
+        bits: that it was trained for; head, tail and the convolution behind the blocks are float.
+        crops: batches ``N x 3 x H x W`` in [0, 1], from which the order of blocks follows.
+        config: options; None for the defaults.
+
+    Raises:
+        CheckpointError: unreadable, or of another layout.
+    """
+    weights = read_weights(path)
+    if MARK not in weights:
+        raise CheckpointError(f"{path}: has no {MARK}, so it is no published QuantSR; open it as a float checkpoint")
+    learned = {name: tensor for name, tensor in weights.items() if LEARNED.fullmatch(name)}
+    try:
+        network = _float(from_basicsr({n: t for n, t in weights.items() if n not in learned}, None))
+        policy = Policy(bits, None, None, overrides=(Override(f"body.{len(network.facts.blocks)}", None),))
+        student = prepare(network, crops, policy, QuantSR() if config is None else config, steps=1)
+        _restore(student, learned)
+    except (CheckpointError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: looks like QuantSR, but doesn't fit it: {error}") from error
+    return student
+
+
+def _float(weights: Weights) -> Network:
+    arguments = infer(weights)
+    network = Network(EDSR(**arguments), facts(**arguments))  # type: ignore[arg-type]
+    load_strictly(network.module, weights)
+    return network
+
+
+@torch.no_grad()
+def _restore(student: QuantSRStudent, learned: Weights) -> None:
+    for name, block in skippable_blocks(student.network).items():
+        assert block.shortcut is not None
+        block.shortcut.copy_(learned[f"{name}.learnable_shortcut"].reshape(()))
+        for conv, place in (("conv1", "body.0"), ("conv2", "body.2")):
+            layer = block.block.get_submodule(place)
+            assert isinstance(layer, LearnedLayer)
+            _restore_layer(layer, f"{name}.{conv}", learned)
+
+
+def _restore_layer(layer: LearnedLayer, name: str, learned: Weights) -> None:
+    weight, activation = layer.weight_quantizer, layer.input_quantizer
+    assert activation.shift is not None
+    activation.set_signed(bool(learned[f"{name}.ActOurs.signed"]))
+    weight.set_step(learned[f"{name}.alpha"].reshape(()))
+    activation.set_step(learned[f"{name}.ActOurs.alpha"].reshape(()))
+    activation.shift.copy_(learned[f"{name}.channel_threshold"].reshape(activation.shift.shape))

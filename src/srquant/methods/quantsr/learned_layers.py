@@ -1,0 +1,80 @@
+"""Layers in training behind the learned quantizers of ``methods.quantsr.rlq``."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srquant.insertion.policy import LayerBits
+from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
+from srquant.models.blocks.layers import Matmul
+from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul, conv_padding
+
+
+class LearnedLayer(nn.Module):
+    """A convolution or linear layer in training; zero padding follows the shift and the quantizer.
+
+    Args:
+        layer: its weight and bias are trained as well.
+        bits: of weight and input.
+        k: bend of the redistribution, 0 for none.
+    """
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, bits: LayerBits, k: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight_quantizer = LearnedWeight(bits.weight, k)
+        self.weight_quantizer.start(layer.weight)
+        linear = isinstance(layer, nn.Linear)
+        channels = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+        self.input_quantizer = LearnedActivation(bits.activation, k, channels, -1 if linear else -3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the float layer."""
+        layer, points = self.layer, self.input_quantizer(x)
+        weight = self.weight_quantizer(layer.weight)
+        if isinstance(layer, nn.Linear):
+            return F.linear(points, weight, layer.bias)
+        padding = conv_padding(layer)
+        return F.conv2d(points, weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups)
+
+    def deployable(self) -> QuantLayer:
+        """The same layer with fixed bounds; shares weight and bias."""
+        quantizers = self.input_quantizer.deployable(), self.weight_quantizer.deployable()
+        if isinstance(self.layer, nn.Linear):
+            return QuantLinear(self.layer, *quantizers)
+        return QuantConv2d(self.layer, *quantizers)
+
+
+class LearnedMatmul(nn.Module):
+    """A matrix product of two activations in training."""
+
+    def __init__(self, matmul: Matmul, bits: int, k: float) -> None:
+        super().__init__()
+        self.matmul = matmul
+        self.left, self.right = (LearnedActivation(bits, k, None) for _ in range(2))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
+        product: Tensor = self.matmul(self.left(a), self.right(b))
+        return product
+
+    def deployable(self) -> QuantMatmul:
+        """The same product with fixed bounds."""
+        return QuantMatmul(self.matmul, self.left.deployable(), self.right.deployable())
+
+
+@torch.no_grad()
+def start_activations(network: nn.Module, images: Tensor) -> None:
+    """Let every activation quantizer see a first batch, ``N x 3 x H x W``; later ones see quantized values."""
+
+    def see(quantizer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(quantizer, LearnedActivation)
+        quantizer.start(inputs[0])
+
+    quantizers = [module for module in network.modules() if isinstance(module, LearnedActivation)]
+    handles = [quantizer.register_forward_pre_hook(see) for quantizer in quantizers]
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()

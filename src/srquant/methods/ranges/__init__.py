@@ -1,0 +1,1 @@
+"""Ranges by a rule: minmax, percentile, mse, tails."""

@@ -1,0 +1,93 @@
+"""One file per method; ``METHODS`` lists them."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.recipes import Progress
+from srquant.insertion.policy import Kind, Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.methods.adabm import method as adabm
+from srquant.methods.gba import method as gba
+from srquant.methods.outlier_aware import method as outlier_aware
+from srquant.methods.ptq4sr import method as ptq4sr
+from srquant.methods.ranges import minmax, mse, percentile, tails
+from srquant.methods.two_d_quant import method as two_d_quant
+from srquant.models.network import Network
+
+Config = TypeVar("Config", contravariant=True)
+
+
+class Quantize(Protocol[Config]):
+    """The one function of a method."""
+
+    def __call__(
+        self,
+        network: Network,
+        calibration: CalibrationSet,
+        policy: Policy,
+        config: Config,
+        progress: Progress | None = None,
+    ) -> QuantizedModel:
+        """Quantize a network.
+
+        Args:
+            network: float; left unchanged.
+            calibration: low-resolution crops, no ground truth.
+            policy: which layers, and their bits.
+            config: the method's options.
+            progress: told after every step of learning.
+
+        Raises:
+            PolicyError: the policy or an option doesn't fit the network.
+            DatasetError: the calibration set can't be used.
+        """
+
+
+@dataclass(frozen=True)
+class Method(Generic[Config]):
+    """A way to quantize.
+
+    Attributes:
+        name: as the command line takes it.
+        summary: one line.
+        config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
+        quantize: runs it.
+        attention: what it quantizes, unless told otherwise, in networks with attention.
+    """
+
+    name: str
+    summary: str
+    config: type[Config]
+    quantize: Quantize[Config]
+    attention: tuple[Kind, ...] = ("linear", "matmul")
+
+
+METHODS: dict[str, Method[Any]] = {
+    method.name: method
+    for method in (
+        Method("minmax", "smallest and largest value (Jacob et al. 2018)", minmax.MinMax, minmax.quantize),
+        Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.Percentile, percentile.quantize),
+        Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
+        Method("ptq4sr", "dual clipping, then pixel-aware (Tu et al. 2023)", ptq4sr.PTQ4SR, ptq4sr.quantize),
+        Method("adabm", "bits by picture and layer (Hong and Lee 2024)", adabm.AdaBM, adabm.quantize, ("linear",)),
+        Method(
+            "2dquant", "searched, then distilled bounds (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize
+        ),
+        Method(
+            "outlier-aware",
+            "piecewise grids, sensitive blocks weigh more (arXiv 2511.00682)",
+            outlier_aware.OutlierAware,
+            outlier_aware.quantize,
+            ("linear",),
+        ),
+        Method(
+            "gba",
+            "bits from gradients, dynamic ranges per channel (GBA, CVPR 2026)",
+            gba.GBA,
+            gba.quantize,
+            ("linear",),
+        ),
+        Method("tails", "clip 3 of 100,000 values at 8 bits, else as mse; ours", tails.Tails, tails.quantize),
+    )
+}

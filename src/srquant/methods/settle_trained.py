@@ -1,0 +1,69 @@
+"""What methods share that train weights on static grids: how a student starts, and what becomes of it."""
+
+import copy
+from collections.abc import Callable
+
+from torch import Tensor
+
+from srquant.errors import PolicyError
+from srquant.insertion.collect_ranges import SIDES, ActivationBounds
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.settle_on_lattice import settle
+from srquant.models.network import Network
+from srquant.quantizers.layers import InputQuantizer, QuantLayer, quant_layers, quantized_weight
+from srquant.training.network_parameters import network_parameters
+
+
+def learns_weights(network: Network) -> Network:
+    """The network in training mode, in which all learns but what belongs to grids."""
+    network.train().requires_grad_(False)
+    for parameter in network_parameters(network):
+        parameter.requires_grad_(True)
+    return network
+
+
+def deployable(
+    network: Network,
+    policy: Policy,
+    origin: Origin,
+    plain: Callable[[InputQuantizer], InputQuantizer],
+    plain_weight: Callable[[QuantLayer], None] = lambda layer: None,
+) -> QuantizedModel:
+    """A settled copy of a trained network on plain grids.
+
+    Weights are grid points before grids settle, so that they stay what training made them.
+
+    Args:
+        network: in training; left unchanged.
+        policy: of the network.
+        origin: how it was trained.
+        plain: from an activation quantizer in training to the one that stays.
+        plain_weight: gives a layer a plain weight quantizer, where it has another.
+    """
+    quantized = copy.deepcopy(network).eval().requires_grad_(False)
+    for layer in quant_layers(quantized).values():
+        layer.weight.copy_(quantized_weight(layer))
+        plain_weight(layer)
+    exchange_quantizers(quantized, plain)
+    settle(quantized)
+    return QuantizedModel(quantized.requires_grad_(False), policy, origin)
+
+
+def constant_bounds(network: Network, policy: Policy, lower: Tensor, upper: Tensor) -> ActivationBounds:
+    """The same bounds, 0-d, for every activation that the policy quantizes."""
+    operands = [f"{name}.{side}" for name in policy.matmuls(network) for side in SIDES]
+    return dict.fromkeys([*policy.resolve(network), *operands], (lower, upper))
+
+
+def require_tensor_grids(method: str, policy: Policy) -> None:
+    """Raise a ``PolicyError`` where activations are to have a grid per channel."""
+    if policy.activation_granularity != "tensor":
+        raise PolicyError(f"{method} has one activation grid per tensor: use activation_granularity 'tensor'")
+
+
+def require_float_sums(method: str, policy: Policy) -> None:
+    """Raise a ``PolicyError`` where sums are to be on grids."""
+    if policy.skip_bits is not None:
+        raise PolicyError(f"{method} puts the addends of sums on grids, not the sums: use skip_bits none")

@@ -1,0 +1,1 @@
+"""2DQuant (Liu et al., NeurIPS 2024)."""

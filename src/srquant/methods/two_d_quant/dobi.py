@@ -1,0 +1,77 @@
+"""Distribution-oriented bound initialization (2DQuant, Alg. 1): try ``CANDIDATES`` ranges, keep the best.
+
+Alg. 1 prints ``u + i * du``, which widens the range; it must be a minus. Its step for one direction reaches half of the
+range only; here, as in the released code, all of it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from srquant.grids.range_rules import Bounds, minmax, spread, squared_error
+from srquant.models.network import Network
+
+CANDIDATES = 100
+
+JUDGED = 2**17
+"""A candidate is judged on at most this many evenly spaced values of each row; the widest range sees them all."""
+
+
+def dobi_two_sided(rows: Tensor, levels: int) -> Bounds:
+    """Both ends move inwards by equal steps; for bell-shaped values."""
+    return _search(rows, levels, 0.5, 0.5)
+
+
+def dobi_one_sided(rows: Tensor, levels: int) -> Bounds:
+    """The lower end stays at the smallest value, the upper one moves; for values with one tail."""
+    return _search(rows, levels, 0.0, 1.0)
+
+
+def dobi_by_sign(rows: Tensor, levels: int) -> Bounds:
+    """One-sided where no value of a row is negative (attention maps, after ReLU), else two-sided."""
+    one_tail = rows.amin(1) >= 0
+    one, both = dobi_one_sided(rows, levels), dobi_two_sided(rows, levels)
+    return torch.where(one_tail, one[0], both[0]), torch.where(one_tail, one[1], both[1])
+
+
+@torch.no_grad()
+def reading_gelu(network: Network, images: Tensor) -> set[str]:
+    """Names of the convolutions and linear layers whose input comes straight from a GELU: one tail, but negative.
+
+    Args:
+        network: float.
+        images: ``N x 3 x H x W`` in [0, 1]; one small picture is enough.
+    """
+    made: list[Tensor] = []
+    found: set[str] = set()
+    handles = [
+        module.register_forward_hook(lambda _, inputs, output: made.append(output))
+        for module in network.modules()
+        if isinstance(module, nn.GELU)
+    ]
+    for name, module in network.module.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+
+            def look(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                if any(inputs[0] is output for output in made):
+                    found.add(name)
+
+            handles.append(module.register_forward_pre_hook(look))
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _search(rows: Tensor, levels: int, left: float, right: float) -> Bounds:
+    """The first of the ranges with the smallest error, each narrower by ``left`` and ``right`` parts of a step."""
+    lower, upper = spread(*minmax(rows, levels))
+    step = (upper - lower) / CANDIDATES
+    rows = rows[:, :: -(-rows.shape[1] // JUDGED) | 1]  # odd, so that it doesn't keep hitting one column of a picture
+    best, narrowing = torch.full_like(lower, torch.inf), torch.zeros_like(lower)
+    for i in range(CANDIDATES):
+        error = squared_error(rows, lower + i * left * step, upper - i * right * step, levels)
+        better = error < best
+        best, narrowing = torch.where(better, error, best), torch.where(better, i * step, narrowing)
+    return lower + left * narrowing, upper - right * narrowing

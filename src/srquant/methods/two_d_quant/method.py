@@ -1,0 +1,138 @@
+"""2DQuant (Liu et al., NeurIPS 2024): two bounds for each weight and activation, searched, then distilled.
+
+1. DOBI: float network on 32 crops at once; of 100 ranges for each tensor, weights too, the one with the smallest
+   squared error. Bell-shaped values: both ends move; values with one tail (attention map, after GELU): the upper end.
+2. DQC: all bounds learn from the float network, 3000 iterations of 32 crops, Adam, cosine from 1e-2 to 0:
+   L1 of pictures + lambda * squared distance of normalised features, summed over blocks.
+
+Attention: queries, keys and values get a layer each; linear layers and both matmuls are quantized, convolutions not.
+The last iterate is kept; paper and code keep the best one on Set5.
+The released code moves both ends everywhere (``dobi=code``), and its feature loss vanishes (``loss=output_only``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.features import Features
+from srquant.distillation.iterations import Iterations, epochs, iterate
+from srquant.distillation.lessons import Lesson, recorded
+from srquant.distillation.loop import Guards, Loss, Quantizer
+from srquant.distillation.losses import feature_loss, output_loss
+from srquant.distillation.recipes import Progress, counter, distillation
+from srquant.grids.range_rules import minmax
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import origin_of
+from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
+from srquant.models.blocks.split_qkv import split_qkv
+from srquant.models.network import Network
+from srquant.quantizers.layers import activation_quantizers, quant_layers
+from srquant.weight_rounding.choose import ROUNDING, Rounding, round_weights
+
+STATISTICS = 32
+"""Crops of the one batch that DOBI sees."""
+
+BALANCE = 0.5
+"""Feature loss over output loss at the start; with the 5 of the released configs it is 600 to 1300 (EDSR, IMDTN)."""
+
+NARROWEST = 1e-4
+"""Bounds stay this far apart, relative to what DOBI found; the code has no guard."""
+
+
+@dataclass(frozen=True)
+class TwoDQuant:
+    """Options of ``2dquant``."""
+
+    dobi: Literal["paper", "code", "none"] = option(
+        "paper", "search: one-sided for values with one tail, two-sided everywhere, or min-max", "Alg. 1; released code"
+    )
+    dqc: bool = option(True, "learn the bounds after the search", "section 3.3")
+    loss: Literal["full", "output_only"] = option(
+        "full", "with the feature loss, or without, which is what the code's scaling amounts to", "Eq. 4; released code"
+    )
+    feature_weight: float | None = option(
+        None, "lambda; none: the feature loss starts at half of the output loss", "ours; released code: 5"
+    )
+    iterations: int = option(3000, "steps of DQC", "section 4.1; code: 4000", least=1)
+    batch: int = option(32, "crops per step", "section 4.1; code: 16", least=1)
+    learning_rate: float = option(1e-2, "Adam's", "section 4.1")
+    rates: Literal["absolute", "relative"] = option(
+        "absolute", "relative: times each range, which networks in [0, 255] need", "paper; ours"
+    )
+    schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rate", "section 4.1; code: constant")
+    beta2: float = option(0.999, "Adam's second beta", "section 4.1; code: 0.99")
+    rounding: Rounding = option("nearest", ROUNDING, "paper; ours")
+    crops: int = option(8, "most different crops of a picture; the teacher's answers wait on disk", "ours", least=1)
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    config: TwoDQuant,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize with 2DQuant; arguments as ``srquant.methods.Quantize``. Weight grids have two bounds."""
+    policy = replace(policy, symmetric_weights=False)
+    network = split_qkv(network)
+    student = initialize(network, calibration, policy, config.dobi)
+    if config.dqc:
+        calibrate(student, network, calibration, config, progress)
+    round_weights(student, network, calibration.batches(STATISTICS), config.rounding)
+    settle(student)
+    return QuantizedModel(student, policy, origin_of("2dquant", config, calibration))
+
+
+def initialize(
+    network: Network, calibration: CalibrationSet, policy: Policy, dobi: Literal["paper", "code", "none"]
+) -> Network:
+    """DOBI: a quantized copy of the float network, all statistics from the float one."""
+    images = next(calibration.batches(STATISTICS))
+    activation = {"paper": dobi_by_sign, "code": dobi_two_sided, "none": minmax}[dobi]
+    one_sided = dict.fromkeys(reading_gelu(network, images[:1]), dobi_one_sided) if dobi == "paper" else {}
+    bounds = activation_bounds(network, policy, [images], Collection(activation, None, rules=one_sided))
+    return insert_quantizers(network, policy, bounds, minmax if dobi == "none" else dobi_two_sided)
+
+
+def calibrate(
+    student: Network, teacher: Network, calibration: CalibrationSet, config: TwoDQuant, progress: Progress | None
+) -> None:
+    """DQC: distillation quantization calibration of all bounds, in place."""
+    last = config.learning_rate if config.schedule == "constant" else 0.0
+    relative, betas = config.rates == "relative", (0.9, config.beta2)
+    plan = Iterations(config.iterations, config.learning_rate, last, relative, betas)
+    different = epochs(config.iterations, config.batch, calibration.count, config.crops)
+    with recorded(teacher, calibration.stream(config.batch, different)) as lessons:
+        loss, guards = loss_of(config, student, next(iter(lessons))), Guards(student, NARROWEST)
+        iterate(student, bounds_of(student), lessons, plan, loss, guards, counter(progress, "DQC", config.iterations))
+    student.requires_grad_(False)
+
+
+def loss_of(config: TwoDQuant, student: Network, lesson: Lesson) -> Loss:
+    """Eq. 4 to 6: mean L1 plus lambda times feature loss, norms per sample (the code mixes those of different ones).
+
+    Args:
+        config: says which terms, and lambda.
+        student: as it is before learning.
+        lesson: on which lambda is found where the config leaves it open.
+    """
+    if config.loss == "output_only" or not lesson.features:
+        return lambda output, features, lesson: output_loss(output, lesson.output)
+    if config.feature_weight is not None:
+        return distillation(config.feature_weight * len(lesson.features))
+    with torch.no_grad(), Features(student) as features:
+        output = output_loss(student(lesson.images), lesson.output)
+        return distillation(BALANCE * float(output / feature_loss(features.take(), lesson.features).clamp(min=1e-12)))
+
+
+def bounds_of(student: Network) -> Iterable[Quantizer]:
+    """Everything that learns."""
+    return [*activation_quantizers(student).values(), *(q.weight_quantizer for q in quant_layers(student).values())]

@@ -1,0 +1,117 @@
+"""RDN: Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018. Works in [0, 255], no mean shift.
+
+Keys as in EDSR-PyTorch: ``SFENet{1,2}``, ``RDBs.{d}.convs.{c}.conv.0``, ``RDBs.{d}.LFF``, ``GFF.{0,1}``,
+``UPNet.{0,2,4}``. The port of yjn870: ``sfe{1,2}``, ``rdbs.{d}.layers.{c}.conv``, ``rdbs.{d}.lff``, ``gff``,
+``upscale``, ``output``.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from srquant.models.blocks.layers import Add, conv, upsampler
+from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename, upscaling
+from srquant.models.network import Facts
+
+
+class DenseLayer(nn.Module):
+    """The input and ``growth`` new channels."""
+
+    def __init__(self, in_channels: int, growth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(conv(in_channels, growth), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C x H x W`` to ``N x (C + growth) x H x W``."""
+        return torch.cat([x, self.conv(x)], 1)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Dense layers, a 1x1 fusion, a residual sum."""
+
+    def __init__(self, features: int, growth: int, layers: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(DenseLayer(features + i * growth, growth) for i in range(layers)))
+        self.LFF = conv(features + layers * growth, features, 1)
+        self.add = Add()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x F x H x W`` to the same."""
+        total: Tensor = self.add(x, self.LFF(self.convs(x)))
+        return total
+
+
+class RDN(nn.Module):
+    """The network; takes and returns RGB in [0, 255]."""
+
+    def __init__(self, blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64, scale: int = 4) -> None:
+        super().__init__()
+        self.SFENet1 = conv(3, features)
+        self.SFENet2 = conv(features, features)
+        self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, layers) for _ in range(blocks))
+        self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
+        self.add = Add()
+        self.UPNet = nn.Sequential(*upsampler(scale, features), conv(features, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
+        shallow = self.SFENet1(images)
+        x = self.SFENet2(shallow)
+        outputs = []
+        for block in self.RDBs:
+            x = block(x)
+            outputs.append(x)
+        upscaled: Tensor = self.UPNet(self.add(shallow, self.GFF(torch.cat(outputs, 1))))
+        return upscaled
+
+
+def facts(blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64, scale: int = 4) -> Facts:
+    """Facts of ``RDN`` with the same arguments."""
+    return Facts(
+        architecture="rdn",
+        arguments={"blocks": blocks, "layers": layers, "growth": growth, "features": features, "scale": scale},
+        scale=scale,
+        value_range=255.0,
+        head=("SFENet1", "SFENet2"),
+        tail=("UPNet.0", "UPNet.2", *(("UPNet.4",) if scale == 4 else ())),
+        features=tuple(f"RDBs.{i}" for i in range(blocks)),
+    )
+
+
+def infer(weights: Weights) -> Arguments:
+    """Arguments from shapes."""
+    features = weights["SFENet1.weight"].shape[0]
+    stages = ("UPNet.0", "UPNet.2") if "UPNet.4.weight" in weights else ("UPNet.0",)
+    return {
+        "blocks": count(weights, r"RDBs\.\d+\.LFF\.weight"),
+        "layers": count(weights, r"RDBs\.0\.convs\.\d+\.conv\.0\.weight"),
+        "growth": weights["RDBs.0.convs.0.conv.0.weight"].shape[0],
+        "features": features,
+        "scale": upscaling(weights, features, *stages),
+    }
+
+
+def from_yjn870(weights: Weights, scale: int | None) -> Weights:
+    """Works in [0, 1]; the network is homogeneous but for its biases, so 255 times these give the same in [0, 255]."""
+    stages = count(weights, r"upscale\.\d\.weight")
+    renamed = rename(
+        weights,
+        (r"^sfe(\d)\.", r"SFENet\1."),
+        (r"^rdbs\.(\d+)\.layers\.(\d+)\.conv\.", r"RDBs.\1.convs.\2.conv.0."),
+        (r"^rdbs\.(\d+)\.lff\.", r"RDBs.\1.LFF."),
+        (r"^gff\.", "GFF."),
+        (r"^upscale\.", "UPNet."),
+        (r"^output\.", f"UPNet.{2 * stages}."),
+    )
+    return {name: 255.0 * t if name.endswith(".bias") else t for name, t in renamed.items()}
+
+
+ARCHITECTURE = Architecture(
+    name="rdn",
+    module=RDN,
+    facts=facts,
+    infer=infer,
+    layouts=(
+        Layout(keys=("SFENet1.weight", "RDBs.0.LFF.weight", "UPNet.0.weight")),
+        Layout(keys=("sfe1.weight", "rdbs.0.lff.weight", "output.weight"), convert=from_yjn870),
+    ),
+)

@@ -1,1 +1,0 @@
-"""The grid, the ranges and the layers of quantization."""

@@ -1,0 +1,191 @@
+"""Piecewise linear quantization (outlier-aware PTQ, section 3.2): most points where most values are.
+
+A breakpoint ``bp`` splits the range: a dense region around zero, and one for outliers on each side that has any. Each
+region is a uniform grid of its own that starts where the one before ends.
+
+    >>> fake_quantize_pieces(torch.tensor([1.0, 5.0, -20.0]), torch.tensor([-8.0, -2.0, 2.0, 8.0]), (4, 8, 4))
+    tensor([ 0.8571,  6.0000, -8.0000])
+"""
+
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import PolicyError
+from srquant.grids.uniform import fake_quantize
+from srquant.quantizers.base import ActivationQuantizer
+
+Budget = Literal["paper", "code"]
+"""How many points: ``2**bits`` as in the paper, or ``2**(bits + 1)`` as in the released code."""
+
+FINE_LEVELS = 256
+"""Points of the uniform grid on which integer engines compute."""
+
+FEWEST_BITS, MOST_BITS = 3, 7
+
+NARROWEST = 1e-3
+"""A region is at least this wide, relative to the whole range."""
+
+
+def region_levels(bits: int, budget: Budget, two_sided: bool) -> tuple[int, ...]:
+    """Points of each region, ends included, from left to right.
+
+    Half of all are dense. Two-sided: the tails share the other half; one-sided: the only tail has it. Neighbours share
+    an end, so one or two points fewer are different.
+
+    Args:
+        bits: 3..7.
+        budget: ``2**bits`` points or twice as many.
+        two_sided: whether there are outliers on both sides.
+
+    Raises:
+        PolicyError: too few bits for a tail with two ends, or as many as the uniform grid below has.
+    """
+    if not FEWEST_BITS <= bits <= MOST_BITS:
+        raise PolicyError(
+            f"piecewise linear quantization with {bits} bits: it is defined from {FEWEST_BITS} to {MOST_BITS}; "
+            "use 3 or more activation bits, or the option plq=false"
+        )
+    dense = 2 ** (bits - 1) if budget == "paper" else 2**bits
+    return (dense // 2, dense, dense // 2) if two_sided else (dense, dense)
+
+
+def fake_quantize_pieces(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """Replace each value by the nearest point of its region; differentiable in ``x`` and ``edges``.
+
+    Gradients are the straight-through ones of ``grid.fake_quantize`` in each region: its rounding pulls at both of
+    its ends, values outside the range at the outermost edge.
+
+    Args:
+        x: any shape, float.
+        edges: ends of the regions, increasing; one more than there are regions.
+        levels: points of each region, both ends included, at least 2.
+
+    Returns:
+        Shape of ``x``.
+    """
+    result: Tensor = _FakeQuantizePieces.apply(x, edges, levels)  # type: ignore[no-untyped-call]
+    return result
+
+
+class PiecewiseQuantizer(ActivationQuantizer):
+    """Piecewise linear points with learnable ends and breakpoint.
+
+    Two-sided where ``lower < -breakpoint``: regions end at ``lower, -breakpoint, breakpoint, upper`` (Eq. 3).
+    One-sided otherwise, such as behind a ReLU, where half of the paper's dense region would be empty: ``lower,
+    breakpoint, upper``, both with half of the points, as in the released code.
+
+    Integer engines know one step per tensor. Once settled, points are therefore rounded to a uniform grid of 256
+    points; ``levels``, ``step`` and ``upper`` are those of that grid. Which of the two kinds a quantizer is stays as
+    it was at the start. The paper's dense region has no point at zero; the released code's has, which is not copied.
+
+    At 8 bits all 256 piecewise points would be points of that uniform grid: use ``ActivationQuantizer``.
+
+    Args:
+        lower: smallest value, 0-d.
+        breakpoint: end of the dense region, 0-d, moved into ``0..upper`` (and above ``lower``) where it is outside.
+        upper: largest value, 0-d.
+        bits: 3..7.
+        budget: how many points.
+    """
+
+    settled: Tensor | None
+
+    def __init__(self, lower: Tensor, breakpoint: Tensor, upper: Tensor, bits: int, budget: Budget = "paper") -> None:
+        super().__init__(lower, upper, bits)
+        narrowest = NARROWEST * (upper - lower)
+        self.two_sided = bool(lower < -(breakpoint.clamp(min=0) + narrowest))
+        self.region_levels = region_levels(bits, budget, self.two_sided)
+        self.breakpoint = nn.Parameter(breakpoint.detach().clone())
+        self.register_buffer("settled", None)
+        self.keep_apart(narrowest)
+
+    @property
+    def levels(self) -> int:
+        """Points of the uniform grid below."""
+        return FINE_LEVELS
+
+    def edges(self) -> Tensor:
+        """Ends of the regions from left to right, 3 or 4 values."""
+        if self.settled is not None:
+            return self.settled
+        inner = [-self.breakpoint, self.breakpoint] if self.two_sided else [self.breakpoint]
+        return torch.stack([self.lower, *inner, self.upper])
+
+    def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
+        """Values to points, any shape; bits can't be learned."""
+        assert bits is None
+        points = fake_quantize_pieces(x, self.edges(), self.region_levels)
+        return points if self.settled is None else fake_quantize(points, self.lower, self.upper, self.levels)
+
+    @torch.no_grad()
+    def keep_apart(self, narrowest: Tensor) -> None:
+        """Move the breakpoint, then the ends, until every region is at least ``narrowest`` wide."""
+        self.breakpoint.clamp_(min=narrowest)
+        if self.two_sided:
+            self.lower.copy_(torch.minimum(self.lower, -self.breakpoint - narrowest))
+        self.breakpoint.copy_(torch.maximum(self.breakpoint, self.lower + narrowest))
+        self.upper.copy_(torch.maximum(self.upper, self.breakpoint + narrowest))
+
+    @torch.no_grad()
+    def settle(self, delta: float) -> None:
+        """Move all points to multiples of ``delta``, all steps to odd ones, so that no value lies on a tie.
+
+        The dense region ends up symmetric to within a few ``delta``.
+        """
+        edges, last = self.edges(), torch.tensor(self.region_levels) - 1
+        start = (edges[0] / delta).round() * delta
+        widths = _odd(edges.diff() / (last * delta)) * last * delta
+        self.settled = torch.cat([start.reshape(1), start + widths.cumsum(0)])
+        self.lower.copy_(start)
+        self.upper.copy_(self.settled[-1])
+        self.upper.copy_(start + _odd_above(self.step() / delta) * (self.levels - 1) * delta)
+
+
+def _odd(values: Tensor) -> Tensor:
+    """The nearest odd integers from 1 on."""
+    return 2 * ((values - 1) / 2).round().clamp(min=0) + 1
+
+
+def _odd_above(values: Tensor) -> Tensor:
+    """The smallest odd integers that are not below."""
+    return 2 * ((values - 1) / 2).ceil().clamp(min=0) + 1
+
+
+class _FakeQuantizePieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> Tensor:
+        points = _points(x, edges, levels)
+        ctx.save_for_backward(x, edges, points)
+        return points
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, edges, points = ctx.saved_tensors
+        below, above = x < edges[0], x > edges[-1]
+        inside = grad.masked_fill(below | above, 0)
+        if not ctx.needs_input_grad[1]:
+            return inside, None, None
+        errors = (points - x).mul_(inside)
+        beyond = [errors.masked_fill(x <= edge, 0).sum() for edge in edges[1:-1]]
+        sums = torch.stack([errors.sum(), *beyond, errors.new_zeros(())])
+        pulls = -sums.diff() / edges.diff()
+        grad_edges = torch.zeros_like(edges)
+        grad_edges[1:] += pulls
+        grad_edges[:-1] -= pulls
+        grad_edges[0] += (grad * below).sum()
+        grad_edges[-1] += (grad * above).sum()
+        return inside, grad_edges, None
+
+
+def _points(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """What each region adds to the first edge: nothing for values below it, its width for values above."""
+    ends = edges.tolist()
+    total, position = torch.full_like(x, ends[0]), torch.empty_like(x)
+    for (start, end), count in zip(pairwise(ends), levels, strict=True):
+        step = (end - start) / (count - 1)
+        torch.clamp(x, start, end, out=position).sub_(start).div_(step).round_()
+        total.add_(position, alpha=step)
+    return total

@@ -1,0 +1,71 @@
+"""Structured knowledge transfer (PAMS section 3.3): the float network teaches where the feature before the tail looks.
+
+The loss is the mean squared difference of attention maps, ``losses.attention_loss``, of the one tensor that the
+first layer of the tail reads.
+"""
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from srquant.distillation.losses import attention_loss
+from srquant.models.network import Network
+
+
+class Teacher(nn.Module):
+    """A frozen copy of a float network that compares itself with students of the same architecture.
+
+    Args:
+        network: float; left unchanged.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """A teacher doesn't train: it stays in evaluation mode."""
+        return super().train(False)
+
+
+class AttentionTeacher(Teacher):
+    """A teacher of what the tail reads."""
+
+    def forward(self, student: Network, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's pictures, and the loss of its attention (0-d).
+
+        Args:
+            student: in training.
+            images: ``N x 3 x H x W`` in [0, 1].
+        """
+        with torch.no_grad(), TailInput(self.network) as wanted:
+            self.network(images)
+        with TailInput(student) as given:
+            pictures = student(images)
+        return pictures, attention_loss([given.value], [wanted.value])
+
+
+class TailInput:
+    """Keeps what the first layer of a network's tail read last; a context manager around forward passes.
+
+    Attributes:
+        value: ``N x C x H x W``.
+    """
+
+    value: Tensor
+
+    def __init__(self, network: Network) -> None:
+        self.layer = network.module.get_submodule(network.facts.tail[0])
+
+    def __enter__(self) -> "TailInput":
+        self.handle = self.layer.register_forward_pre_hook(self._keep)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.handle.remove()
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.value = inputs[0]

@@ -1,0 +1,197 @@
+"""A folder of pictures to a folder of upscaled pictures; a run that was interrupted goes on where it stopped."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from srquant.data.images import list_images
+from srquant.errors import ImageError, InputError, OutputError
+from srquant.upscale.engines.engines import Engine
+from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
+from srquant.upscale.jobs.one_picture import check_target, write_target
+from srquant.upscale.jobs.staging import make_folder, remove_stale
+from srquant.upscale.pictures.read import Picture, open_picture
+from srquant.upscale.pictures.write import SAVERS, check_format
+from srquant.upscale.tiles.spans import TileSize
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to upscale."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; the share done is ``(position + fraction) / count``.
+
+    Attributes:
+        source: the picture in work.
+        position: pictures finished, skipped or failed before it.
+        count: pictures in all.
+        fraction: share of this picture that is done, 0..1.
+        pixels: input pixels upscaled in this run, for the rate.
+    """
+
+    source: Path
+    position: int
+    count: int
+    fraction: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be upscaled, and why."""
+
+    source: Path
+    error: InputError
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What became of each picture.
+
+    Attributes:
+        written: targets made in this run.
+        skipped: targets that an earlier run had made of the same source with the same network.
+        failures: the rest.
+    """
+
+    written: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+    failures: tuple[Failure, ...]
+
+
+def upscale_folder(
+    engine: Engine,
+    source: Path,
+    target: Path,
+    overwrite: bool = False,
+    recursive: bool = True,
+    tile: TileSize = "auto",
+    suffix: str | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> FolderReport:
+    """Upscale all pictures of a folder; see ``upscale_file`` for what survives.
+
+    Pictures that an earlier run made of the same source with the same network are skipped. A picture that can't be
+    upscaled doesn't stop the others.
+
+    Args:
+        engine: what runs the network.
+        source: folder to read.
+        target: folder to write, with the same subfolders; made if missing.
+        overwrite: whether other existing targets may be replaced.
+        recursive: whether to read subfolders.
+        tile: side of a tile in input pixels, or ``auto``.
+        suffix: format of all targets, e.g. ``.png``; by default that of each source, or ``.png`` where it can't be.
+        progress: called before each picture and after each row of tiles.
+
+    Raises:
+        DatasetError: ``source`` holds no pictures.
+        OutputError: two pictures would get one name, a target is a source, or writing failed (e.g. the disk is full).
+    """
+    jobs = plan(source, target, recursive, suffix)
+    make_folder(target)
+    for folder in {job.target.parent for job in jobs}:
+        if folder.is_dir():
+            remove_stale(folder)
+    run = FolderRun(engine, Record(target), overwrite, tile, progress, len(jobs))
+    for job in jobs:
+        run.upscale(job)
+    return FolderReport(tuple(run.written), tuple(run.skipped), tuple(run.failures))
+
+
+def plan(source: Path, target: Path, recursive: bool, suffix: str | None) -> list[Job]:
+    """Which picture becomes which.
+
+    Raises:
+        DatasetError: ``source`` holds no pictures.
+        OutputError: two pictures would get one name, or a target is a source.
+    """
+    if source.resolve() == target.resolve():
+        raise OutputError(f"{target} is the folder to read: write to another folder")
+    taken: dict[Path, Path] = {}
+    for path in list_images(source, recursive):
+        if path.resolve().is_relative_to(target.resolve()):
+            continue
+        kept = path.suffix if path.suffix.lower() in SAVERS else ".png"
+        name = (target / path.relative_to(source)).with_suffix(suffix or kept)
+        if name in taken:
+            raise OutputError(f"{taken[name]} and {path} would both become {name}: rename one of them")
+        taken[name] = path
+    return [Job(path, name) for name, path in taken.items()]
+
+
+def source_digest(path: Path) -> str:
+    """SHA-256 of a picture file.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise ImageError(f"can't read {path} ({error.strerror}): check that it exists and may be read") from error
+
+
+class FolderRun:
+    """The state of ``upscale_folder``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        record: Record,
+        overwrite: bool,
+        tile: TileSize,
+        progress: Callable[[Progress], None],
+        count: int,
+    ) -> None:
+        self.engine, self.record, self.overwrite, self.tile = engine, record, overwrite, tile
+        self.progress, self.count = progress, count
+        self.network = fingerprint(engine.network)
+        self.pixels = 0
+        self.written: list[Path] = []
+        self.skipped: list[Path] = []
+        self.failures: list[Failure] = []
+
+    def upscale(self, job: Job) -> None:
+        """Do one picture, or note why not."""
+        self.tell(job, 0.0)
+        try:
+            digest = source_digest(job.source)
+            if self.record.has(job.target, digest, self.network):
+                self.skipped.append(job.target)
+                return
+            picture = open_picture(job.source)
+            check_format(picture, job.target, self.engine.network.facts.scale)
+            check_target(job.source, job.target, self.overwrite)
+        except InputError as error:
+            self.failures.append(Failure(job.source, error))
+            return
+        try:
+            self.write(job, picture, digest)
+        except ImageError as error:
+            self.failures.append(Failure(job.source, error))
+
+    def write(self, job: Job, picture: Picture, digest: str) -> None:
+        """Upscale and record one picture."""
+        before = self.pixels
+
+        def rows_done(done: int, total: int) -> None:
+            self.pixels = before + done * picture.width
+            self.tell(job, done / total)
+
+        def finished(path: Path) -> None:
+            self.record.add(job.target, digest, self.network, file_digest(path))
+
+        write_target(self.engine, picture, job.target, self.tile, rows_done, finished)
+        self.written.append(job.target)
+
+    def tell(self, job: Job, fraction: float) -> None:
+        """Report progress."""
+        position = len(self.written) + len(self.skipped) + len(self.failures)
+        self.progress(Progress(job.source, position, self.count, fraction, self.pixels))

@@ -1,0 +1,99 @@
+"""One picture file to its upscaled picture file, in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from srquant.errors import OutputError
+from srquant.upscale.engines.branching import engine_for
+from srquant.upscale.engines.engines import Engine
+from srquant.upscale.jobs.staging import make_folder, remove_stale, staged
+from srquant.upscale.pictures.read import Picture, PictureRows, open_picture
+from srquant.upscale.pictures.rows import Pixels
+from srquant.upscale.pictures.uncompressed_png import write_stored_png
+from srquant.upscale.pictures.write import check_format, encode
+from srquant.upscale.tiles.spans import TileSize
+from srquant.upscale.tiles.upscale_tiles import upscale_rows
+
+RowsDone = Callable[[int, int], None]
+"""Told the input rows done so far and those of the whole picture."""
+
+
+def upscale_file(
+    engine: Engine,
+    source: Path,
+    target: Path,
+    overwrite: bool = False,
+    tile: TileSize = "auto",
+    progress: RowsDone = lambda done, total: None,
+) -> None:
+    """Upscale a picture; alpha, grayscale, 16 bit, EXIF and ICC profile survive where the target's format has them.
+
+    The target appears whole or not at all.
+
+    Args:
+        engine: what runs the network.
+        source: PNG, JPEG, WebP, TIFF or a GIF of one frame, told by its content.
+        target: its suffix decides the format; folders are made.
+        overwrite: whether an existing target may be replaced.
+        tile: side of a tile in input pixels, or ``auto``.
+        progress: called after each row of tiles.
+
+    Raises:
+        ImageError: the source can't be read.
+        OutputError: the target exists, is the source, can't hold the picture, or can't be written.
+    """
+    picture = open_picture(source)
+    check_format(picture, target, engine.network.facts.scale)
+    check_target(source, target, overwrite)
+    make_folder(target.parent)
+    remove_stale(target.parent)
+    write_target(engine, picture, target, tile, progress)
+
+
+def check_target(source: Path, target: Path, overwrite: bool) -> None:
+    """Refuse to lose a file.
+
+    Raises:
+        OutputError: the target is the source, a folder, or exists without leave to replace it.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder: name the picture to write")
+    if target.exists() and target.samefile(source):
+        raise OutputError(f"{target} is the picture to read: write to another name")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists: use --overwrite to replace it, or write to another name")
+
+
+def write_target(
+    engine: Engine,
+    picture: Picture,
+    target: Path,
+    tile: TileSize,
+    progress: RowsDone,
+    finished: Callable[[Path], None] = lambda path: None,
+) -> None:
+    """Upscale ``picture`` to ``target`` as ``upscale_file``; ``finished`` sees the file just before it gets its name.
+
+    Raises:
+        ImageError: the picture turns out damaged.
+        OutputError: the target can't be written.
+    """
+    make_folder(target.parent)
+    scale = engine.network.facts.scale
+    engine = engine_for(engine, lambda: PictureRows(open_picture(picture.path)))
+    blocks = rows_done(upscale_rows(engine, PictureRows(picture), tile), scale, picture.height, progress)
+    with staged(target) as path, staged(target) as stored:
+        with stored.open("wb") as file:
+            write_stored_png(file, blocks, scale * picture.height, scale * picture.width)
+        encode(stored, picture, scale, target.suffix.lower(), path)
+        finished(path)
+        path.replace(target)
+
+
+def rows_done(blocks: Iterator[Pixels], scale: int, height: int, progress: RowsDone) -> Iterator[Pixels]:
+    """Pass blocks on and report each."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block) // scale
+        progress(done, height)

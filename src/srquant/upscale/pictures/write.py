@@ -1,0 +1,79 @@
+"""Upscaled rows to a picture file, with what survives from the source: alpha, ICC profile, EXIF, resolution."""
+
+from pathlib import Path
+
+import pyvips
+
+from srquant.errors import OutputError
+from srquant.upscale.pictures.read import Picture, load
+
+SAVERS: dict[str, dict[str, str | int | bool]] = {
+    ".png": {"compression": 6},
+    ".jpg": {"Q": 95, "subsample_mode": "off"},
+    ".jpeg": {"Q": 95, "subsample_mode": "off"},
+    ".webp": {"Q": 95},
+    ".tif": {"compression": "lzw", "predictor": "horizontal", "bigtiff": True},
+    ".tiff": {"compression": "lzw", "predictor": "horizontal", "bigtiff": True},
+}
+"""libvips options by suffix."""
+
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+METADATA = ("exif-", "icc-profile-data", "iptc-data", "xmp-data", "resolution-unit")
+
+
+def check_format(picture: Picture, target: Path, scale: int) -> None:
+    """Refuse a target that can't hold the picture.
+
+    Raises:
+        OutputError: unknown suffix, alpha in JPEG, or more pixels along a side than the format allows.
+    """
+    suffix = target.suffix.lower()
+    if suffix not in SAVERS:
+        raise OutputError(f"{target}: can't write {suffix or 'a file without a suffix'}; use {', '.join(SAVERS)}")
+    if suffix in JPEG_SUFFIXES and picture.has_alpha:
+        raise OutputError(f"{target}: JPEG can't hold the transparency of {picture.path}; write .png, .webp or .tif")
+    longest = scale * max(picture.height, picture.width)
+    if longest > LONGEST_SIDE.get(suffix, longest):
+        raise OutputError(f"{target}: {longest} pixels along a side are more than {suffix} allows; write .png or .tif")
+
+
+def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path) -> None:
+    """Write a picture file.
+
+    Args:
+        stored: PNG file of the upscaled colour bands.
+        picture: the source.
+        scale: upscaling factor.
+        suffix: of the format, e.g. ``.png``.
+        target: file to write; its name plays no role.
+
+    Raises:
+        pyvips.Error: the source's alpha can't be read, or the target can't be written.
+    """
+    image = assemble(stored, picture, scale)
+    if suffix not in DEEP_SUFFIXES and image.format == "ushort":
+        image = to_8_bit(image)
+    image.write_to_target(pyvips.Target.new_to_file(str(target)), suffix, **SAVERS[suffix])
+
+
+def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
+    """The upscaled picture with alpha and metadata, computed while it is written."""
+    source = picture.image
+    image = load(stored, "sequential")
+    alpha = picture.alpha()
+    if alpha is not None:
+        image = image.bandjoin(alpha.resize(scale, kernel="cubic"))
+    image = image.copy(xres=source.xres, yres=source.yres)
+    for name in source.get_fields():
+        if name.startswith(METADATA):
+            image.set_type(source.get_typeof(name), name, source.get(name))
+    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def to_8_bit(image: pyvips.Image) -> pyvips.Image:
+    """16 bit to 8 bit, white staying white."""
+    shallow = (image / 257).rint().cast("uchar")
+    return shallow.copy(interpretation="b-w" if image.bands < 3 else "srgb")

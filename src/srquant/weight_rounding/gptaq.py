@@ -1,0 +1,113 @@
+"""Weights that also make up for what quantization did to their inputs.
+
+GPTAQ (Li et al., ICML 2025): a layer shall give the float network's outputs although it sees grid points of what
+earlier layers, quantized and corrected, gave. Its objective is met in two steps. With ``X`` the float inputs and ``Q``
+the grid points, means taken off where the layer has a bias, the weight ``W`` becomes the least-squares answer
+``W + W (X - Q) Q' (Q Q')^-1`` and is then rounded as in ``compensate``, with ``Q Q'`` for ``H``. The bias, ours, takes
+the difference of mean outputs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srquant.models.network import Network
+from srquant.quantizers.layers import QuantConv2d, QuantLayer, quantized_weight
+from srquant.weight_rounding.gptq import compensated_weight, damped, input_columns, zero_padded
+from srquant.weight_rounding.run_beside_float import run_side_by_side
+
+DAMPING = 0.1
+"""Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
+
+CROPS, SIDE = 100, 32
+"""Most calibration crops that decide, and the side of what is taken from the middle of each: all go through at once."""
+
+QUIETEST = 1e-4
+"""Crops lose at least this share of the mean square, as far as their weights are concerned."""
+
+
+@torch.no_grad()
+def correct(student: Network, batches: Iterable[Tensor]) -> None:
+    """Put the weights of all quantized layers on their grids and change their biases, in place.
+
+    Args:
+        student: quantized, its bounds found, with the weights of the float network.
+        batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the middle of the first 100 counts.
+    """
+    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), correct_layer)
+
+
+def middle(images: Tensor) -> Tensor:
+    """At most 32 rows and columns from the middle of each picture."""
+    top, left = (max(size - SIDE, 0) // 2 for size in images.shape[2:])
+    return images[..., top : top + SIDE, left : left + SIDE]
+
+
+def correct_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
+    """Change one layer.
+
+    Args:
+        layer: with the weight and the bias of the float network.
+        inputs: of the float layer.
+        noisy: of the quantized one, before its grid.
+    """
+    weight, bias = layer.layer.weight, layer.layer.bias
+    seen = statistics(layer, inputs, noisy)
+    rows = weight.reshape(len(seen.mean), -1, seen.mean.shape[1]).double()
+    weight.copy_((rows + rows @ step_towards_float(seen)).view_as(weight))
+    weight.copy_(compensated_weight(layer, seen.moments))
+    if bias is not None:
+        points = quantized_weight(layer).reshape(rows.shape).double()
+        bias.add_(_outputs(rows, seen.float_mean) - _outputs(points, seen.mean))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of a layer's inputs, for each of its groups, in float64; centred where the layer has a bias.
+
+    Crops weigh the less the more they lose, since PSNR is a mean of logarithms.
+
+    Attributes:
+        moments: second moments of grid points, ``groups x inputs x inputs``.
+        lost: of what the grid points lack, times the grid points, same shape.
+        mean: of grid points, ``groups x inputs``.
+        float_mean: of the float inputs, same shape.
+    """
+
+    moments: Tensor
+    lost: Tensor
+    mean: Tensor
+    float_mean: Tensor
+
+
+def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
+    """Of float inputs and the grid points of noisy ones."""
+    quantizer = layer.input_quantizer
+    points = quantizer.padded(noisy, layer.padding) if isinstance(layer, QuantConv2d) else quantizer(noisy)
+    quietest = QUIETEST * float(inputs.square().mean())
+    moments = lost = total = float_total = torch.zeros(())
+    positions = 0.0
+    for picture, seen in zip(zero_padded(layer, inputs), points, strict=True):
+        (x,), (q,) = input_columns(layer, picture[None]), input_columns(layer, seen[None])
+        weight = 1 / max(float((x - q).square().mean()), quietest)
+        moments, lost = moments + weight * (q @ q.mT).double(), lost + weight * ((x - q) @ q.mT).double()
+        total, float_total = total + weight * q.double().sum(2), float_total + weight * x.double().sum(2)
+        positions += weight * q.shape[2]
+    mean, float_mean = total / positions, float_total / positions
+    if layer.layer.bias is not None:
+        moments = moments - positions * mean[:, :, None] * mean[:, None]
+        lost = lost - positions * (float_mean - mean)[:, :, None] * mean[:, None]
+    return Statistics(moments, lost, mean, float_mean)
+
+
+def step_towards_float(seen: Statistics) -> Tensor:
+    """What a weight is multiplied with to get its change, ``groups x inputs x inputs``."""
+    change: Tensor = torch.linalg.solve(damped(seen.moments, DAMPING), seen.lost, left=False)
+    return change
+
+
+def _outputs(rows: Tensor, means: Tensor) -> Tensor:
+    """Mean outputs of ``groups x outputs x inputs`` weights, flat."""
+    return (rows @ means[..., None]).flatten()

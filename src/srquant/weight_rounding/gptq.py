@@ -1,0 +1,138 @@
+"""Weights rounded one input at a time, each error made up for by the inputs that are still to come.
+
+GPTQ (Frantar et al., ICLR 2023), optimal brain surgery for rounding: with ``H`` the second moments of a layer's
+inputs, the weights that follow input ``i`` move by ``-error * U[i, j] / U[i, i]``, ``U`` the upper Cholesky factor of
+the inverse of ``H``. So the layer's outputs change less than with every weight at its nearest point. No bound moves.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from srquant.grids.uniform import fake_quantize
+from srquant.models.network import Network
+from srquant.quantizers.base import WeightQuantizer
+from srquant.quantizers.layers import QuantConv2d, QuantLayer, channel_steps, quant_layers
+
+DAMPING = 0.01
+"""Added to the diagonal of the moments, relative to its mean, as published."""
+
+POSITIONS = 512
+"""Positions of each crop that count, evenly spaced."""
+
+
+@torch.no_grad()
+def compensate(student: Network, network: Network, batches: Iterable[Tensor]) -> None:
+    """Put the weights of all quantized layers on their grids, in place.
+
+    Args:
+        student: quantized, its bounds found, with the weights of the float network.
+        network: the float network; its activations decide.
+        batches: calibration crops, ``N x 3 x H x W`` in [0, 1].
+    """
+    layers = quant_layers(student)
+    moments = input_moments(network, layers, batches)
+    for name, layer in layers.items():
+        layer.layer.weight.copy_(compensated_weight(layer, moments[name]))
+
+
+def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Second moments of each layer's inputs in the float network, ``groups x inputs x inputs``, float64, summed."""
+    moments: dict[str, Tensor] = {}
+
+    def watch(name: str, layer: QuantLayer) -> RemovableHandle:
+        def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            for columns in input_columns(layer, zero_padded(layer, inputs[0])):
+                seen = (columns @ columns.transpose(1, 2)).double()
+                moments[name] = moments[name] + seen if name in moments else seen
+
+        return network.module.get_submodule(name).register_forward_pre_hook(add)
+
+    handles = [watch(name, layer) for name, layer in layers.items()]
+    try:
+        for images in batches:
+            network.eval()(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return moments
+
+
+def zero_padded(layer: QuantLayer, x: Tensor) -> Tensor:
+    """Inputs, for a convolution with the zeros that it puts around them."""
+    if not isinstance(layer, QuantConv2d):
+        return x
+    vertical, horizontal = layer.padding
+    return F.pad(x, (horizontal, horizontal, vertical, vertical))
+
+
+def input_columns(layer: QuantLayer, padded: Tensor) -> Iterator[Tensor]:
+    """What a layer multiplies its weights with, ``groups x inputs x positions``, picture by picture.
+
+    Args:
+        layer: a linear layer, or a convolution.
+        padded: its inputs, for a convolution with what stands around them.
+    """
+    if not isinstance(layer, QuantConv2d):
+        yield padded.flatten(0, -2).T[None]
+        return
+    conv = layer.layer
+    for picture in padded:
+        columns = F.unfold(picture[None], conv.kernel_size, conv.dilation, stride=conv.stride)[0]
+        columns = columns[:, :: math.ceil(columns.shape[1] / POSITIONS)]
+        yield columns.reshape(conv.groups, -1, columns.shape[1])
+
+
+def compensated_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
+    """The weight on its grid, its rounding errors made up for.
+
+    Args:
+        layer: its grid and its float weight.
+        moments: of its inputs, as ``input_moments``.
+    """
+    steps, groups = channel_steps(layer.weight, layer.input_quantizer), len(moments)
+    relative = torch.ones_like(layer.weight) if steps is None else steps.expand_as(layer.weight)
+    shape = groups, -1, moments.shape[1]
+    rows, shares = (values.reshape(shape).double() for values in (layer.weight, relative))
+    moments = moments / (shares[:, 0, :, None] * shares[:, 0, None, :])
+    order = moments.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
+    factors = inverse_factors(moments[:, order][:, :, order])
+    points = rounded((rows * shares)[..., order], factors, layer.weight_quantizer)[..., order.argsort()]
+    weight: Tensor = (points / shares).to(layer.weight.dtype).view_as(layer.weight)
+    return weight
+
+
+def inverse_factors(moments: Tensor) -> Tensor:
+    """The upper Cholesky factors of the inverses of damped moments, both ``groups x inputs x inputs``."""
+    inverses = torch.cholesky_inverse(torch.linalg.cholesky(damped(moments, DAMPING)))
+    factors: Tensor = torch.linalg.cholesky(inverses, upper=True)
+    return factors
+
+
+def damped(moments: Tensor, share: float) -> Tensor:
+    """Moments, ``groups x inputs x inputs``, with ``share`` of their mean diagonal added to the diagonal."""
+    damping = share * moments.diagonal(dim1=1, dim2=2).mean(1)
+    return moments + damping[:, None, None] * torch.eye(moments.shape[1]).to(moments)
+
+
+def rounded(rows: Tensor, factors: Tensor, quantizer: WeightQuantizer) -> Tensor:
+    """Grid points for the weights, column by column.
+
+    Args:
+        rows: ``groups x outputs x inputs``, in the order in which they are rounded; float64.
+        factors: from ``inverse_factors``.
+        quantizer: has the grid, one or one per output.
+    """
+    groups, outputs, inputs = rows.shape
+    shape = groups, outputs
+    lower, upper = (bound.double().flatten().expand(groups * outputs).view(shape) for bound in quantizer.grid())
+    left, points = rows.clone(), torch.empty_like(rows)
+    for i in range(inputs):
+        points[..., i] = fake_quantize(left[..., i], lower, upper, quantizer.levels)
+        error = (left[..., i] - points[..., i]) / factors[:, i, i, None]
+        left[..., i:] -= error[..., None] * factors[:, None, i, i:]
+    return points

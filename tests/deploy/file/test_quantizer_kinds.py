@@ -1,0 +1,120 @@
+"""Layers behind quantizers that depend on what they see: frozen, in a file, counted, refused by exports."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srquant.deploy.file.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
+from srquant.deploy.file.restore import restore
+from srquant.deploy.file.save_load import load, save
+from srquant.deploy.frozen.dynamic import DynamicLayer
+from srquant.deploy.frozen.freeze import freeze
+from srquant.deploy.frozen.layer_spec import window_of
+from srquant.errors import EngineError, QuantizedFileError
+from srquant.grids.range_rules import minmax, symmetric_mse
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.measure.cost.layer_costs import fab
+from srquant.measure.cost.layer_summaries import layer_summaries
+from srquant.measure.cost.report import spending
+from srquant.methods.daq.quantizer import DAQQuantizer
+from srquant.models.load import build
+from srquant.quantizers.layers import quant_layers
+from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, fastest
+from srquant.upscale.tiles.support import measure_support
+
+TINY = {"blocks": 1, "features": 8}
+
+
+@pytest.fixture
+def quantized() -> QuantizedModel:
+    """An EDSR whose body is quantized by DAQ, float head and tail."""
+    network = build("edsr", TINY).eval()
+    policy = Policy(LayerBits(4, 3), head=None, tail=None)
+    bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+    student = insert_quantizers(network, policy, bounds, symmetric_mse)
+    for name, layer in quant_layers(student).items():
+        layer.input_quantizer = DAQQuantizer(3, rectified=name.endswith("2"), step="code", spread_bits=8)
+    settle(student)
+    return QuantizedModel(student, policy, Origin("daq"))
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(2, 3, 20, 17, generator=torch.Generator().manual_seed(3))
+
+
+def upscaled(model: QuantizedModel, picture: Tensor) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model.network(picture)
+    return result
+
+
+def test_frozen_computes_the_same_bits(quantized, picture):
+    assert torch.equal(upscaled(freeze(quantized), picture), upscaled(quantized, picture))
+
+
+def test_file_holds_integers_kind_and_settings(quantized, picture, tmp_path: Path):
+    model = freeze(quantized)
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    assert torch.equal(upscaled(loaded, picture), upscaled(model, picture))
+    layers = [module for module in loaded.network.modules() if isinstance(module, DynamicLayer)]
+    assert len(layers) == len(model.parts) == 3
+    assert all(layer.weight.dtype == torch.int8 for layer in layers)
+    assert layers[1].points.settings() == DAQQuantizer(3, True, "code", 8).settings()
+
+
+def test_said_to_be_dynamic(quantized, picture):
+    model = freeze(quantized)
+    summaries = {layer.name: layer for layer in layer_summaries(model.network)}
+    assert {summaries[name].ranges for name in model.parts} == {"dynamic"}
+    assert {summaries[name].activation_bits for name in model.parts} == {3}
+    assert fab(model.network) == 3
+    spent = spending(model, [picture[:1]])
+    assert spent.ranges == "dynamic"
+    assert spent.effective_activation_bits > 1
+
+
+def test_tiles_are_not_exact(quantized):
+    assert not measure_support(freeze(quantized).network).exact
+
+
+@pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
+def test_engines_name_the_layer_and_the_way_out(quantized, engine):
+    with pytest.raises(EngineError, match=r"body\.0\.body\.0.*daq.*--engine torch"):
+        engine(freeze(quantized).network)
+
+
+def test_auto_falls_back_to_torch(quantized):
+    assert fastest(freeze(quantized).network, 1).name == "torch"
+
+
+GOOD = {"bits": 3, "rectified": False, "step": "code", "spread_bits": 8}
+BAD = {
+    "knows no quantizer": QuantizerRecord("nonsense", GOOD),
+    "impossible settings": QuantizerRecord("daq", GOOD | {"step": "neither"}),
+    "settings .*colour": QuantizerRecord("daq", GOOD | {"colour": 1}),
+    "fit": QuantizerRecord("daq", GOOD | {"bits": 4}),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_quantizers_are_refused(quantized, message: str):
+    window = window_of(quant_layers(quantized.network)["body.0.body.0"].layer)
+    record = LayerRecord("body.0.body.0", 3, None, 4, (8, 8, 3, 3), window, quantizer=BAD[message])
+    some_tensors = {f"tensor {i}": torch.zeros(1) for i in range(30)}
+    with pytest.raises(QuantizedFileError, match=message):
+        restore(Header("edsr", TINY, quantized.policy, Origin("daq"), (record,)), some_tensors)
+
+
+def test_a_sum_has_no_quantizer_of_its_own(quantized):
+    record = LayerRecord("body.0", 3, quantizer=QuantizerRecord("daq", GOOD))
+    header = Header("edsr", TINY, quantized.policy, Origin("daq"), (record,))
+    with pytest.raises(QuantizedFileError, match="quantizer of its own"):
+        from_json(to_json(header))

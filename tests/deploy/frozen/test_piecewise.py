@@ -1,0 +1,176 @@
+"""Layers on piecewise linear grids: frozen, in a file, in engines."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
+from srquant.deploy.export.pair_saturation import has_vnni
+from srquant.deploy.file.header import Header, LayerRecord, from_json, to_json
+from srquant.deploy.file.save_load import checksum, load, save
+from srquant.deploy.frozen.freeze import check_grids, freeze
+from srquant.deploy.frozen.layer_spec import LayerParts
+from srquant.deploy.openvino.model import to_openvino
+from srquant.deploy.openvino.precision import layer_precisions
+from srquant.errors import PolicyError, QuantizedFileError
+from srquant.grids.range_rules import minmax, symmetric_mse
+from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.measure.cost.codes_used import codes_used
+from srquant.measure.cost.layer_summaries import layer_summaries
+from srquant.methods.outlier_aware.method import OutlierAware, quantize
+from srquant.models.load import build, load_model
+from srquant.quantizers.layers import quant_layers
+from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
+
+NETWORKS = {
+    "edsr": {"blocks": 1, "features": 8},
+    "carn": {"features": 8, "groups": 4, "shared": True},
+    "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16},
+}
+LAST_ROUNDING = 2e-7
+"""Of a picture in [0, 1]: colour shift and value range may be applied in another order."""
+
+engines = pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
+budgets = pytest.mark.parametrize("budget", ["paper", "code"])
+skips = pytest.mark.parametrize("skip_bits", [None, 8], ids=["float skip", "8-bit skip"])
+
+
+@pytest.fixture
+def quantized() -> Callable[..., QuantizedModel]:
+    def make(architecture: str, bits: int = 4, budget: str = "paper", **policy) -> QuantizedModel:
+        network = build(architecture, NETWORKS[architecture]).eval()
+        policy = Policy(LayerBits(4, bits), **policy)
+        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        student = insert_quantizers(network, policy, bounds, symmetric_mse)
+        for layer in quant_layers(student).values():
+            grid = layer.input_quantizer
+            if grid.bits < 8:
+                layer.input_quantizer = PiecewiseQuantizer(grid.lower, grid.upper * 0.4, grid.upper, bits, budget)
+        settle(student)
+        return QuantizedModel(student, policy, Origin("outlier-aware"))
+
+    return make
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(2, 3, 20, 17, generator=torch.Generator().manual_seed(3))
+
+
+def upscaled(model: QuantizedModel, picture: Tensor) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model.network(picture)
+    return result
+
+
+@pytest.mark.parametrize("architecture", ["edsr", "carn"])
+@pytest.mark.parametrize("bits", [3, 4, 6])
+@budgets
+def test_frozen_network_computes_the_same_picture(quantized, picture, architecture, bits, budget):
+    model = quantized(architecture, bits, budget)
+    assert torch.equal(upscaled(model, picture), upscaled(freeze(model), picture))
+
+
+@engines
+@budgets
+@skips
+@pytest.mark.parametrize("bits", [4, 6])
+def test_engines_compute_the_same_picture(quantized, picture, engine, bits, budget, skip_bits):
+    frozen = freeze(quantized("edsr", bits, budget, skip_bits=skip_bits))
+    ours = torch.from_numpy(engine(frozen.network, 1)(picture.numpy()))
+    torch.testing.assert_close(ours, upscaled(frozen, picture), rtol=0, atol=LAST_ROUNDING)
+
+
+@pytest.mark.parametrize("architecture", ["edsr", "swinir"])
+def test_file_gives_the_same_picture(quantized, picture, tmp_path: Path, architecture):
+    frozen = freeze(quantized(architecture))
+    save(frozen, tmp_path / "model.safetensors")
+    assert torch.equal(upscaled(load(tmp_path / "model.safetensors"), picture), upscaled(frozen, picture))
+
+
+@pytest.mark.skipif(not has_vnni(), reason="layers that would saturate run in float")
+def test_convolutions_run_as_int8(quantized):
+    frozen = freeze(quantized("edsr"))
+    assert {layer.precision for layer in layer_precisions(to_openvino(frozen.network))} == {"int8"}
+
+
+@pytest.mark.parametrize(("budget", "codes"), [("paper", 16), ("code", 32)])
+def test_what_it_says_it_spends(quantized, picture, budget, codes):
+    frozen = freeze(quantized("edsr", 4, budget))
+    piecewise = [layer for layer in codes_used(frozen, [picture]) if layer.activation_bits < 8]
+    assert {layer.activation_bits for layer in layer_summaries(frozen.network)} == {4, 8}
+    assert {layer.activation_bits for layer in piecewise} == {4}
+    assert {layer.piecewise_codes for layer in layer_summaries(frozen.network)} == {codes, None}
+    most = max(layer.activation_codes[0] for layer in piecewise)
+    assert codes // 2 < most <= codes
+    assert any(layer.overspends for layer in piecewise) == (budget == "code")
+
+
+def test_empty_regions_are_refused(quantized):
+    part = freeze(quantized("edsr")).parts["body.0.body.0"]
+    assert isinstance(part, LayerParts)
+    assert part.bounds.pieces is not None
+    part.bounds.pieces.edges[1] = part.bounds.pieces.edges[0]
+    with pytest.raises(PolicyError, match=r"body.0.*width of a region"):
+        check_grids("body.0", part)
+
+
+RECORD = LayerRecord("body.0", 4, None, 4, (8, 8), region_levels=(4, 8, 4))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(RECORD, region_levels=(4,)),
+        replace(RECORD, region_levels=(4, 8, 1)),
+        replace(RECORD, region_levels=(128, 256, 128)),
+        replace(RECORD, dynamic=True),
+        replace(RECORD, weight_bits=None),
+    ],
+    ids=["one region", "one point", "too many points", "dynamic", "of a sum"],
+)
+def test_impossible_regions_in_a_header(record):
+    header = Header("edsr", {}, Policy(), Origin("outlier-aware"), (RECORD,))
+    assert from_json(to_json(header)) == header
+    with pytest.raises(QuantizedFileError, match=r"impossible: .*(region|below 2)"):
+        from_json(to_json(replace(header, layers=(record,))))
+
+
+def test_edges_must_be_in_the_file(quantized, tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    save(freeze(quantized("edsr")), path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()["srquant"]
+    tensors = load_file(path)
+    del tensors["body.0.body.0.edges"], tensors["sha256"]
+    save_file({**tensors, "sha256": checksum(header, tensors)}, path, {"srquant": header})
+    with pytest.raises(QuantizedFileError, match=r"body.0.body.0.edges' is missing"):
+        load(path)
+
+
+@pytest.mark.parametrize("weights", ["edsr/edsr_r8f64_x2.pt", "carn/carn_x2_only.pth"], ids=["edsr", "carn"])
+def test_published_networks_have_one_picture_in_all_engines(shared, weights):
+    pictures = shared / "data" / "Set5" / "LR_bicubic" / "X2"
+    network, config = load_model(shared / "weights" / weights), OutlierAware(finetune="none", weights="omse")
+    frozen = freeze(quantize(network, CalibrationSet(pictures, 5, patch=48), Policy(), config)).network
+    crop = read_rgb(pictures / "butterflyx2.png")[40:72, 40:72].astype(np.float32) / 255
+    images = crop.transpose(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = frozen(torch.from_numpy(images.copy())).numpy()
+    for engine in (OpenVINOEngine, OnnxRuntimeEngine):
+        difference = np.abs(engine(frozen, 1)(images) - expected)
+        assert (difference > 0.5 / 255).mean() < 1e-3
+        assert difference.max() < 2 / 255

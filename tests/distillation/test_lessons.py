@@ -1,0 +1,53 @@
+"""What the teacher says is written once and read back."""
+
+import pytest
+import torch
+
+from srquant.distillation.features import Features
+from srquant.distillation.lessons import LAYOUT, lessons, record
+from srquant.distillation.losses import normalised
+
+
+def test_lessons_round_trip(teacher, calibration, tmp_path):
+    batches = list(calibration.batches(2))
+    assert record(teacher, iter(batches), tmp_path) == 3
+    for images, lesson in zip(batches, lessons(tmp_path, 3), strict=True):
+        with torch.no_grad(), Features(teacher) as features:
+            output = teacher(images.contiguous(memory_format=LAYOUT))
+            expected = features.take()
+        assert torch.equal(lesson.images, images)
+        assert torch.equal(lesson.output, output)
+        assert len(lesson.features) == len(expected) == 2
+        for feature, float_feature in zip(lesson.features, expected, strict=True):
+            # half precision keeps 11 bits of each value
+            torch.testing.assert_close(feature, normalised(float_feature), rtol=2**-11, atol=1e-9)
+
+
+def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
+    from srquant.models.load import build
+
+    deep = build("edsr", {"blocks": 12, "features": 4}).eval()
+    record(deep, calibration.batches(5), tmp_path)
+    (lesson,) = lessons(tmp_path, 1)
+    with torch.no_grad(), Features(deep) as features:
+        deep(lesson.images)
+        expected = features.take()
+    assert len(lesson.features) == 12
+    for feature, float_feature in zip(lesson.features, expected, strict=True):
+        torch.testing.assert_close(feature, normalised(float_feature), rtol=2**-11, atol=1e-9)
+
+
+def test_features_are_taken_once_in_the_order_of_calls(teacher):
+    images = torch.rand(1, 3, 8, 8)
+    with torch.no_grad(), Features(teacher) as features:
+        teacher(images)
+        first = features.take()
+        assert features.take() == []
+        expected = teacher.module.body[0](teacher.module.head(teacher.module.sub_mean(255 * images)))
+    assert torch.equal(first[0], expected)
+
+
+def test_no_hooks_are_left_after_an_error(teacher):
+    with pytest.raises(RuntimeError), Features(teacher):
+        teacher(torch.rand(1, 5, 8, 8))
+    assert not any(module._forward_hooks for module in teacher.modules())

@@ -1,0 +1,96 @@
+"""Where sums go."""
+
+import torch
+from torch import nn
+
+from srquant.insertion.residual_graph import Flow, inner_sums, trace_flow
+from srquant.models.blocks.layers import Add
+from srquant.models.wrap import wrap
+
+
+def test_edsr(tiny):
+    network = tiny("edsr")
+    flow = trace_flow(network)
+    assert flow == Flow(
+        reads={"body.1.body.0": "body.0.add", "body.2": "body.1.add", "tail.0.0": "add"},
+        beside={"body.0.add": "body.0.body.0", "body.1.add": "body.1.body.0", "add": "body.0.body.0"},
+    )
+    assert inner_sums(network, flow) == ["body.0.add", "body.1.add", "add"]
+
+
+def test_rnet_sums_are_rectified(tiny):
+    flow = trace_flow(tiny("rnet"))
+    assert flow.rectified == {"blocks.0.add", "blocks.1.add"}
+    assert flow.reads == {"blocks.1.body.0": "blocks.0.add", "upsample.up.body.0": "add"}
+    assert flow.last == set()
+
+
+def test_carn_sums_are_rectified_and_read_by_concatenations(tiny):
+    flow = trace_flow(tiny("carn"))
+    assert flow.rectified == {f"b{i}.b{j}.add" for i in (1, 2, 3) for j in (1, 2, 3)}
+    assert flow.reads == {}
+
+
+def test_sums_that_make_the_picture_stay_out(tiny):
+    network = tiny("msrresnet")
+    flow = trace_flow(network)
+    assert flow.last == {"add"}
+    assert inner_sums(network, flow) == ["body.0.add", "body.1.add"]
+    compact = tiny("compact")
+    assert inner_sums(compact, trace_flow(compact)) == []
+
+
+class Branches(nn.Module):
+    """Its flow depends on the picture, so that it can't be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.add = Add()
+
+    def forward(self, x):
+        return self.add(x, self.conv(x)) if x.mean() > 0 else self.conv(x)
+
+
+def test_networks_that_cannot_be_traced_have_no_known_flow():
+    assert trace_flow(wrap(Branches(), 1)) == Flow()
+
+
+class Twice(nn.Module):
+    """One layer reads a sum first and something else later."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.again = nn.Conv2d(3, 3, 3, padding=1)
+        self.last = nn.Conv2d(3, 3, 3, padding=1)
+        self.add = Add()
+
+    def forward(self, x):
+        y = self.first(x)
+        y = self.again(self.add(x, y))
+        return self.last(self.again(100 * y))
+
+
+def test_layer_that_reads_a_sum_only_sometimes_does_not_count():
+    assert trace_flow(wrap(Twice(), 1)).reads == {}
+
+
+class Both(nn.Module):
+    """A sum that is read with and without a ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
+        self.add, self.relu = Add(), nn.ReLU()
+
+    def forward(self, x):
+        total = self.add(x, self.first(x))
+        return self.second(self.relu(total)) + total
+
+
+def test_sum_with_a_reader_beside_the_relu_is_not_rectified():
+    flow = trace_flow(wrap(Both(), 1))
+    assert flow.rectified == set()
+    assert flow.reads == {}
+    assert torch.is_tensor(Both()(torch.rand(1, 3, 4, 4)))

@@ -1,0 +1,80 @@
+"""The three engines give the same picture, and missing or unknown ones are named."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srquant.errors import EngineError, InputError
+from srquant.models.network import Facts, Network
+from srquant.upscale.engines.engines import OpenVINOEngine, TorchEngine, open_engine
+from srquant.upscale.tiles.upscale_tiles import upscale_array
+
+FAST = ["openvino", "onnxruntime"]
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("shape", [(1, 3, 24, 20), (2, 3, 1, 1), (1, 3, 7, 31)])
+def test_engines_agree_with_torch(network: Network, name: str, shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).random(shape, np.float32)
+    engine = open_engine(name, network, threads=1)
+    result = engine(images)
+    assert engine.name == name
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, TorchEngine(network)(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_engines_tile_exactly(network: Network, name: str) -> None:
+    engine = open_engine(name, network, threads=1)
+    image = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
+    whole, tiled = (upscale_array(engine, image, tile).astype(int) for tile in (100, 16))
+    assert np.abs(whole - tiled).max() <= 1
+    assert (whole != tiled).mean() < 0.001  # rounding ties
+
+
+def test_results_outlive_the_next_call(network: Network) -> None:
+    engine = open_engine("openvino", network, threads=1)
+    black = engine(np.zeros((1, 3, 8, 8), np.float32))
+    kept = black.copy()
+    engine(np.ones((1, 3, 8, 8), np.float32))
+    np.testing.assert_array_equal(black, kept)
+
+
+def test_few_compiled_shapes_are_kept(network: Network) -> None:
+    engine = OpenVINOEngine(network, threads=1)
+    for side in (8, 9, 10, 8):
+        engine(np.zeros((1, 3, side, side), np.float32))
+    assert list(engine.compiled) == [(1, 3, 10, 10), (1, 3, 8, 8)]
+
+
+def test_auto_is_openvino(network: Network) -> None:
+    assert open_engine("auto", network).name == "openvino"
+
+
+def test_auto_goes_on_without_openvino(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert open_engine("auto", network).name == "onnxruntime"
+    with pytest.raises(EngineError, match="can't be loaded"):
+        open_engine("openvino", network)
+
+
+class Sorted(nn.Module):
+    """Nothing that any engine but PyTorch is asked to know."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sort(images, dim=1).values
+
+
+def test_auto_ends_with_torch() -> None:
+    network = Network(Sorted(), Facts("custom", 1, 1.0, (), ()))
+    with pytest.raises(EngineError):
+        open_engine("openvino", network)
+    assert open_engine("auto", network).name == "torch"
+
+
+def test_unknown_engine(network: Network) -> None:
+    with pytest.raises(InputError, match="did you mean 'openvino'"):
+        open_engine("openvin", network)

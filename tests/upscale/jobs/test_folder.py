@@ -1,0 +1,235 @@
+"""Folders: what is made, what is skipped, and what an interruption leaves behind."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import pyvips
+
+from srquant.errors import DatasetError, ImageError, OutputError
+from srquant.models.network import Network
+from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.jobs import one_picture as picture_file
+from srquant.upscale.jobs.done_record import FILE_NAME, fingerprint
+from srquant.upscale.jobs.folder import Progress, upscale_folder
+
+
+def write(path: Path, seed: int = 0, side: int = 12) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    pyvips.Image.new_from_array(pixels).write_to_file(str(path))
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != FILE_NAME)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a.png", "b.jpg", "c.gif", "deep/er/d.tif")):
+        write(tmp_path / "in" / name, seed)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_folders_are_mirrored(engine: TorchEngine, source: Path, target: Path) -> None:
+    report = upscale_folder(engine, source, target)
+    assert files(target) == ["a.png", "b.jpg", "c.png", "deep/er/d.tif"]
+    assert [p.name for p in report.written] == ["a.png", "b.jpg", "c.png", "d.tif"]
+    assert pyvips.Image.new_from_file(str(target / "deep/er/d.tif")).width == 24
+
+
+def test_subfolders_can_be_left_out_and_formats_chosen(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target, recursive=False, suffix=".webp")
+    assert files(target) == ["a.webp", "b.webp", "c.webp"]
+
+
+def test_finished_pictures_are_skipped(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    before = {p: p.stat().st_mtime_ns for p in target.rglob("*")}
+    report = upscale_folder(engine, source, target, overwrite=True)
+    assert (len(report.written), len(report.skipped), report.failures) == (0, 4, ())
+    assert before == {p: p.stat().st_mtime_ns for p in target.rglob("*")}
+
+
+def test_changed_sources_are_not_skipped(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    write(source / "a.png", seed=9)
+    report = upscale_folder(engine, source, target)
+    assert "--overwrite" in str(report.failures[0].error)
+    report = upscale_folder(engine, source, target, overwrite=True)
+    assert [p.name for p in report.written] == ["a.png"]
+
+
+def test_other_networks_are_not_skipped(engine: TorchEngine, bilinear: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    assert len(upscale_folder(bilinear, source, target).failures) == 4
+
+
+def test_edited_targets_are_not_taken_for_finished(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    write(target / "a.png")
+    report = upscale_folder(engine, source, target)
+    assert [f.source.name for f in report.failures] == ["a.png"]
+    assert len(report.skipped) == 3
+
+
+def test_half_a_line_in_the_record_is_no_picture(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    record = target / FILE_NAME
+    text = record.read_text()
+    record.write_text(text[:-20])
+    (target / "deep/er/d.tif").unlink()
+    assert [p.name for p in upscale_folder(engine, source, target).written] == ["d.tif"]
+    assert len(upscale_folder(engine, source, target).skipped) == 4
+
+
+def test_a_line_without_its_picture_is_no_picture(engine: TorchEngine, source: Path, target: Path) -> None:
+    upscale_folder(engine, source, target)
+    (target / "a.png").unlink()
+    assert [p.name for p in upscale_folder(engine, source, target).written] == ["a.png"]
+
+
+def test_one_bad_picture_does_not_stop_the_others(engine: TorchEngine, source: Path, target: Path) -> None:
+    (source / "a.png").write_bytes(b"")
+    (source / "a2.png").write_bytes((source / "b.jpg").read_bytes()[:300])
+    report = upscale_folder(engine, source, target)
+    assert [f.source.name for f in report.failures] == ["a.png", "a2.png"]
+    assert all(isinstance(f.error, ImageError) for f in report.failures)
+    assert files(target) == ["b.jpg", "c.png", "deep/er/d.tif"]
+
+
+def test_a_picture_that_vanishes_does_not_stop_the_others(engine: TorchEngine, source: Path, target: Path) -> None:
+    report = upscale_folder(engine, source, target, progress=lambda p: (source / "b.jpg").unlink(missing_ok=True))
+    assert [(f.source.name, "No such file" in str(f.error)) for f in report.failures] == [("b.jpg", True)]
+    assert len(report.written) == 3
+
+
+def test_two_sources_of_one_target_are_named(engine: TorchEngine, source: Path, target: Path) -> None:
+    write(source / "c.png")
+    with pytest.raises(OutputError, match=r"c\.gif and .*c\.png would both become"):
+        upscale_folder(engine, source, target)
+    assert not target.exists()
+
+
+def test_empty_folder(engine: TorchEngine, tmp_path: Path, target: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="no pictures"):
+        upscale_folder(engine, tmp_path / "empty", target)
+
+
+def test_target_must_be_another_folder(engine: TorchEngine, source: Path) -> None:
+    with pytest.raises(OutputError, match="folder to read"):
+        upscale_folder(engine, source, source)
+
+
+def test_target_inside_the_source_is_not_read_again(
+    engine: TorchEngine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source)
+    for _ in range(2):
+        upscale_folder(engine, source, Path("big"))
+    assert files(source / "big") == ["a.png", "b.jpg", "c.png", "deep/er/d.tif"]
+
+
+def test_target_that_is_a_file(engine: TorchEngine, source: Path, target: Path) -> None:
+    target.write_text("in the way")
+    with pytest.raises(OutputError, match="can't write"):
+        upscale_folder(engine, source, target)
+
+
+def test_full_disk_stops_the_run(
+    engine: TorchEngine, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(picture_file, "encode", full)
+    with pytest.raises(OutputError, match="No space left"):
+        upscale_folder(engine, source, target)
+    assert files(target) == []
+
+
+def test_progress_reaches_the_end(bilinear: TorchEngine, source: Path, target: Path) -> None:
+    seen: list[Progress] = []
+    upscale_folder(bilinear, source, target, tile=2, progress=seen.append)
+    shares = [(p.position + p.fraction) / p.count for p in seen]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert seen[-1].pixels == 4 * 12 * 12
+    assert len(seen) > 8
+
+
+def test_fingerprint_sees_every_weight(network: Network) -> None:
+    before = fingerprint(network)
+    assert fingerprint(network) == before
+    bias = network.module.get_parameter("tail.1.bias").detach()
+    value = float(bias[0])
+    bias[0] = float(np.nextafter(np.float32(value), np.float32(9)))
+    assert fingerprint(network) != before
+    bias[0] = value
+    assert fingerprint(network) == before
+
+
+RUN = """
+import sys, torch
+from pathlib import Path
+from srquant.models.architectures.edsr import EDSR, facts
+from srquant.models.network import Network
+from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.jobs.folder import upscale_folder
+torch.set_num_threads(1)
+torch.manual_seed(0)
+engine = TorchEngine(Network(EDSR(1, 8, 2), facts(1, 8, 2)))
+source, target = map(Path, sys.argv[1:])
+report = upscale_folder(engine, source, target, tile=32, progress=lambda p: print(p.position, p.fraction, flush=True))
+print(len(report.written), len(report.skipped))
+"""
+
+
+def is_whole(path: Path) -> bool:
+    image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
+    return image.width == 800 and image.avg() > 0
+
+
+def test_killed_run_leaves_no_half_picture_and_goes_on(tmp_path: Path, engine: TorchEngine) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    for index in range(4):
+        write(source / f"{index}.png", index, side=400)
+    command = [sys.executable, "-c", RUN, str(source), str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("2 0.5"):
+                break
+        process.send_signal(signal.SIGKILL)
+    stale = [p for p in target.iterdir() if p.name.startswith(".srquant-") and p.name != FILE_NAME]
+    assert stale, "killed too late to leave anything behind"
+    finished = [p for p in target.iterdir() if p.suffix == ".png"]
+    assert len(finished) == 2
+    assert all(is_whole(p) for p in finished)
+
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "2 2"
+    assert sorted(p.name for p in target.iterdir()) == [FILE_NAME, *(f"{i}.png" for i in range(4))]
+    assert all(is_whole(p) for p in target.glob("*.png"))
+
+
+def test_temporary_files_of_living_runs_stay(engine: TorchEngine, source: Path, target: Path) -> None:
+    target.mkdir()
+    other = psutil.Process().ppid()
+    living, dead = target / f".srquant-{other}-00000000", target / ".srquant-4194304-00000000"
+    living.touch()
+    dead.touch()
+    upscale_folder(engine, source, target)
+    assert living.exists()
+    assert not dead.exists()

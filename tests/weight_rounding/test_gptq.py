@@ -1,0 +1,98 @@
+"""Rounding errors that make up for each other."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.layers import QuantConv2d, QuantLinear, scaled_weight
+from srquant.weight_rounding.gptq import compensated_weight, input_columns, inverse_factors, rounded, zero_padded
+
+GRID = WeightQuantizer(torch.tensor(-7.0), torch.tensor(7.0), 4, True)
+
+LAYERS = {
+    "convolution": nn.Conv2d(6, 8, 3, padding=1),
+    "strides and dilation": nn.Conv2d(6, 8, 3, stride=2, padding=2, dilation=2),
+    "groups": nn.Conv2d(6, 8, 3, padding=1, groups=2),
+    "linear": nn.Linear(6, 8),
+}
+
+
+def quantized(layer, per_channel=False, by_input=False, bits=3):
+    """A layer with symmetric weight grids; ``by_input``: one activation grid per input channel."""
+    layer.weight.data = 0.2 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+    rows = layer.weight.detach().flatten(1)
+    bound = rows.abs().amax(1).view(-1, *[1] * (layer.weight.dim() - 1)) if per_channel else rows.abs().max()
+    upper = torch.linspace(0.5, 4, 6) if by_input else torch.tensor(4.0)
+    upper = upper[:, None, None] if by_input and isinstance(layer, nn.Conv2d) else upper
+    kind = QuantLinear if isinstance(layer, nn.Linear) else QuantConv2d
+    return kind(layer, ActivationQuantizer(-upper, upper, 8), WeightQuantizer(-bound, bound, bits, True))
+
+
+def inputs_of(layer):
+    """Channels that resemble each other."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 1, 12, 12, generator=random) + 0.3 * torch.randn(3, 6, 12, 12, generator=random)
+    return x.movedim(1, -1) if isinstance(layer, nn.Linear) else x
+
+
+def moments_of(layer, x):
+    return sum((columns @ columns.transpose(1, 2)).double() for columns in input_columns(layer, zero_padded(layer, x)))
+
+
+def output(layer, weight, x):
+    if isinstance(layer, QuantLinear):
+        return F.linear(x, weight)
+    return F.conv2d(x, weight, None, layer.layer.stride, layer.padding, layer.layer.dilation, layer.layer.groups)
+
+
+@pytest.mark.parametrize("by_input", [False, True], ids=["one input grid", "a grid per input"])
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one grid", "a grid per output"])
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
+@torch.no_grad()
+def test_outputs_change_less_and_weights_lie_on_the_grid(layer, per_channel, by_input):
+    layer = quantized(layer, per_channel, by_input)
+    x = inputs_of(layer.layer)
+    weight = compensated_weight(layer, moments_of(layer, x))
+    scaled = scaled_weight(layer.weight, layer.input_quantizer)
+    relative = scaled / layer.weight
+    torch.testing.assert_close(layer.weight_quantizer(weight * relative), weight * relative, rtol=1e-5, atol=1e-6)
+    nearest = layer.weight_quantizer(scaled) / relative
+    error, before = (
+        (output(layer, points, x) - output(layer, layer.weight, x)).square().mean() for points in (weight, nearest)
+    )
+    assert error < 0.8 * before
+
+
+@pytest.mark.parametrize("layer", [layer for name, layer in LAYERS.items() if name != "linear"])
+@torch.no_grad()
+def test_columns_are_what_the_convolution_multiplies(layer):
+    layer = quantized(layer)
+    x = inputs_of(layer.layer)
+    rows = layer.weight.flatten(1).unflatten(0, (layer.layer.groups, -1))
+    products = torch.stack([(rows @ columns).flatten(0, 1) for columns in input_columns(layer, zero_padded(layer, x))])
+    torch.testing.assert_close(products, output(layer, layer.weight, x).flatten(2), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def rounded_by_hand(values, moments):
+    """On 16 points from -7 to 7."""
+    rows = torch.tensor([[values]], dtype=torch.float64)
+    return rounded(rows, inverse_factors(moments[None].double()), GRID)[0, 0]
+
+
+def test_equal_inputs_share_what_is_left():
+    """Points are 14/15 apart, 1.4 among them: three times 1.2 is 0.6 too much if each takes the nearest."""
+    points = rounded_by_hand([1.2, 1.2, 1.2], torch.ones(3, 3))
+    assert sorted(points.tolist()) == pytest.approx([1.4 - 14 / 15, 1.4, 1.4])
+
+
+def test_unrelated_inputs_round_to_the_nearest_point():
+    values = [1.3, -2.2, 0.1, 6.9, -9.0]
+    torch.testing.assert_close(rounded_by_hand(values, torch.eye(5)).float(), GRID(torch.tensor(values)).detach())
+
+
+def test_inputs_that_are_never_seen_do_no_harm():
+    moments = torch.diag(torch.tensor([1.0, 0.0, 2.0]))
+    assert rounded_by_hand([1.0, 2.0, 3.0], moments).isfinite().all()
