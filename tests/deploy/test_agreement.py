@@ -138,4 +138,4 @@ def test_openvino_and_torch_have_one_psnr(quantize, shared, bits):
 def test_every_convolution_runs_as_int8(quantize, bits):
     frozen: FrozenModel = freeze(quantize(WEIGHTS["edsr"], Policy(bits)))
     precisions = [layer.precision for layer in layer_precisions(to_openvino(frozen.network))]
-    assert precisions.count("int8") == len(frozen.parts) >= 17
+    assert precisions.count("int8") == len(frozen.specs) >= 17

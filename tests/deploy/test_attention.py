@@ -176,7 +176,7 @@ def test_every_linear_layer_and_product_runs_as_int8(frozen, engine):
     network = frozen.network
     model = to_openvino(network) if engine == "openvino" else to_onnx(network)
     layers = layer_precisions(model) if engine == "openvino" else onnx_precisions(model)
-    assert {layer.name for layer in layers if layer.precision == "int8"} == frozen.parts.keys()
+    assert {layer.name for layer in layers if layer.precision == "int8"} == frozen.specs.keys()
     assert len(layers) == len(layer_summaries(network))
 
 
@@ -195,9 +195,10 @@ def test_file_with_a_product_where_there_is_none_is_refused(frozen, tmp_path):
     with safe_open(tmp_path / "attention.safetensors", "pt") as file:
         header = from_json(file.metadata()[HEADER])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    records = tuple(replace(r, name=r.name.replace(".av", ".proj")) for r in header.layers if r.right_bits is not None)
+    products = [record for record in header.modules if record["kind"] == "matmul"]
+    records = tuple(record | {"name": record["name"].replace(".av", ".proj")} for record in products)
     with pytest.raises(QuantizedFileError, match=r"attn\.proj.*doesn't fit the network"):
-        restore(replace(header, layers=records), tensors)
+        restore(replace(header, modules=records), tensors)
 
 
 @pytest.fixture(scope="module")

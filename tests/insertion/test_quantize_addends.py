@@ -10,7 +10,7 @@ from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.refit_weight_grids import follow_weights, signed_max, with_integer_zero
 from srquant.insertion.replace_quantizers import exchange_quantizers
 from srquant.insertion.residual_graph import trace_flow
-from srquant.insertion.settle_on_lattice import settle, settle_grid
+from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
@@ -107,7 +107,7 @@ def test_a_grid_that_holds_zero_keeps_it_when_it_settles(narrow: bool) -> None:
     grid = ActivationQuantizer(lower, -lower if narrow else -lower * 8 / 7, 4, narrow)
     assert grid.levels == 16 - narrow
     with torch.no_grad():
-        settle_grid(grid, 2.0**-14)
+        grid.settle(2.0**-14)
         assert grid(torch.zeros(1)) == 0
         assert (grid.lower * 2**14) % 1 == 0
         assert (grid.step() * 2**14) % 2 == 1

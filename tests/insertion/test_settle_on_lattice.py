@@ -10,9 +10,9 @@ from srquant.deploy.frozen.freeze import freeze
 from srquant.deploy.frozen.layers import FrozenConv2d, offset_bias
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
-from srquant.insertion.settle_on_lattice import settle, settle_grid, spacing
+from srquant.insertion.settle_on_lattice import settle, spacing
 from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.layers import QuantAdd, QuantConv2d, quantizer_of
+from srquant.quantizers.layers import QuantAdd, QuantConv2d
 
 POLICIES = {
     "W2A2": Policy(LayerBits(2, 2)),
@@ -52,12 +52,12 @@ def test_frozen_network_computes_the_same_picture(tiny, quantized, pictures, arc
 def test_steps_are_odd_and_offsets_whole_multiples(tiny, quantized, architecture, policy):
     network = quantized(tiny(architecture), policy)
     layers = layers_of(network)
-    heads = [quantizer_of(layers[name]) for name in network.facts.head]
+    heads = [layers[name].input_quantizer for name in network.facts.head]
     head_delta = spacing(max((grid.upper - grid.lower).max().item() for grid in heads))
     inner_delta = settle(network)
     assert math.log2(inner_delta).is_integer()
     for name, module in layers.items():
-        grid = quantizer_of(module)
+        grid = module.quantizers()[""]
         delta = head_delta if grid in heads else inner_delta
         steps = (grid.upper - grid.lower).double() / (grid.levels - 1) / delta
         assert bool((steps % 2 == 1).all()), name
@@ -87,7 +87,7 @@ def test_activation_bounds_move_by_less_than_a_thousandth(tiny, quantized, archi
     before = copy.deepcopy(layers_of(network))
     settle(network)
     for name, layer in layers_of(network).items():
-        grid, first = quantizer_of(layer), quantizer_of(before[name])
+        grid, first = layer.quantizers()[""], before[name].quantizers()[""]
         width = first.upper - first.lower
         for moved in (grid.lower - first.lower, grid.upper - first.upper):
             assert (moved.abs() / width).max().item() < 1e-3, name
@@ -119,5 +119,5 @@ def test_a_grid_that_almost_holds_zero_holds_it(steps):
     """OpenVINO drops so small a shift, and codes next to ties would be others there."""
     quantizer = ActivationQuantizer(torch.tensor(steps * 0.03), torch.tensor((steps + 15) * 0.03), 4)
     with torch.no_grad():
-        settle_grid(quantizer, 2.0**-20)
+        quantizer.settle(2.0**-20)
     assert float(quantizer.lower.detach()) == 0.0

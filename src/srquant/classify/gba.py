@@ -23,7 +23,8 @@ from srquant.classify.seed import seeded
 from srquant.distillation.losses import feature_loss, normalised
 from srquant.distillation.recipes import Progress, counter
 from srquant.errors import PolicyError
-from srquant.insertion.policy import FEWEST_BITS, Granularity, LayerBits
+from srquant.grids.uniform import FEWEST_BITS
+from srquant.insertion.policy import Granularity, LayerBits
 from srquant.methods.gba.allocation import allocate_bits
 from srquant.methods.options import option
 

@@ -10,9 +10,9 @@ from srquant.cli.output import check_json, show, table, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srquant.deploy.frozen.depth import DepthCost
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.measure.cost.depth_costs import DepthCost
     from srquant.measure.cost.formulas import LayerCost
     from srquant.measure.cost.layer_summaries import LayerSummary
     from srquant.models.network import Network
@@ -26,9 +26,9 @@ def info(
     check_json(json)
 
     from srquant.deploy.file.open_model import open_model
-    from srquant.deploy.frozen.depth import depth_costs
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.measure.cost.depth_costs import depth_costs
     from srquant.measure.cost.layer_costs import layer_costs
     from srquant.measure.cost.layer_summaries import layer_summaries
     from srquant.models.load import describe, float_form

@@ -13,7 +13,6 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers, quantized_weight
-from srquant.quantizers.plq import PiecewiseQuantizer
 
 Loss = Callable[[Tensor, list[Tensor], Lesson], Tensor]
 """From the student's output and features, and the lesson, to a 0-d tensor."""
@@ -46,7 +45,7 @@ def train_pass(
     after_step: Callable[[], None],
     report: Callable[[], None] = lambda: None,
 ) -> None:
-    """One pass over the lessons; only what the optimizer holds is learned, quantized weights that rest are kept.
+    """One pass over the lessons; only what the optimizer holds is learned, weights that stay as they are get cached.
 
     Args:
         student: quantized, not settled; changed in place.
@@ -63,7 +62,7 @@ def train_pass(
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.requires_grad_(True)
-    with held_weights(student):
+    with cached_weights(student):
         for lesson in lessons:
             step(student, lesson, optimizer, loss)
             after_step()
@@ -83,17 +82,17 @@ def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, los
 
 
 @contextmanager
-def held_weights(student: Network) -> Iterator[None]:
+def cached_weights(student: Network) -> Iterator[None]:
     """Quantized weights whose bounds aren't being learned are computed once, not in every step."""
     layers = quant_layers(student).values()
     try:
         for layer in layers:
             weight = quantized_weight(layer)
-            layer.held = None if weight.requires_grad else weight
+            layer.cached_weight = None if weight.requires_grad else weight
         yield
     finally:
         for layer in layers:
-            layer.held = None
+            layer.cached_weight = None
 
 
 def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative: bool) -> list[Rate]:
@@ -109,7 +108,7 @@ def rate_of(quantizer: Quantizer, learning_rate: float, relative: bool) -> float
     """
     if not relative:
         return learning_rate
-    ranges = width(quantizer)
+    ranges = quantizer.width()
     return learning_rate * float(ranges if ranges.dim() == 0 else ranges.log().mean().exp())
 
 
@@ -125,21 +124,10 @@ class Guards:
     def __init__(self, student: Network, narrowest: float = NARROWEST) -> None:
         weights = (layer.weight_quantizer for layer in quant_layers(student).values())
         quantizers: list[Quantizer] = [*activation_quantizers(student).values(), *weights]
-        self.narrowest = [(quantizer, narrowest * width(quantizer)) for quantizer in quantizers]
+        self.narrowest = [(quantizer, narrowest * quantizer.width()) for quantizer in quantizers]
 
     @torch.no_grad()
     def __call__(self) -> None:
         """Move upper bounds up where they came too close to the lower ones."""
         for quantizer, narrowest in self.narrowest:
-            if isinstance(quantizer, PiecewiseQuantizer):
-                quantizer.keep_apart(narrowest)
-            elif quantizer.lower is None:
-                quantizer.upper.clamp_(min=narrowest / 2)
-            else:
-                quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
-
-
-def width(quantizer: Quantizer) -> Tensor:
-    """Distance between the bounds, shape of the bounds, no gradient."""
-    upper = quantizer.upper.detach()
-    return 2 * upper if quantizer.lower is None else upper - quantizer.lower.detach()
+            quantizer.keep_apart(narrowest)

@@ -16,13 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+FEWEST_BITS, MOST_BITS = 2, 8
+"""Bits that a grid can have."""
+
 PIECE = 2**17
 """Values that stay in a processor's cache together with a few intermediate results."""
 
 aten: Any = torch.ops.aten
 
 
-def step_size(lower: Tensor, upper: Tensor, levels: int) -> Tensor:
+def step_size(lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
     """Distance between neighbouring grid points; same shape as the bounds."""
     return (upper - lower) / (levels - 1)
 
@@ -76,21 +79,22 @@ def fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tenso
     return result
 
 
-def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) -> Tensor:
+def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, narrow: bool = False) -> Tensor:
     """``fake_quantize`` with ``2**bits`` levels, differentiable in ``bits`` as well (GBA Eq. 6, AdaBM section 3.2).
 
-    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (2**bits - 1)`` with the rounding error ``e``, without clipping.
+    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (levels - 1)`` with the rounding error ``e``, without clipping.
 
     Args:
         x: any shape, float.
         lower: first grid point, 0-d.
         upper: last grid point, above ``lower``, 0-d.
         bits: whole numbers as floats, 0-d or broadcastable to ``x``, such as ``N x 1 x 1 x 1``.
+        narrow: whether there is one level less, as in grids that are symmetric around a zero.
 
     Returns:
         Shape of ``x``.
     """
-    result: Tensor = _FakeQuantizeBits.apply(x, lower, upper, bits)  # type: ignore[no-untyped-call]
+    result: Tensor = _FakeQuantizeBits.apply(x, lower, upper, bits, narrow)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -155,26 +159,27 @@ class _FakeQuantize(torch.autograd.Function):
 
 class _FakeQuantizeBits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, narrow: bool) -> Tensor:
         ctx.save_for_backward(x, lower, upper, bits)
-        last = bits.exp2() - 1
+        ctx.narrow = narrow
+        last = bits.exp2() - (2 if narrow else 1)
         rounded = torch.minimum(_position(x, lower, upper, last + 1).round_(), last).clamp_(min=0)
         return rounded.mul_((upper - lower) / last).add_(lower)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, None]:
         x, lower, upper, bits = ctx.saved_tensors
-        levels = bits.exp2()
+        levels = bits.exp2() - int(ctx.narrow)
         grad_x, grad_lower, grad_upper, error = _backward(ctx, grad, x, lower, upper, levels)
         if not ctx.needs_input_grad[3]:
-            return grad_x, grad_lower, grad_upper, None
+            return grad_x, grad_lower, grad_upper, None, None
         rounding = (error * (upper - lower)).sum_to_size(bits.shape)
-        return grad_x, grad_lower, grad_upper, _gradient_in_bits(rounding, levels)
+        return grad_x, grad_lower, grad_upper, _gradient_in_bits(rounding, levels, ctx.narrow), None
 
 
-def _gradient_in_bits(rounding: Tensor, levels: int | Tensor) -> Tensor:
-    """From the sum of the gradient times the rounding error."""
-    return rounding * (-math.log(2) * levels / (levels - 1))
+def _gradient_in_bits(rounding: Tensor, levels: int | Tensor, narrow: bool = False) -> Tensor:
+    """From the sum of the gradient times the rounding error; a narrow grid has ``2**bits - 1`` levels."""
+    return rounding * (-math.log(2) * (levels + int(narrow)) / (levels - 1))
 
 
 def _backward(

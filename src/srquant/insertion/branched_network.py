@@ -3,16 +3,13 @@
 The branches are plain networks, quantized or frozen, that differ in their activation bits alone.
 """
 
-import copy
-
-import torch
 from torch import Tensor
 
 from srquant.grids.picture_density import gradient_density
-from srquant.insertion.settle_on_lattice import settle, settle_grid
-from srquant.methods.adabm.adaptive_bits import PICTURE_BITS, AdaptiveNetwork, AdaptiveQuantizer
 from srquant.models.network import Network
-from srquant.quantizers.layers import bounded_quantizer, quant_layers
+
+PICTURE_BITS = (-1, 0, 1)
+"""What a picture can add to the bits of layers: one of low, middle or high gradient density."""
 
 MIDDLE = 0
 NAMES = {-1: "low", 0: "middle", 1: "high"}
@@ -80,40 +77,3 @@ def branches_of(network: Network) -> list[Network]:
 def representative(network: Network) -> Network:
     """The middle branch of a branched network; any other network itself."""
     return network.branches[MIDDLE] if isinstance(network, BranchedNetwork) else network
-
-
-@torch.no_grad()
-def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
-    """The settled branches of a network whose bits were learned; float weights and weight grids are shared.
-
-    Bounds are settled on the grid with the most levels. The other branches move the upper bound to their own next
-    odd multiple, so that each of them computes on the lattice.
-    """
-    network.pictures.bits = network.pictures.bits.detach()
-    high = plain_branch(network, PICTURE_BITS[-1])
-    delta = settle(high)
-    low, middle = (other_branch(network, high, bits, delta) for bits in PICTURE_BITS[:-1])
-    return BranchedNetwork((low, middle, high), torch.stack([network.thresholds.lower, network.thresholds.upper]))
-
-
-def plain_branch(network: Network, picture_bits: int) -> Network:
-    """A copy of a network whose adaptive quantizers are plain ones for pictures that add ``picture_bits``."""
-    branch = Network(copy.deepcopy(network.module), network.facts)
-    for layer in quant_layers(branch).values():
-        if isinstance(layer.input_quantizer, AdaptiveQuantizer):
-            layer.input_quantizer = layer.input_quantizer.plain(picture_bits)
-    return branch
-
-
-def other_branch(network: Network, settled: Network, picture_bits: int, delta: float) -> Network:
-    """The branch of ``picture_bits`` beside one that is settled; it shares that one's parameters."""
-    shared = {id(parameter): parameter for parameter in settled.parameters()}
-    branch = Network(copy.deepcopy(settled.module, shared), settled.facts)
-    layers = quant_layers(branch)
-    for name, learned in quant_layers(network).items():
-        if isinstance(learned.input_quantizer, AdaptiveQuantizer):
-            quantizer = bounded_quantizer(layers[name])
-            levels = learned.input_quantizer.plain(picture_bits).bits
-            layers[name].input_quantizer = type(quantizer)(quantizer.lower, quantizer.upper, levels)
-            settle_grid(bounded_quantizer(layers[name]), delta)
-    return branch

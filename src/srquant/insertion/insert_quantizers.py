@@ -12,7 +12,8 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.residual_graph import inner_sums, trace_flow
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer, weight_levels
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul, scaled_weight
 
 SKIP_BITS = 8

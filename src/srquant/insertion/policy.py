@@ -8,10 +8,9 @@ from typing import Literal
 from torch import nn
 
 from srquant.errors import PolicyError, suggest
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.models.blocks.layers import Matmul
 from srquant.models.network import Network
-
-FEWEST_BITS, MOST_BITS = 2, 8
 
 Granularity = Literal["tensor", "channel"]
 Kind = Literal["conv", "linear", "matmul"]

@@ -32,7 +32,7 @@ def quantize_addends(quantized: Network, network: Network) -> list[str]:
         if isinstance(add, QuantAdd):
             raise PolicyError("this method puts addends on grids: use a float skip stream (skip_bits none)")
         assert isinstance(add, Add)
-        assert isinstance(left, ActivationQuantizer)
+        assert isinstance(left, ActivationQuantizer)  # fresh from insertion, where all have bounds
         right = ActivationQuantizer(left.lower, left.upper, left.bits, left.narrow)
         quantized.module.set_submodule(name, QuantAddends(add, left, right))
         sums.append(name)

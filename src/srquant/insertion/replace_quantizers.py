@@ -3,23 +3,8 @@
 from collections.abc import Callable
 
 from srquant.models.network import Network
-from srquant.quantizers.layers import (
-    InputQuantizer,
-    QuantAdd,
-    QuantAddends,
-    QuantConv2d,
-    QuantLinear,
-    QuantMatmul,
-)
-
-SLOTS = {
-    QuantConv2d: ("input_quantizer",),
-    QuantLinear: ("input_quantizer",),
-    QuantAdd: ("quantizer",),
-    QuantAddends: ("left", "right"),
-    QuantMatmul: ("left", "right"),
-}
-"""Where each kind of layer keeps its activation quantizers."""
+from srquant.quantizers.base import InputQuantizer
+from srquant.quantizers.layers import quant_modules
 
 
 def exchange_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
@@ -30,8 +15,8 @@ def exchange_quantizers(network: Network, make: Callable[[InputQuantizer], Input
         make: from a present quantizer, each once, to the new one.
     """
     made: dict[InputQuantizer, InputQuantizer] = {}
-    for module in list(network.module.modules()):
-        for slot in SLOTS.get(type(module), ()):
+    for module in quant_modules(network).values():
+        for slot in module.slots:
             old = getattr(module, slot)
             if old not in made:
                 made[old] = make(old)

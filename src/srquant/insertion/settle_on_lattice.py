@@ -25,8 +25,6 @@ from torch import Tensor
 from srquant.grids.uniform import zero_point
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.by_picture import ConditionalQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import (
     QuantLayer,
     QuantMatmul,
@@ -37,17 +35,12 @@ from srquant.quantizers.layers import (
     quantized_weight,
     scaled_weight,
 )
-from srquant.quantizers.plq import PiecewiseQuantizer
-from srquant.quantizers.shifted import ShiftedQuantizer
 
 GRID_BITS = 22
 """Bits of the widest grid's range in units of ``delta``; float32 holds 24, so sums may be four times as large."""
 
 FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
-
-ON_GRID = 1e-3
-"""Zero is a grid point where it is closer to one than this many steps; OpenVINO 2026.4 takes it for one below 2e-4."""
 
 
 @torch.no_grad()
@@ -59,25 +52,16 @@ def settle(network: Network) -> float:
     Returns:
         ``delta``.
     """
-    quantizers_by_name = {
-        name: quantizer
-        for name, quantizer in activation_quantizers(network).items()
-        if not isinstance(quantizer, DynamicQuantizer)
-    }
-    heads = {quantizer for name, quantizer in quantizers_by_name.items() if name in network.facts.head}
-    inner = set(quantizers_by_name.values()) - heads
+    static = {name: quantizer for name, quantizer in activation_quantizers(network).items() if quantizer.static}
+    heads = {quantizer for name, quantizer in static.items() if name in network.facts.head}
+    inner = set(static.values()) - heads
     for quantizers in (heads, inner):
         delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
         for quantizer in quantizers:
-            if isinstance(quantizer, PiecewiseQuantizer):
-                quantizer.settle(delta)
-            else:
-                settle_grid(quantizer, delta)
-            if isinstance(quantizer, ShiftedQuantizer):
-                quantizer.settle_shift(delta)
+            quantizer.settle(delta)
     for layer in quant_layers(network).values():
-        if isinstance(layer.input_quantizer, DynamicQuantizer | ConditionalQuantizer):
-            layer.held = layer.weight_quantizer.integer_weight(layer.weight).values().float()
+        if not layer.input_quantizer.static:
+            layer.cached_weight = layer.weight_quantizer.integer_weight(layer.weight).values().float()
             continue
         settle_weight(layer, delta)
         layer.lattice = delta
@@ -91,18 +75,6 @@ def settle(network: Network) -> float:
 def spacing(widest: float) -> float:
     """``delta`` for the widest range of a grid."""
     return 2.0 ** (math.ceil(math.log2(widest)) - GRID_BITS)
-
-
-def settle_grid(quantizer: ActivationQuantizer, delta: float) -> None:
-    """Lower bound to a multiple of ``delta``, step to an odd multiple; a grid that holds zero keeps it."""
-    last = quantizer.levels - 1
-    zero = -quantizer.lower / quantizer.step()
-    holds_zero = (zero - zero.round()).abs() < ON_GRID
-    steps = (quantizer.upper - quantizer.lower) / (last * delta)
-    odd = 2 * ((steps - 1) / 2).round().clamp(min=0) + 1
-    nearest = (quantizer.lower / delta).round() * delta
-    quantizer.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
-    quantizer.upper.copy_(quantizer.lower + odd * last * delta)
 
 
 def settle_weight(layer: QuantLayer, delta: float) -> None:

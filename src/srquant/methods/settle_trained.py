@@ -1,7 +1,6 @@
 """What methods share that train weights on static grids: how a student starts, and what becomes of it."""
 
 import copy
-from collections.abc import Callable
 
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.replace_quantizers import exchange_quantizers
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.network import Network
-from srquant.quantizers.layers import InputQuantizer, QuantLayer, quant_layers, quantized_weight
+from srquant.quantizers.layers import quant_layers, quantized_weight
 from srquant.training.network_parameters import network_parameters
 
 
@@ -24,14 +23,8 @@ def learns_weights(network: Network) -> Network:
     return network
 
 
-def deployable(
-    network: Network,
-    policy: Policy,
-    origin: Origin,
-    plain: Callable[[InputQuantizer], InputQuantizer],
-    plain_weight: Callable[[QuantLayer], None] = lambda layer: None,
-) -> QuantizedModel:
-    """A settled copy of a trained network on plain grids.
+def deployable(network: Network, policy: Policy, origin: Origin) -> QuantizedModel:
+    """A settled copy of a trained network with the quantizers that stay, see ``InputQuantizer.deployable``.
 
     Weights are grid points before grids settle, so that they stay what training made them.
 
@@ -39,14 +32,13 @@ def deployable(
         network: in training; left unchanged.
         policy: of the network.
         origin: how it was trained.
-        plain: from an activation quantizer in training to the one that stays.
-        plain_weight: gives a layer a plain weight quantizer, where it has another.
     """
     quantized = copy.deepcopy(network).eval().requires_grad_(False)
     for layer in quant_layers(quantized).values():
+        stays = layer.weight_quantizer.deployable(layer.weight)
         layer.weight.copy_(quantized_weight(layer))
-        plain_weight(layer)
-    exchange_quantizers(quantized, plain)
+        layer.weight_quantizer = stays
+    exchange_quantizers(quantized, lambda quantizer: quantizer.deployable())
     settle(quantized)
     return QuantizedModel(quantized.requires_grad_(False), policy, origin)
 

@@ -1,6 +1,5 @@
 """Quantizers with learnable bounds: one for activations, one for weights."""
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -8,20 +7,64 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.grids.uniform import codes, fake_quantize, fake_quantize_bits, relative_step, step_size
+from srquant.quantizers.grid_spec import GridSpec, UniformSpec
+from srquant.quantizers.integer_weight import LARGEST_INTEGER, IntegerWeight, weight_levels
 
-LARGEST_INTEGER = 127
-"""Weights of the integer engines lie in -127..127."""
+ON_GRID = 1e-3
+"""Zero is a grid point where it is closer to one than this many steps; OpenVINO 2026.4 takes it for one below 2e-4."""
 
 WHOLE = 1e-4
 """Zero is a point of a weight grid that misses it by at most this many steps; such a grid is integer as it is."""
 
 
-def weight_levels(bits: int) -> int:
-    """Points of a weight grid: ``2**bits``, at 8 bits 255 so that -127..127 hold them."""
-    return min(1 << bits, 2 * LARGEST_INTEGER + 1)
+class InputQuantizer(nn.Module):
+    """Base of what puts the input of a layer, a sum or an operand on grid points.
+
+    Each kind of quantizer says how it pads, how it settles on the lattice, what files and engines keep of it (``spec``),
+    and which quantizer stays after training (``deployable``).
+
+    Args:
+        bits: 2..8; the most where they depend on the picture.
+
+    Attributes:
+        static: whether the grid is the same for every picture, so that integer convolutions can have it.
+        zero_stays_zero: whether zero is always a grid point, so that a convolution may pad behind the quantizer.
+    """
+
+    static = True
+    zero_stays_zero = False
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+
+    def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Grid points with zeros around them (rows above and below, columns left and right)."""
+        return zero_padded(self(x), padding)
+
+    def relative_step(self) -> Tensor | None:
+        """Step of each channel over their mean, shape of the bounds; None where no channel has a step of its own."""
+        return None
+
+    def settle(self, delta: float) -> None:
+        """Move the grid onto the lattice of multiples of ``delta``, a power of two, in place."""
+
+    def spec(self) -> GridSpec:
+        """What files and engines keep, on the quantizer's device."""
+        raise NotImplementedError
+
+    def deployable(self) -> "InputQuantizer":
+        """The quantizer that stays after training: itself where training adds nothing to it."""
+        return self
 
 
-class ActivationQuantizer(nn.Module):
+def zero_padded(x: Tensor, padding: tuple[int, int]) -> Tensor:
+    """``N x C x H x W`` with zeros around: rows above and below, columns left and right."""
+    vertical, horizontal = padding
+    return F.pad(x, (horizontal, horizontal, vertical, vertical))
+
+
+class ActivationQuantizer(InputQuantizer):
     """Uniform grid between learnable bounds, one pair per tensor or per input channel.
 
     Integer engines run grids per channel as well: a channel's step moves into its weights, its offset into the bias.
@@ -35,10 +78,9 @@ class ActivationQuantizer(nn.Module):
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, bits: int, narrow: bool = False) -> None:
-        super().__init__()
+        super().__init__(bits)
         self.lower = nn.Parameter(lower.detach().clone())
         self.upper = nn.Parameter(upper.detach().clone())
-        self.bits = bits
         self.narrow = narrow
 
     @property
@@ -47,15 +89,19 @@ class ActivationQuantizer(nn.Module):
         return (1 << self.bits) - self.narrow
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, any shape; of ``2**bits`` levels where bits are being learned."""
+        """Values to grid points, any shape.
+
+        Args:
+            x: any shape.
+            bits: learned bits, see ``fake_quantize_bits``; None for those of the quantizer.
+        """
         if bits is not None:
-            return fake_quantize_bits(x, self.lower, self.upper, bits)
+            return fake_quantize_bits(x, self.lower, self.upper, bits, self.narrow)
         return fake_quantize(x, self.lower, self.upper, self.levels)
 
     def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         """Zeros around (rows above and below, columns left and right), then grid points."""
-        vertical, horizontal = padding
-        points: Tensor = self(F.pad(x, (horizontal, horizontal, vertical, vertical)))
+        points: Tensor = self(zero_padded(x, padding))
         return points
 
     def step(self) -> Tensor:
@@ -66,33 +112,40 @@ class ActivationQuantizer(nn.Module):
         """Step of each channel over their mean, shape of the bounds; None where all channels share one grid."""
         return relative_step(self.lower.detach(), self.upper.detach())
 
+    def deployable(self) -> "ActivationQuantizer":
+        """The quantizer that stays after training: itself where training adds nothing to it."""
+        return self
 
-@dataclass(frozen=True)
-class IntegerWeight:
-    """A weight tensor on its grid: ``scale * (multiplier * codes + shift)``.
+    def width(self) -> Tensor:
+        """Distance between the bounds, shape of the bounds, no gradient."""
+        return self.upper.detach() - self.lower.detach()
 
-    Attributes:
-        codes: uint8 in 0..levels-1, shape of the weight.
-        scale: float32 ``C_out``.
-        multiplier: int16 ``C_out``.
-        shift: int16 ``C_out``; ``multiplier * codes + shift`` lies in -127..127.
-    """
+    @torch.no_grad()
+    def keep_apart(self, narrowest: Tensor) -> None:
+        """Move the upper bound up where the grid is narrower than ``narrowest``, shape of the bounds."""
+        self.upper.copy_(torch.maximum(self.upper, self.lower + narrowest))
 
-    codes: Tensor
-    scale: Tensor
-    multiplier: Tensor
-    shift: Tensor
+    @torch.no_grad()
+    def settle(self, delta: float) -> None:
+        """Lower bound to a multiple of ``delta``, step to an odd multiple; a grid that holds zero keeps it."""
+        last = self.levels - 1
+        zero = -self.lower / self.step()
+        holds_zero = (zero - zero.round()).abs() < ON_GRID
+        steps = (self.upper - self.lower) / (last * delta)
+        odd = 2 * ((steps - 1) / 2).round().clamp(min=0) + 1
+        nearest = (self.lower / delta).round() * delta
+        self.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
+        self.upper.copy_(self.lower + odd * last * delta)
 
-    def integers(self) -> Tensor:
-        """int8 weights of the integer engines, shape of the weight."""
-        return (self._per_row(self.multiplier) * self.codes + self._per_row(self.shift)).to(torch.int8)
+    def spec(self) -> GridSpec:
+        """The grid as it is now."""
+        return UniformSpec(self.bits, *self.fixed_bounds(), self.narrow)
 
-    def values(self) -> Tensor:
-        """The weights they stand for, float64."""
-        return self.integers() * self._per_row(self.scale).double()
-
-    def _per_row(self, values: Tensor) -> Tensor:
-        return values.view(-1, *[1] * (self.codes.dim() - 1))
+    def fixed_bounds(self) -> tuple[Tensor, Tensor]:
+        """Copies of both bounds, 0-d or one value per channel, no gradient."""
+        shape = () if self.lower.dim() == 0 else (-1,)
+        lower, upper = (bound.detach().reshape(shape).clone() for bound in (self.lower, self.upper))
+        return lower, upper
 
 
 class WeightQuantizer(nn.Module):
@@ -134,6 +187,23 @@ class WeightQuantizer(nn.Module):
             multiplier, shift = self._integer_form()
             moved = step_size(self.lower, self.upper, self.levels) / multiplier * shift - self.lower
         return self.lower + moved, self.upper + moved
+
+    def deployable(self, weight: Tensor) -> "WeightQuantizer":
+        """The quantizer that stays after training for a trained weight: itself where training adds nothing to it."""
+        return self
+
+    def width(self) -> Tensor:
+        """Distance between the bounds, shape of the bounds, no gradient."""
+        upper = self.upper.detach()
+        return 2 * upper if self.lower is None else upper - self.lower.detach()
+
+    @torch.no_grad()
+    def keep_apart(self, narrowest: Tensor) -> None:
+        """Move the upper bound up where the grid is narrower than ``narrowest``, shape of the bounds."""
+        if self.lower is None:
+            self.upper.clamp_(min=narrowest / 2)
+        else:
+            self.upper.copy_(torch.maximum(self.upper, self.lower + narrowest))
 
     def single_bound(self) -> Tensor | None:
         """``u`` of a grid ``-u..u``; None where each side has its own bound."""

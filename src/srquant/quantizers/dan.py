@@ -7,14 +7,16 @@ tensor([0., 1., 2., 3.])
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from srquant.grids.uniform import PIECE, StraightThrough, empty_like, is_channels_last, step_size
-from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.base import ActivationQuantizer, zero_padded
+from srquant.quantizers.grid_spec import GridSpec, UniformSpec
+from srquant.quantizers.stored import Fields, StoredTensors
 
 SMALLEST_WIDTH = 1e-8
 """Channels that vary less pass unchanged."""
@@ -24,6 +26,41 @@ SLACK = 1e-5
 
 TOGETHER = 32
 """Pixels whose channels, side by side in memory, are treated as one row."""
+
+
+@dataclass(frozen=True)
+class DANSpec(GridSpec):
+    """A uniform grid of values that are normalised channel by channel.
+
+    Attributes:
+        lower: first grid point, float32, 0-d.
+        upper: last grid point, 0-d.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    kind = "dan"
+    static = False
+
+    @property
+    def grid(self) -> UniformSpec:
+        """Of the normalised values."""
+        return UniformSpec(self.bits, self.lower, self.upper)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``bounds`` (2)."""
+        return self.grid.tensors()
+
+    def must_be_positive(self) -> dict[str, Tensor]:
+        """The step."""
+        return self.grid.must_be_positive()
+
+    @classmethod
+    def read(cls, fields: Fields, tensors: StoredTensors, channels: int | None) -> "DANSpec":
+        """From a file; ``channels`` of a layer's input."""
+        if channels is None:
+            raise fields.wrong("kind", cls.kind, "another kind of grid: only inputs of layers are normalised")
+        return cls(fields.bits("bits"), *tensors.bounds())
 
 
 class DynamicQuantizer(ActivationQuantizer):
@@ -41,6 +78,9 @@ class DynamicQuantizer(ActivationQuantizer):
         bits: 2..8.
         channel_axis: 1 before a convolution, -1 before a linear layer.
     """
+
+    static = False
+    zero_stays_zero = True
 
     def __init__(self, bits: int, channel_axis: int) -> None:
         super().__init__(torch.tensor(-1.0), torch.tensor(1.0), bits)
@@ -61,8 +101,14 @@ class DynamicQuantizer(ActivationQuantizer):
 
     def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         """Grid points with zeros around them."""
-        vertical, horizontal = padding
-        return F.pad(self(x), (horizontal, horizontal, vertical, vertical))
+        return zero_padded(self(x), padding)
+
+    def settle(self, delta: float) -> None:
+        """Leave the grid: its step differs for every picture, so no lattice holds its sums."""
+
+    def spec(self) -> DANSpec:
+        """The grid of normalised values as it is now."""
+        return DANSpec(self.bits, *self.fixed_bounds())
 
 
 def channel_range(x: Tensor, channel_axis: int) -> tuple[Tensor, Tensor]:

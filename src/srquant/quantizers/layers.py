@@ -11,30 +11,54 @@ from torch.nn import functional as F
 
 from srquant.grids.uniform import on_lattice
 from srquant.grids.weight_bound_gradient import directed_convolution, direction
+from srquant.models.blocks.conv_geometry import ConvGeometry, conv_padding, geometry_of
 from srquant.models.blocks.layers import Add, Matmul, MatrixProduct
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.by_picture import ConditionalQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
-
-InputQuantizer = ActivationQuantizer | ConditionalQuantizer
-"""What stands before a layer."""
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer, WeightQuantizer
+from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, MatmulSpec, ModuleSpec, SumSpec
 
 
-class QuantConv2d(nn.Module):
-    """A convolution that computes on grid points of its input and its weight; the bias stays float.
+class QuantModule(nn.Module):
+    """Base of everything in a network that computes on grid points.
 
-    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it; ``held`` its quantized weight
-    while that is known to rest.
+    Attributes:
+        slots: attributes that hold its activation quantizers, in the order of its inputs.
     """
 
-    def __init__(self, layer: nn.Conv2d, input_quantizer: InputQuantizer, quantizer: WeightQuantizer) -> None:
+    slots: tuple[str, ...]
+
+    def quantizers(self) -> dict[str, InputQuantizer]:
+        """Its activation quantizers, by what follows the module's name: nothing, or ``.left`` and ``.right``."""
+        return {"" if len(self.slots) == 1 else f".{slot}": getattr(self, slot) for slot in self.slots}
+
+    def float_module(self) -> nn.Module:
+        """The module of the float network that this one took the place of."""
+        raise NotImplementedError
+
+    def spec(self) -> ModuleSpec:
+        """What files and engines keep."""
+        raise NotImplementedError
+
+
+class QuantLayer(QuantModule):
+    """A convolution or linear layer that computes on grid points of its input and its weight; the bias stays float.
+
+    Attributes:
+        lattice: spacing of its outputs once ``insertion.settle_on_lattice`` has seen it.
+        cached_weight: the quantized weight, while nothing that decides it is trained.
+    """
+
+    slots = ("input_quantizer",)
+
+    def __init__(
+        self, layer: nn.Conv2d | nn.Linear, input_quantizer: InputQuantizer, quantizer: WeightQuantizer
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.input_quantizer = input_quantizer
         self.weight_quantizer = quantizer
         self.lattice: float | None = None
-        self.held: Tensor | None = None
+        self.cached_weight: Tensor | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -42,17 +66,74 @@ class QuantConv2d(nn.Module):
         return self.layer.weight
 
     @property
+    def geometry(self) -> ConvGeometry | None:
+        """Of a convolution."""
+        return None
+
+    @property
+    def channels(self) -> int:
+        """Of the input."""
+        return self.weight.shape[1]
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the input has its channels: 1 before a convolution, -1 before a linear layer."""
+        return -1
+
+    def float_module(self) -> nn.Conv2d | nn.Linear:
+        """The float layer, with the weight as it is now."""
+        return self.layer
+
+    def points(self, x: Tensor) -> Tensor:
+        """Grid points of the input, for a convolution with the points of its padding around them."""
+        points: Tensor = self.input_quantizer(x)
+        return points
+
+    @torch.no_grad()
+    def spec(self) -> LayerSpec:
+        """What files and engines keep."""
+        weight = self.weight_quantizer.integer_weight(scaled_weight(self.weight, self.input_quantizer))
+        bias = None if self.layer.bias is None else self.layer.bias.detach().clone()
+        grid, bits = self.input_quantizer.spec(), self.weight_quantizer.bits
+        return LayerSpec(grid, weight, bits, bias, self.geometry, self.lattice)
+
+
+class QuantConv2d(QuantLayer):
+    """A quantized convolution."""
+
+    layer: nn.Conv2d
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        """How the kernel moves."""
+        return geometry_of(self.layer)
+
+    @property
+    def channels(self) -> int:
+        """Of the input."""
+        return self.layer.in_channels
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the input has its channels."""
+        return 1
+
+    @property
     def padding(self) -> tuple[int, int]:
         """Zeros added on each side, per axis."""
         return conv_padding(self.layer)
 
+    def points(self, x: Tensor) -> Tensor:
+        """Grid points of the input with those of its padding around them."""
+        return self.input_quantizer.padded(x, self.padding)
+
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` to ``N x C_out x H' x W'``."""
         layer, padding = self.layer, (0, 0)
-        if isinstance(self.input_quantizer, DynamicQuantizer):
+        if self.input_quantizer.zero_stays_zero:
             points, padding = self.input_quantizer(x), self.padding
         else:
-            points = self.input_quantizer.padded(x, self.padding)
+            points = self.points(x)
         geometry = layer.stride, padding, layer.dilation, layer.groups
         bound = learned_bound(self)
         if bound is not None:
@@ -61,39 +142,34 @@ class QuantConv2d(nn.Module):
         return on_lattice(F.conv2d(points, weight, bias, *geometry), self.lattice)
 
 
-class QuantLinear(nn.Module):
-    """A linear layer that computes on grid points of its input and its weight; the bias stays float.
+class QuantLinear(QuantLayer):
+    """A quantized linear layer."""
 
-    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it; ``held`` its quantized weight
-    while that is known to rest.
-    """
-
-    def __init__(self, layer: nn.Linear, input_quantizer: InputQuantizer, quantizer: WeightQuantizer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.input_quantizer = input_quantizer
-        self.weight_quantizer = quantizer
-        self.lattice: float | None = None
-        self.held: Tensor | None = None
-
-    @property
-    def weight(self) -> Tensor:
-        """The float weight."""
-        return self.layer.weight
+    layer: nn.Linear
 
     def forward(self, x: Tensor) -> Tensor:
         """``... x in`` to ``... x out``."""
-        points, weight, bias = precise(self.input_quantizer(x), quantized_weight(self), self.layer.bias, self.lattice)
+        points, weight, bias = precise(self.points(x), quantized_weight(self), self.layer.bias, self.lattice)
         return on_lattice(F.linear(points, weight, bias), self.lattice)
 
 
-class QuantAdd(nn.Module):
-    """``a + scale * b`` put on a grid: the skip stream of policies with ``skip_bits``."""
+class QuantAdd(QuantModule):
+    """``a + scale * b`` put on a grid: the skip connections of policies with ``skip_bits``."""
+
+    slots = ("quantizer",)
 
     def __init__(self, add: Add, quantizer: ActivationQuantizer) -> None:
         super().__init__()
         self.add = add
         self.quantizer = quantizer
+
+    def float_module(self) -> Add:
+        """The sum without its grid."""
+        return self.add
+
+    def spec(self) -> SumSpec:
+        """What files and engines keep."""
+        return SumSpec(self.quantizer.spec(), self.add.scale)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to their sum on the grid."""
@@ -101,8 +177,10 @@ class QuantAdd(nn.Module):
         return total
 
 
-class QuantAddends(nn.Module):
-    """``a + scale * b`` of two addends on a grid each: residual blocks that quantize what goes past them (PAMS)."""
+class QuantAddends(QuantModule):
+    """``a + scale * b`` of two addends on a grid each: residual blocks that quantize their skip connection (PAMS)."""
+
+    slots = ("left", "right")
 
     def __init__(self, add: Add, left: InputQuantizer, right: InputQuantizer) -> None:
         super().__init__()
@@ -110,17 +188,28 @@ class QuantAddends(nn.Module):
         self.left = left
         self.right = right
 
+    def float_module(self) -> Add:
+        """The sum without its grids."""
+        return self.add
+
+    def spec(self) -> AddendsSpec:
+        """What files and engines keep."""
+        return AddendsSpec(self.left.spec(), self.right.spec(), self.add.scale)
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to the sum of their grid points."""
         total: Tensor = self.add(self.left(a), self.right(b))
         return total
 
 
-class QuantMatmul(MatrixProduct):
+class QuantMatmul(QuantModule, MatrixProduct):
     """A matrix product of two activations, each on its grid (2DQuant section 3.1).
 
-    ``lattice`` is the spacing of its outputs once ``lattice.settle`` has seen it.
+    Attributes:
+        lattice: spacing of its outputs once ``insertion.settle_on_lattice`` has seen it.
     """
+
+    slots = ("left", "right")
 
     def __init__(self, matmul: Matmul, left: ActivationQuantizer, right: ActivationQuantizer) -> None:
         super().__init__()
@@ -129,6 +218,14 @@ class QuantMatmul(MatrixProduct):
         self.right = right
         self.lattice: float | None = None
 
+    def float_module(self) -> Matmul:
+        """The product without its grids."""
+        return self.matmul
+
+    def spec(self) -> MatmulSpec:
+        """What files and engines keep."""
+        return MatmulSpec(self.left.spec(), self.right.spec(), self.lattice)
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
         a, b = self.left(a), self.right(b)
@@ -136,40 +233,38 @@ class QuantMatmul(MatrixProduct):
         return on_lattice(product, self.lattice)
 
 
-QuantLayer = QuantConv2d | QuantLinear
+def quant_modules(network: Network) -> dict[str, QuantModule]:
+    """Everything quantized in a network by name, in module order."""
+    return {name: module for name, module in network.module.named_modules() if isinstance(module, QuantModule)}
 
 
 def quant_layers(network: Network) -> dict[str, QuantLayer]:
     """The quantized convolutions and linear layers of a network by name, in module order."""
-    modules = network.module.named_modules()
-    return {name: module for name, module in modules if isinstance(module, QuantConv2d | QuantLinear)}
+    return {name: module for name, module in network.module.named_modules() if isinstance(module, QuantLayer)}
+
+
+def input_quantizers(network: Network) -> dict[str, InputQuantizer]:
+    """Every activation quantizer by the name of what it quantizes, in module order; a shared one once.
+
+    Names are those of ``collect_ranges.ActivationBounds``: of a layer, of a sum, of a matmul or of a sum's addends with
+    ``.left`` or ``.right``.
+    """
+    modules = quant_modules(network).items()
+    found = {f"{name}{side}": quantizer for name, module in modules for side, quantizer in module.quantizers().items()}
+    first = {id(quantizer): name for name, quantizer in reversed(found.items())}
+    return {name: quantizer for name, quantizer in found.items() if first[id(quantizer)] == name}
 
 
 def activation_quantizers(network: Network) -> dict[str, ActivationQuantizer]:
-    """Every activation quantizer with bounds by the name of what it quantizes, in module order; a shared one once.
-
-    Names are those of ``statistics.ActivationBounds``: of a layer, of a sum, of a matmul or of a sum's addends with
-    ``.left`` or ``.right``.
-    """
-    found: dict[str, InputQuantizer] = {}
-    for name, module in network.module.named_modules():
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd):
-            found[name] = quantizer_of(module)
-        elif isinstance(module, QuantMatmul | QuantAddends):
-            found |= {f"{name}.left": module.left, f"{name}.right": module.right}
-    first = {id(quantizer): name for name, quantizer in reversed(found.items())}
-    bounded = {name: q for name, q in found.items() if isinstance(q, ActivationQuantizer)}
-    return {name: quantizer for name, quantizer in bounded.items() if first[id(quantizer)] == name}
-
-
-def quantizer_of(module: QuantLayer | QuantAdd) -> InputQuantizer:
-    """The activation quantizer of a layer or sum."""
-    return module.quantizer if isinstance(module, QuantAdd) else module.input_quantizer
+    """Those of ``input_quantizers`` that have bounds, which can be learned and guarded; others have none."""
+    return {name: q for name, q in input_quantizers(network).items() if isinstance(q, ActivationQuantizer)}
 
 
 def bounded_quantizer(layer: QuantLayer) -> ActivationQuantizer:
-    """The quantizer of a layer whose grid doesn't depend on the picture."""
-    assert isinstance(layer.input_quantizer, ActivationQuantizer)
+    """The quantizer of a layer that is known to have bounds."""
+    assert isinstance(
+        layer.input_quantizer, ActivationQuantizer
+    )  # only these have the bounds that callers go on to use
     return layer.input_quantizer
 
 
@@ -211,8 +306,8 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 
 def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
-    if layer.held is not None:
-        return layer.held
+    if layer.cached_weight is not None:
+        return layer.cached_weight
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
     if layer.lattice is not None:
         return _settled_weight(layer, scaled)
@@ -225,7 +320,7 @@ def learned_bound(layer: QuantLayer) -> Tensor | None:
     quantizer, constants = layer.weight_quantizer, (layer.layer.weight, layer.layer.bias)
     if type(quantizer) is not WeightQuantizer or quantizer._forward_pre_hooks or layer.lattice is not None:
         return None
-    if layer.held is not None or any(value is not None and value.requires_grad for value in constants):
+    if layer.cached_weight is not None or any(value is not None and value.requires_grad for value in constants):
         return None
     bound = quantizer.single_bound()
     return bound if torch.is_grad_enabled() and bound is not None and bound.requires_grad else None
@@ -246,13 +341,3 @@ def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
     outputs = on_lattice(integers.scale.double() * mean, layer.lattice)
     points = replace(integers, scale=outputs.double() / mean).values()
     return points if step.dim() == 0 else points / expand_to_weight(step / mean, points)
-
-
-def conv_padding(layer: nn.Conv2d) -> tuple[int, int]:
-    """Zeros added on each side, per axis; ``same`` is resolved."""
-    if isinstance(layer.padding, str):
-        if layer.padding == "valid":
-            return 0, 0
-        (kernel_h, kernel_w), (dilation_h, dilation_w) = layer.kernel_size, layer.dilation
-        return dilation_h * (kernel_h - 1) // 2, dilation_w * (kernel_w - 1) // 2
-    return layer.padding[0], layer.padding[1]

@@ -7,6 +7,8 @@ region is a uniform grid of its own that starts where the one before ends.
     tensor([ 0.8571,  6.0000, -8.0000])
 """
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import PolicyError
-from srquant.grids.uniform import fake_quantize
+from srquant.grids.uniform import fake_quantize, fake_quantize_bits
 from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.grid_spec import GridSpec, UniformSpec
+from srquant.quantizers.stored import Fields, Json, StoredTensors
 
 Budget = Literal["paper", "code"]
 """How many points: ``2**bits`` as in the paper, or ``2**(bits + 1)`` as in the released code."""
@@ -23,7 +27,8 @@ Budget = Literal["paper", "code"]
 FINE_LEVELS = 256
 """Points of the uniform grid on which integer engines compute."""
 
-FEWEST_BITS, MOST_BITS = 3, 7
+PLQ_BITS = 3, 7
+"""Fewest and most bits: with 2 no tail of two ends has a point, with 8 all are points of the uniform grid below."""
 
 NARROWEST = 1e-3
 """A region is at least this wide, relative to the whole range."""
@@ -43,9 +48,10 @@ def region_levels(bits: int, budget: Budget, two_sided: bool) -> tuple[int, ...]
     Raises:
         PolicyError: too few bits for a tail with two ends, or as many as the uniform grid below has.
     """
-    if not FEWEST_BITS <= bits <= MOST_BITS:
+    fewest, most = PLQ_BITS
+    if not fewest <= bits <= most:
         raise PolicyError(
-            f"piecewise linear quantization with {bits} bits: it is defined from {FEWEST_BITS} to {MOST_BITS}; "
+            f"piecewise linear quantization with {bits} bits: it is defined from {fewest} to {most}; "
             "use 3 or more activation bits, or the option plq=false"
         )
     dense = 2 ** (bits - 1) if budget == "paper" else 2**bits
@@ -68,6 +74,51 @@ def fake_quantize_pieces(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> T
     """
     result: Tensor = _FakeQuantizePieces.apply(x, edges, levels)  # type: ignore[no-untyped-call]
     return result
+
+
+@dataclass(frozen=True)
+class PLQSpec(GridSpec):
+    """Regions of a piecewise linear grid, and the uniform grid of 256 points that their points are put on.
+
+    Attributes:
+        lower: first point of the uniform grid, float32, 0-d.
+        upper: its last point, 0-d.
+        edges: ends of the regions, increasing, float32; one more than there are regions.
+        region_levels: points of each region, both ends included.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    edges: Tensor
+    region_levels: tuple[int, ...]
+    kind = "plq"
+
+    @property
+    def fine_grid(self) -> UniformSpec:
+        """The uniform grid on which integer engines compute."""
+        return UniformSpec(8, self.lower, self.upper)
+
+    def settings(self) -> dict[str, Json]:
+        """JSON fields beside ``kind``."""
+        return {"bits": self.bits, "region_levels": list(self.region_levels)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``bounds`` (2) and ``edges``."""
+        return {**self.fine_grid.tensors(), "edges": self.edges}
+
+    def must_be_positive(self) -> dict[str, Tensor]:
+        """The step of the uniform grid and the widths of the regions."""
+        return {**self.fine_grid.must_be_positive(), "width of a region": self.edges.diff()}
+
+    @classmethod
+    def read(cls, fields: Fields, tensors: StoredTensors, channels: int | None) -> "PLQSpec":
+        """From a file; ``channels`` of a layer's input."""
+        if channels is None:
+            raise fields.wrong("kind", cls.kind, "another kind of grid: only inputs of layers have pieces")
+        bits, levels = fields.bits("bits"), fields.integers("region_levels", 2)
+        if len(levels) not in (2, 3) or sum(levels) > FINE_LEVELS:
+            raise fields.wrong("region_levels", levels, f"2 or 3 regions of at most {FINE_LEVELS} points")
+        return cls(bits, *tensors.bounds(), tensors.take("edges", torch.float32, (len(levels) + 1,)), levels)
 
 
 class PiecewiseQuantizer(ActivationQuantizer):
@@ -115,10 +166,24 @@ class PiecewiseQuantizer(ActivationQuantizer):
         return torch.stack([self.lower, *inner, self.upper])
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to points, any shape; bits can't be learned."""
-        assert bits is None
-        points = fake_quantize_pieces(x, self.edges(), self.region_levels)
+        """Values to points, any shape; ``bits`` as ``ActivationQuantizer``: each region gets as many fewer or more."""
+        if bits is None:
+            points = fake_quantize_pieces(x, self.edges(), self.region_levels)
+        else:
+            points = self._at_bits(x, bits - self.bits)
         return points if self.settled is None else fake_quantize(points, self.lower, self.upper, self.levels)
+
+    def _at_bits(self, x: Tensor, more: Tensor) -> Tensor:
+        """Points of regions that have ``more`` bits each than now."""
+        edges = self.edges()
+        points = edges[0]
+        for (start, end), count in zip(pairwise(edges), self.region_levels, strict=True):
+            points = points + fake_quantize_bits(x, start, end, math.log2(count) + more) - start
+        return points
+
+    def spec(self) -> PLQSpec:
+        """The regions and the uniform grid as they are now."""
+        return PLQSpec(self.bits, *self.fixed_bounds(), self.edges().detach().clone(), self.region_levels)
 
     @torch.no_grad()
     def keep_apart(self, narrowest: Tensor) -> None:

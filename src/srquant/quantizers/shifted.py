@@ -1,10 +1,53 @@
 """Activation grids behind a shift per channel, padded with true zeros."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.base import ActivationQuantizer, zero_padded
+from srquant.quantizers.grid_spec import GridSpec, UniformSpec
+from srquant.quantizers.stored import Fields, StoredTensors
+
+
+@dataclass(frozen=True)
+class ShiftedSpec(GridSpec):
+    """A uniform grid behind a shift of each channel.
+
+    Attributes:
+        lower: first grid point, float32, 0-d.
+        upper: last grid point, 0-d.
+        shift: added to each input channel first, float32 ``C_in``; zeros of padding are not shifted.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    shift: Tensor
+    kind = "shifted"
+
+    @property
+    def grid(self) -> UniformSpec:
+        """Of the shifted values."""
+        return UniformSpec(self.bits, self.lower, self.upper)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``bounds`` (2) and ``shift`` (channels)."""
+        return {**self.grid.tensors(), "shift": self.shift}
+
+    def must_be_positive(self) -> dict[str, Tensor]:
+        """The step."""
+        return self.grid.must_be_positive()
+
+    def must_be_finite(self) -> dict[str, Tensor]:
+        """The shifts."""
+        return {"shift of its channels": self.shift}
+
+    @classmethod
+    def read(cls, fields: Fields, tensors: StoredTensors, channels: int | None) -> "ShiftedSpec":
+        """From a file; ``channels`` of a layer's input."""
+        if channels is None:
+            raise fields.wrong("kind", cls.kind, "another kind of grid: only inputs of layers have shifted channels")
+        return cls(fields.bits("bits"), *tensors.bounds(), tensors.take("shift", torch.float32, (channels,)))
 
 
 class ShiftedQuantizer(ActivationQuantizer):
@@ -30,10 +73,14 @@ class ShiftedQuantizer(ActivationQuantizer):
 
     def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         """Grid points with zeros around them."""
-        vertical, horizontal = padding
-        return F.pad(self(x), (horizontal, horizontal, vertical, vertical))
+        return zero_padded(self(x), padding)
 
     @torch.no_grad()
-    def settle_shift(self, delta: float) -> None:
-        """The shift to multiples of ``delta``."""
+    def settle(self, delta: float) -> None:
+        """The grid as ``ActivationQuantizer``, the shift to multiples of ``delta``."""
+        super().settle(delta)
         self.shift.copy_((self.shift / delta).round() * delta)
+
+    def spec(self) -> ShiftedSpec:
+        """The grid and the shift as they are now."""
+        return ShiftedSpec(self.bits, *self.fixed_bounds(), self.shift.detach().flatten().clone())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from srquant.grids.mean_over_processes import mean_over_processes
-from srquant.grids.uniform import fake_quantize
+from srquant.grids.uniform import fake_quantize, fake_quantize_bits
 from srquant.quantizers.base import ActivationQuantizer
 
 SMALLEST = 1e-6
@@ -40,10 +40,11 @@ class SymmetricQuantizer(ActivationQuantizer):
         self.register_buffer("seen", upper.detach().clone())
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, any shape; bits can't be learned."""
-        assert bits is None
+        """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""
         if self.kept is not None:
             self.see(x, self.kept)
+        if bits is not None:
+            return fake_quantize_bits(x, -self.upper, self.upper, bits, narrow=True)
         return fake_quantize(x, -self.upper, self.upper, self.levels)
 
     @torch.no_grad()
@@ -64,20 +65,7 @@ class SymmetricQuantizer(ActivationQuantizer):
         self.upper.clamp_(min=SMALLEST)
         self.lower.copy_(-self.upper)
 
-    def plain(self) -> ActivationQuantizer:
-        """The grid as it is now."""
+    def deployable(self) -> ActivationQuantizer:
+        """The grid as it is now, which observes nothing any more."""
         upper = self.upper.detach()
         return ActivationQuantizer(-upper, upper, self.bits, narrow=True)
-
-
-class PamsQuantizer(SymmetricQuantizer):
-    """While it observes (``kept`` isn't None), values are rounded to the grid of what is seen, and not clipped."""
-
-    def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, any shape; bits can't be learned."""
-        if self.kept is None:
-            return super().forward(x, bits)
-        self.see(x, self.kept)
-        step = 2 * self.seen / (self.levels - 1)
-        points = (x.detach() / step).round_().mul_(step)
-        return x + (points - x.detach())

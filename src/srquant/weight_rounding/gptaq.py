@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from srquant.models.network import Network
-from srquant.quantizers.layers import QuantConv2d, QuantLayer, quantized_weight
+from srquant.quantizers.layers import QuantLayer, quantized_weight
 from srquant.weight_rounding.gptq import compensated_weight, damped, input_columns, zero_padded
 from srquant.weight_rounding.run_beside_float import run_side_by_side
 
@@ -84,8 +84,7 @@ class Statistics:
 
 def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
     """Of float inputs and the grid points of noisy ones."""
-    quantizer = layer.input_quantizer
-    points = quantizer.padded(noisy, layer.padding) if isinstance(layer, QuantConv2d) else quantizer(noisy)
+    points = layer.points(noisy)
     quietest = QUIETEST * float(inputs.square().mean())
     moments = lost = total = float_total = torch.zeros(())
     positions = 0.0

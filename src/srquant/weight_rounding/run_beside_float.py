@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.models.network import Network
-from srquant.quantizers.layers import QuantAdd, QuantAddends, QuantConv2d, QuantLayer, QuantLinear, QuantMatmul
+from srquant.quantizers.layers import QuantLayer, quant_modules
 
 Visit = Callable[[QuantLayer, Tensor, Tensor], None]
 """Sees a layer, what enters it in the float network and what enters it in the quantized one; may change the layer."""
@@ -26,21 +26,11 @@ def run_side_by_side(student: Network, images: Tensor, visit: Visit) -> None:
         visit: gets the halves.
     """
     with ExitStack() as undo:
-        for module in student.module.modules():
-            original = _float_part(module)
-            if original is not None:
-                module.forward = _in_halves(module, original, visit)
-                undo.callback(delattr, module, "forward")
+        for module in quant_modules(student).values():
+            original = copy.deepcopy(module.float_module())
+            module.forward = _in_halves(module, original, visit)
+            undo.callback(delattr, module, "forward")
         student.eval()(torch.cat([images, images]))
-
-
-def _float_part(module: nn.Module) -> nn.Module | None:
-    """A copy of what a quantized module computes with."""
-    if isinstance(module, QuantConv2d | QuantLinear):
-        return copy.deepcopy(module.layer)
-    if isinstance(module, QuantAdd | QuantAddends):
-        return module.add
-    return module.matmul if isinstance(module, QuantMatmul) else None
 
 
 def _in_halves(module: nn.Module, original: nn.Module, visit: Visit) -> Callable[..., Tensor]:
@@ -50,7 +40,7 @@ def _in_halves(module: nn.Module, original: nn.Module, visit: Visit) -> Callable
 
     def forward(*inputs: Tensor) -> Tensor:
         floats, noisy = zip(*(x.chunk(2) for x in inputs), strict=True)
-        if isinstance(module, QuantConv2d | QuantLinear) and not visited:
+        if isinstance(module, QuantLayer) and not visited:
             visited.append(module)
             visit(module, floats[0], noisy[0])
         return torch.cat([original(*floats), quantized(*noisy)])

@@ -3,11 +3,12 @@ import torch
 from torch import nn
 
 from srquant.deploy.export.conv_before_shuffle import before_shuffle
-from srquant.deploy.export.nodes import BlockShuffle, Dequantize, IntegerConv2d, Quantize, Window
+from srquant.deploy.export.nodes import BlockShuffle, Dequantize, IntegerConv2d, Quantize
 from srquant.deploy.export.trace import export_graph
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.deploy.frozen.sums import FrozenAdd
+from srquant.models.blocks.conv_geometry import ConvGeometry
 from srquant.models.blocks.layers import Add
 from srquant.models.load import build
 from srquant.models.network import Facts, Network
@@ -64,7 +65,7 @@ def test_rewritten_network_gives_the_same_picture(freeze_directly, architecture,
 def test_convolution_before_the_shuffle_has_the_same_integers(kernel, factor):
     pad = kernel // 2
     weight = torch.randint(-127, 128, (3, 4, kernel, kernel), dtype=torch.int8)
-    conv = IntegerConv2d(weight, torch.ones(3), torch.zeros(3), Window((1, 1), (pad, pad), (1, 1), 1))
+    conv = IntegerConv2d(weight, torch.ones(3), torch.zeros(3), ConvGeometry((1, 1), (pad, pad), (1, 1), 1))
     shuffle = nn.PixelShuffle(factor)
     integers = torch.randint(-8, 8, (2, 4 * factor**2, 5, 6)).float()
     assert torch.equal(shuffle(before_shuffle(conv, factor)(integers)), conv(shuffle(integers)))

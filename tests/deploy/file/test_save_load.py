@@ -11,12 +11,12 @@ from torch import nn
 from srquant.deploy.file import save_load as file_module
 from srquant.deploy.file.save_load import checksum, is_quantized_file, load, save
 from srquant.deploy.frozen.freeze import FrozenModel
-from srquant.deploy.frozen.layer_spec import LayerParts
 from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.models.fold_batch_norms import fold_batch_norms
 from srquant.models.load import build, load_model
 from srquant.models.wrap import wrap
+from srquant.quantizers.module_spec import LayerSpec
 
 W4 = LayerBits(4, 4)
 POLICIES = {
@@ -99,10 +99,10 @@ def test_size_is_the_bits(shared, path, freeze_by_policy):
     model = freeze_by_policy(load_model(checkpoint), Policy(W4))
     save(model, path)
     bits = 0
-    for part in model.parts.values():
-        assert isinstance(part, LayerParts)
-        bias = 0 if part.bias is None else part.bias.numel()
-        bits += part.weight.codes.numel() * part.weight_bits + 32 * (bias + 3 + 2)
+    for spec in model.specs.values():
+        assert isinstance(spec, LayerSpec)
+        bias = 0 if spec.bias is None else spec.bias.numel()
+        bits += spec.weight.codes.numel() * spec.weight_bits + 32 * (bias + 3 + 2)
     shifts = 2 * (9 + 3)
     size = path.stat().st_size
     print(f"{size} bytes, {size * 8 / (bits + 32 * shifts) - 1:.2%} above the bit count")
@@ -220,22 +220,30 @@ def complaint(path, small_model):
 
 
 def layer(fields, name="body.0.body.0"):
-    return next(record for record in fields["layers"] if record["name"] == name)
+    return next(record for record in fields["modules"] if record["name"] == name)
+
+
+def turn(fields, name, kind, **settings):
+    """Call a module what it isn't."""
+    record = layer(fields, name)
+    grid = record["grid"]
+    record.clear()
+    record.update(name=name, kind=kind, grid=grid, **settings)
 
 
 HEADER_EDITS = {
     "no JSON": (lambda f: "{", "no JSON"),
     "deep JSON": (lambda f: "[" * 100_000, "no JSON"),
     "long number": (lambda f: "9" * 5000, "no JSON"),
-    "a list": (lambda f: "[]", "version None"),
-    "newer version": (lambda f: f.update(version=4), "version 4.*update"),
-    "true version": (lambda f: f.update(version=True), "version True"),
+    "a list": (lambda f: "[]", r"header is \[\], need a JSON object"),
+    "newer version": (lambda f: f.update(version=5), "version 5.*update"),
+    "true version": (lambda f: f.update(version=True), "'version' is True, need a int"),
     "unknown field": (lambda f: f.update(extra=1), "extra"),
     "missing field": (lambda f: f.pop("policy"), "policy"),
     "unknown layer field": (lambda f: layer(f).update(colour=1), "colour"),
     "unknown network": (lambda f: f.update(architecture="edrs"), "did you mean 'edsr'"),
-    "network is a list": (lambda f: f.update(architecture=[]), "no str"),
-    "arguments are a list": (lambda f: f.update(arguments=[]), "no dict"),
+    "network is a list": (lambda f: f.update(architecture=[]), "'architecture' .*need a str"),
+    "arguments are a list": (lambda f: f.update(arguments=[]), "'arguments' .*need a dict"),
     "unknown argument": (lambda f: f["arguments"].update(width=3), "width"),
     "huge argument": (lambda f: f["arguments"].update(features=10**9), "features=1000000000"),
     "many blocks": (lambda f: f["arguments"].update(blocks=1024), "more than .* parameters"),
@@ -245,39 +253,42 @@ HEADER_EDITS = {
     "factor NaN": (lambda f: f["arguments"].update(res_scale=float("nan")), "res_scale=nan"),
     "factor huge": (lambda f: f["arguments"].update(res_scale=10**400), "res_scale=1000"),
     "wider network": (lambda f: f["arguments"].update(features=16), "doesn't fit"),
-    "9 bit": (lambda f: layer(f).update(weight_bits=9), "9.*2 to 8"),
-    "1 bit": (lambda f: layer(f).update(activation_bits=1), "1.*2 to 8"),
-    "true bits": (lambda f: layer(f).update(activation_bits=True), "True"),
+    "9 bit": (lambda f: layer(f).update(weight_bits=9), "body.0.body.0.*'weight_bits' is 9, need 2 to 8"),
+    "1 bit": (lambda f: layer(f)["grid"].update(bits=1), "body.0.body.0.*'bits' is 1, need 2 to 8"),
+    "true bits": (lambda f: layer(f)["grid"].update(bits=True), "'bits' is True, need a int"),
     "other bits": (lambda f: layer(f).update(weight_bits=4), "codes"),
     "negative size": (lambda f: layer(f).update(shape=[-8, -8, 3, 3]), "-8"),
-    "no size": (lambda f: layer(f).update(shape=[2**60, 0, 3, 3]), "0 is below 1"),
+    "no size": (lambda f: layer(f).update(shape=[2**60, 0, 3, 3]), "is 0, need at least 1"),
     "huge size": (lambda f: layer(f).update(shape=[2**60, 2**60, 3, 3]), "doesn't fit"),
-    "flat size": (lambda f: layer(f).update(shape=[576]), "shape"),
-    "layer twice": (lambda f: f["layers"].append(dict(layer(f))), "one name"),
+    "flat size": (lambda f: layer(f).update(shape=[576]), "doesn't fit"),
+    "layer twice": (lambda f: f["modules"].append(dict(layer(f))), "layer 'body.0.body.0' doesn't fit .*twice"),
     "layer renamed": (lambda f: layer(f).update(name="body.0"), "'body.0'.*doesn't fit"),
     "layer is the network": (lambda f: layer(f).update(name=""), "doesn't fit"),
-    "layer without name": (lambda f: layer(f).update(name=None), "no str"),
-    "layer left out": (lambda f: f["layers"].pop(), "'float.add.|belong to nothing|missing"),
-    "no layers": (lambda f: f.update(layers=[]), "missing"),
-    "layer is a sum": (lambda f: layer(f).update(weight_bits=None, shape=[], window=None), "doesn't fit"),
-    "sum is a layer": (lambda f: layer(f, "body.0.add").update(weight_bits=3, shape=[8, 8]), "doesn't fit"),
+    "layer without name": (lambda f: layer(f).update(name=None), "'name' is None, need a str"),
+    "layer left out": (lambda f: f["modules"].pop(), "'float.add.|belong to nothing|missing"),
+    "no layers": (lambda f: f.update(modules=[]), "missing"),
+    "layer is a sum": (lambda f: turn(f, "body.0.body.0", "sum", scale=1.0), "sum of scale 1.0 doesn't fit"),
+    "sum is a layer": (
+        lambda f: turn(f, "body.0.add", "layer", weight_bits=3, shape=[8, 8], geometry=None),
+        "doesn't fit",
+    ),
     "other factor": (lambda f: layer(f, "body.0.add").update(scale=0.5), "doesn't fit"),
-    "other stride": (lambda f: layer(f)["window"].update(stride=[2, 2]), "doesn't fit"),
-    "other groups": (lambda f: layer(f)["window"].update(groups=2), "doesn't fit"),
-    "true groups": (lambda f: layer(f)["window"].update(groups=True), "no int"),
-    "half padding": (lambda f: layer(f)["window"].update(padding=[0.5, 1]), "no int"),
-    "three paddings": (lambda f: layer(f)["window"].update(padding=[1, 1, 1]), "unpack"),
-    "no window": (lambda f: layer(f).update(window=None), "shape"),
+    "other stride": (lambda f: layer(f)["geometry"].update(stride=[2, 2]), "doesn't fit"),
+    "other groups": (lambda f: layer(f)["geometry"].update(groups=2), "doesn't fit"),
+    "true groups": (lambda f: layer(f)["geometry"].update(groups=True), "'groups' is True, need a int"),
+    "half padding": (lambda f: layer(f)["geometry"].update(padding=[0.5, 1]), "0.5, need a int"),
+    "three paddings": (lambda f: layer(f)["geometry"].update(padding=[1, 1, 1]), "no pairs"),
+    "no geometry": (lambda f: layer(f).update(geometry=None), "doesn't fit"),
     "lattice 0": (lambda f: layer(f).update(lattice=0.0), "lattice"),
     "lattice NaN": (lambda f: layer(f).update(lattice=float("nan")), "lattice"),
     "lattice tiny": (lambda f: layer(f).update(lattice=5e-324), "lattice"),
     "lattice no power": (lambda f: layer(f).update(lattice=0.3), "lattice"),
-    "policy is none": (lambda f: f.update(policy=None), "header field"),
+    "policy is none": (lambda f: f.update(policy=None), "'policy' is None, need a dict"),
     "policy without base": (lambda f: f["policy"].update(base=None), "base"),
     "policy of 4-bit sums": (lambda f: f["policy"].update(skip_bits=4), "skip_bits"),
-    "policy in words": (lambda f: f["policy"].update(symmetric_weights="yes"), "no bool"),
+    "policy in words": (lambda f: f["policy"].update(symmetric_weights="yes"), "'yes', need a bool"),
     "policy of pixels": (lambda f: f["policy"].update(granularity=[]), "granularity"),
-    "method is none": (lambda f: f["origin"].update(method=None), "no str"),
+    "method is none": (lambda f: f["origin"].update(method=None), "'method' is None, need a str"),
 }
 
 

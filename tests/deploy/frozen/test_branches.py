@@ -13,7 +13,7 @@ from srquant.deploy.openvino.model import to_openvino
 from srquant.errors import EngineError, QuantizedFileError
 from srquant.grids.picture_density import gradient_density
 from srquant.grids.range_rules import minmax, symmetric_max
-from srquant.insertion.branched_network import BranchedNetwork, branches_of, settle_branches
+from srquant.insertion.branched_network import BranchedNetwork, branches_of
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.policy import LayerBits, Policy
@@ -29,6 +29,7 @@ from srquant.methods.adabm.adaptive_bits import (
     make_adaptive,
     mean_bits,
 )
+from srquant.methods.adabm.branches import settle_branches
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
 from srquant.upscale.engines.engines import open_engine
@@ -144,7 +145,8 @@ def edited(source, target, change):
 
 
 def adaptive_record(header):
-    return next(record for record in header["layers"] if record["branch_bits"])
+    records = (record for record in header["modules"] if record["kind"] == "layer")
+    return next(record for record in records if record["grid"]["kind"] == "branches")
 
 
 @pytest.mark.parametrize(
@@ -153,9 +155,9 @@ def adaptive_record(header):
         (lambda h, t: t.pop("thresholds"), "'thresholds' is missing"),
         (lambda h, t: t.update(thresholds=torch.tensor([5.0, 1.0])), "not in order"),
         (lambda h, t: t.update(thresholds=torch.tensor([1.0, 2.0, 3.0])), "thresholds"),
-        (lambda h, t: adaptive_record(h).update(branch_bits=[3, 4]), "2 branches"),
-        (lambda h, t: adaptive_record(h).update(branch_bits=[1, 2, 3]), "integer from 2 to 8"),
-        (lambda h, t: adaptive_record(h).update(lattice=None), "without a lattice"),
+        (lambda h, t: adaptive_record(h)["grid"].update(branch_bits=[3, 4]), "need bits of 3 branches"),
+        (lambda h, t: adaptive_record(h)["grid"].update(branch_bits=[1, 2, 3]), "is 1, need 2 to 8"),
+        (lambda h, t: adaptive_record(h).update(lattice=None), "need a lattice"),
     ],
     ids=["no thresholds", "order", "three thresholds", "two branches", "one bit", "no lattice"],
 )

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from srquant.deploy.file.open_model import open_model
 from srquant.deploy.file.save_load import checksum, load, save, size_of
-from srquant.deploy.frozen.depth import at_depth, depth_costs
+from srquant.deploy.frozen.channels import ChannelScaling
+from srquant.deploy.frozen.depth import at_depth
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
-from srquant.deploy.frozen.grid import ChannelScaling
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.deploy.openvino.model import to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
@@ -24,6 +24,7 @@ from srquant.insertion.depth_network import DepthNetwork
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
+from srquant.measure.cost.depth_costs import depth_costs
 from srquant.measure.cost.formulas import bit_ops
 from srquant.measure.cost.layer_costs import layer_costs
 from srquant.methods.quantsr.learned_layers import LearnedLayer
@@ -122,7 +123,7 @@ def test_every_depth_runs_on_integers(frozen: FrozenModel):
 def test_layers_of_swinir_behind_shifts_run_on_integers():
     model = at_depth(freeze(quantized("swinir", FULLY[8])), 2)
     precisions = {layer.name: layer.precision for layer in layer_precisions(to_openvino(model.network))}
-    linear = [name for name in model.parts if name.endswith(("fc1", "fc2", "proj"))]
+    linear = [name for name in model.specs if name.endswith(("fc1", "fc2", "proj"))]
     assert linear
     assert {precisions[name] for name in linear} == {"int8"}
 
@@ -201,8 +202,8 @@ def edited(source: Path, target: Path, change: Callable[[dict, dict], object]) -
         (lambda h, t: h.pop("depths"), "depths"),
         (lambda h, t: h.update(depths=[]), None),
         (lambda h, t: h["depths"][0].pop(), "fit"),
-        (lambda h, t: h["layers"][1].update(shifted=False), "shift"),
-        (lambda h, t: h["layers"][1].update(dynamic=True), "shift"),
+        (lambda h, t: h["modules"][1].update(grid={"kind": "uniform", "bits": 4, "narrow": False}), "shift"),
+        (lambda h, t: h["modules"][1].update(grid={"kind": "dan", "bits": 4}), "shift"),
         (lambda h, t: t.pop("body.0.body.0.shift"), "shift"),
         (lambda h, t: t.update({"body.0.body.0.shift": torch.zeros(7)}), "shift"),
         (lambda h, t: t.update({"body.0.body.0.shift": torch.full((8,), torch.inf)}), "finite"),

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.export.nodes import Window
-from srquant.deploy.file.header import Header, LayerRecord, from_json, to_json
+from srquant.deploy.file.module_records import read_module
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.frozen.freeze import freeze
@@ -30,10 +29,12 @@ from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.quality.metrics import psnr_y
 from srquant.measure.speed.contenders import precision_of
 from srquant.methods.gba import method as gba
+from srquant.models.blocks.conv_geometry import ConvGeometry
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import QuantLinear, quant_layers
+from srquant.quantizers.stored import StoredTensors
 from srquant.upscale.engines.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
 from srquant.upscale.tiles.support import measure_support
 from srquant.upscale.tiles.upscale_tiles import upscale_array
@@ -89,9 +90,9 @@ def test_file_holds_integers_and_says_dynamic(quantized, picture, tmp_path: Path
     save(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
     assert torch.equal(upscaled(loaded, picture), upscaled(model, picture))
-    assert {layer.ranges for layer in layer_summaries(loaded.network) if layer.name in model.parts} == {"dynamic"}
+    assert {layer.ranges for layer in layer_summaries(loaded.network) if layer.name in model.specs} == {"dynamic"}
     layers = [module for module in loaded.network.modules() if isinstance(module, DynamicLayer)]
-    assert len(layers) == len(model.parts)
+    assert len(layers) == len(model.specs)
     assert all(layer.weight.dtype == torch.int8 for layer in layers)
 
 
@@ -100,7 +101,10 @@ class OneLayer(nn.Module):
 
     def __init__(self, bits: int, linear: bool) -> None:
         super().__init__()
-        grid, window = FrozenGrid(torch.tensor(-0.9), torch.tensor(1.0), 1 << bits), Window((1, 1), (0, 0), (1, 1), 1)
+        grid, window = (
+            FrozenGrid(torch.tensor(-0.9), torch.tensor(1.0), 1 << bits),
+            ConvGeometry((1, 1), (0, 0), (1, 1), 1),
+        )
         eye = torch.eye(3, dtype=torch.int8)
         weight = eye if linear else eye[:, :, None, None]
         points = DynamicPoints(grid, -1 if linear else 1)
@@ -171,10 +175,9 @@ def test_tiles_are_not_exact(quantized):
     assert not measure_support(freeze(quantized("edsr")).network).exact
 
 
-def test_damaged_header_is_refused(quantized, tmp_path: Path):
-    """A sum can't be dynamic."""
-    model = freeze(quantized("edsr"))
-    record = LayerRecord("body.0", 8, dynamic=True)
-    header = Header("edsr", NETWORKS["edsr"], model.policy, model.origin, (record,))
-    with pytest.raises(QuantizedFileError, match="dynamic"):
-        from_json(to_json(header))
+def test_a_normalised_sum_is_refused():
+    """A sum has no channels that could be normalised."""
+    network, tensors = build("edsr", NETWORKS["edsr"]), StoredTensors({"body.0.add.bounds": torch.tensor([-1.0, 1.0])})
+    record = {"name": "body.0.add", "kind": "sum", "grid": {"kind": "dan", "bits": 8}, "scale": 1.0}
+    with pytest.raises(QuantizedFileError, match="'body.0.add'.*only inputs of layers are normalised"):
+        read_module(record, dict(network.module.named_modules()), tensors)

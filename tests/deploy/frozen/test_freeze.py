@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from srquant.deploy.frozen.freeze import freeze
-from srquant.deploy.frozen.layer_spec import put_together, take_apart
+from srquant.deploy.frozen.kinds import frozen_module
 from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
 from srquant.deploy.frozen.sums import FrozenAdd
 from srquant.errors import PolicyError
@@ -123,7 +123,7 @@ def attainable(layer: QuantConv2d | QuantLinear) -> float:
 @torch.no_grad()
 def test_layers_of_any_bits_bounds_and_windows(drawn):
     layer, x = drawn
-    frozen = put_together(take_apart(layer))
+    frozen = frozen_module(layer.spec())
     assert isinstance(frozen, FrozenConv2d | FrozenLinear)
     expected, actual = layer(x), frozen(x)
     assert actual.shape == expected.shape
@@ -138,7 +138,7 @@ def test_settled_layers_are_equal_on_the_lattice(drawn):
     layer, x = drawn
     network = Network(nn.Sequential(layer), Facts("custom", 1, 1.0, (), ()))
     delta = settle(network)
-    frozen = put_together(take_apart(layer))
+    frozen = frozen_module(layer.spec())
     expected, actual = layer(x), frozen(x)
     largest = attainable(layer)
     assert float((actual - expected).abs().max()) <= delta + FLOAT_ROUNDING / 4 * largest
@@ -160,7 +160,7 @@ def test_sums(bounds, bits, scale, seed):
     lower, width = (torch.tensor(value) for value in bounds)
     layer = QuantAdd(Add(scale), ActivationQuantizer(lower, lower + width, bits))
     a, b = (lower + width) * torch.rand(2, 1, 4, 5, 5, generator=torch.Generator().manual_seed(seed))
-    frozen = put_together(take_apart(layer))
+    frozen = frozen_module(layer.spec())
     assert isinstance(frozen, FrozenAdd)
     largest = float(torch.maximum(lower.abs(), (lower + width).abs()))
     assert float((frozen(a, b) - layer(a, b)).abs().max()) <= FLOAT_ROUNDING * largest
@@ -175,7 +175,7 @@ def test_padding_is_the_grid_point_nearest_to_zero(lower, upper):
     layer = QuantConv2d(conv, activation, WeightQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 2, True))
     nearest = min((lower + k * (upper - lower) / 7 for k in range(8)), key=abs)
     x = torch.full((1, 1, 1, 1), upper)
-    assert put_together(take_apart(layer))(x).item() == pytest.approx(upper + 8 * nearest, rel=1e-6)
+    assert frozen_module(layer.spec())(x).item() == pytest.approx(upper + 8 * nearest, rel=1e-6)
 
 
 @torch.no_grad()
@@ -187,7 +187,7 @@ def test_largest_sums_are_exact():
     layer = QuantConv2d(conv, activation, WeightQuantizer(torch.tensor(-127.0), torch.tensor(127.0), 8, True))
     conv.weight.fill_(127.0)
     conv.weight[0, 0, 0, 0] = 126.0
-    frozen = put_together(take_apart(layer))
+    frozen = frozen_module(layer.spec())
     assert frozen(torch.full((1, 64, 3, 3), 255.0)).item() == np.float32((576 * 127 - 1) * 255)
 
 
@@ -206,7 +206,7 @@ def test_freezing_leaves_the_model_unchanged():
     assert isinstance(model.network.module[0], QuantConv2d)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.network.state_dict().items())
     assert not list(frozen.network.parameters())
-    assert list(frozen.parts) == ["0"]
+    assert list(frozen.specs) == ["0"]
     assert (frozen.policy, frozen.origin) == (model.policy, model.origin)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from srquant.deploy.file.header import LayerRecord, from_json
-from srquant.deploy.file.save_load import load, save
+from srquant.deploy.file.save_load import checksum, load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.frozen.sums import FrozenAddends
 from srquant.distillation.loop import adam
@@ -77,39 +78,51 @@ def pams() -> FrozenModel:
 def test_addends_are_put_on_their_grids(pams: FrozenModel) -> None:
     add = pams.network.module.get_submodule("body.1.add")
     assert isinstance(add, FrozenAddends)
-    assert (add.left.levels, add.right.levels) == (15, 15)
+    grids = add.left.grid, add.right.grid
+    assert [grid.levels for grid in grids] == [15, 15]
     left, right = torch.randn(2, 1, 8, 4, 4) * 20
     total = add(left, right)
-    parts = [(x / g.step).round().clamp(-7, 7) * g.step for x, g in ((left, add.left), (right, add.right))]
+    parts = [(x / g.step).round().clamp(-7, 7) * g.step for x, g in zip((left, right), grids, strict=True)]
     assert torch.equal(total, parts[0] + parts[1])
 
 
-def header_of(model: FrozenModel, path: Path) -> dict:
-    save(model, path)
-    import safetensors
-
-    with safetensors.safe_open(path, "pt") as file:
+def header_of(path: Path) -> dict:
+    with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["srquant"])
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"narrow": 1}, "no bool"),
-        ({"narrow": True, "region_levels": [4, 4]}, "narrow grid"),
-        ({"right_quantizer": {"kind": "ddtb", "settings": {}}}, "quantizer of its own"),
+        ({"narrow": 1}, "need a bool"),
+        ({"region_levels": [4, 4]}, "unknown fields"),
+        ({"kind": "plq"}, "only inputs of layers have pieces"),
+        ({"kind": "nonsense"}, "'nonsense', need one of uniform"),
+        ({"kind": "ddtb", "settings": {}}, "settings of such a quantizer"),
     ],
 )
-def test_impossible_records_of_a_layer_are_refused(pams: FrozenModel, tmp_path: Path, change: dict, what: str) -> None:
-    header = header_of(pams, tmp_path / "pams.safetensors")
-    layer = next(record for record in header["layers"] if record["weight_bits"] is not None)
-    layer |= change
+def test_impossible_grids_of_an_addend_are_refused(pams: FrozenModel, tmp_path: Path, change: dict, what: str) -> None:
+    path = tmp_path / "pams.safetensors"
+    save(pams, path)
+    header = header_of(path)
+    addends = next(record for record in header["modules"] if record["kind"] == "addends")
+    addends["left"] |= change
+    text, tensors = json.dumps(header), load_file(path)
+    del tensors["sha256"]
+    save_file(tensors | {"sha256": checksum(text, tensors)}, path, {"srquant": text})
     with pytest.raises(QuantizedFileError, match=what):
-        from_json(json.dumps(header))
+        load(path)
 
 
 def test_the_header_says_which_grids_are_narrow(pams: FrozenModel, tmp_path: Path) -> None:
-    header = from_json(json.dumps(header_of(pams, tmp_path / "pams.safetensors")))
-    records = {record.name: record for record in header.layers}
-    assert records["body.0.add"] == LayerRecord("body.0.add", 4, right_bits=4, narrow=True)
-    assert all(record.narrow for record in header.layers)
+    save(pams, tmp_path / "pams.safetensors")
+    records = {record["name"]: record for record in header_of(tmp_path / "pams.safetensors")["modules"]}
+    narrow = {"kind": "uniform", "bits": 4, "narrow": True}
+    assert records["body.0.add"] == {
+        "name": "body.0.add",
+        "kind": "addends",
+        "left": narrow,
+        "right": narrow,
+        "scale": 1.0,
+    }
+    assert all(record["grid"]["narrow"] for record in records.values() if record["kind"] == "layer")

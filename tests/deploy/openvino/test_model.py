@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.deploy.frozen.grid import ChannelScaling, FrozenGrid
+from srquant.deploy.frozen.channels import ChannelScaling
+from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.deploy.onnx.model import to_onnx
 from srquant.deploy.openvino.model import CPU_OPTIONS, save_openvino, to_openvino

@@ -8,7 +8,7 @@ import torch
 from srquant.grids.picture_density import gradient_density
 from srquant.grids.range_rules import squared_error
 from srquant.grids.uniform import fake_quantize
-from srquant.insertion.branched_network import BranchedNetwork, branches_of, representative, settle_branches
+from srquant.insertion.branched_network import BranchedNetwork, branches_of, representative
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
@@ -20,6 +20,7 @@ from srquant.methods.adabm.adaptive_bits import (
     mean_bits,
 )
 from srquant.methods.adabm.bit_aware_clipping import clip_quantizer, clip_to_bits
+from srquant.methods.adabm.branches import settle_branches
 from srquant.methods.adabm.calibrate_mappings import DensityQuantiles, input_deviations, sensitive_layers
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import quant_layers
@@ -65,7 +66,7 @@ def test_each_picture_is_on_the_grid_of_its_bits(shape, layer):
     for i, bits in enumerate([3 + layer, 4 + layer, 5 + layer]):
         rows = slice(i * parts, (i + 1) * parts)
         assert torch.equal(q(x)[rows], fake_quantize(x[rows], q.lower, q.upper, 2**bits))
-        assert torch.equal(q(x)[rows], q.plain(i - 1)(x[rows]))
+        assert torch.equal(q(x)[rows], q.of_pictures(i - 1)(x[rows]))
 
 
 def test_gradient_in_bits_is_that_of_the_rounding_error():
@@ -79,8 +80,8 @@ def test_gradient_in_bits_is_that_of_the_rounding_error():
 
 
 def test_bits_stay_between_2_and_8():
-    assert [quantizer(2, -1).plain(b).bits for b in (-1, 0, 1)] == [2, 2, 2]
-    assert [quantizer(7, 1).plain(b).bits for b in (-1, 0, 1)] == [7, 8, 8]
+    assert [quantizer(2, -1).of_pictures(b).bits for b in (-1, 0, 1)] == [2, 2, 2]
+    assert [quantizer(7, 1).of_pictures(b).bits for b in (-1, 0, 1)] == [7, 8, 8]
     assert quantizer(3, -1, PictureBits(torch.tensor([-1.0, 1.0]))).current_bits().tolist() == [2, 3]
 
 

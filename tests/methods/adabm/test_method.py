@@ -230,7 +230,7 @@ def test_bits_beyond_2_to_8_are_refused(network, calibration, bits, config, rang
 def test_or_clamped_where_wanted(network, calibration, bits):
     config = AdaBM(finetune=False, clamp_bits=True)
     model = freeze(quantize(network, calibration, Policy(LayerBits(bits, bits)), config))
-    used = {b for part in model.parts.values() for b in part.bounds.branch_bits}
+    used = {b for spec in model.specs.values() for b in spec.grid.settings().get("branch_bits", [])}
     assert used <= {max(2, bits - 2), max(2, bits - 1), bits, min(8, bits + 1), min(8, bits + 2)}
 
 

@@ -109,7 +109,7 @@ def test_weight_grid_follows_the_deviation(bits: int):
     assert len(values) <= 2**bits
     step = unit_step(bits, "table") * float(weight.std())
     assert torch.allclose(values.diff() / step, (values.diff() / step).round(), atol=1e-4)
-    assert torch.allclose(points, quantizer.plain(weight)(weight), atol=1e-6)
+    assert torch.allclose(points, quantizer.deployable(weight)(weight), atol=1e-6)
     assert torch.allclose(quantizer(3 * weight), 3 * points, atol=1e-5)
 
 

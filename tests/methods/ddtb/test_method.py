@@ -11,7 +11,6 @@ from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.loop import adam
 from srquant.errors import EngineError, PolicyError
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.insertion.settle_on_lattice import settle_grid
 from srquant.methods.ddtb.gate import DualBoundQuantizer, GatedQuantizer
 from srquant.methods.ddtb.method import DDTB, DdtbStudent, prepare
 from srquant.methods.options import configure
@@ -61,10 +60,10 @@ def test_the_grid_is_that_of_the_paper_and_holds_zero(bits: int, lower: float, u
     ties = ((points - wanted).abs() > 1e-5).sum()
     assert ties <= 2, "only rounding of a value halfway between two points may differ"
     assert points[0].abs() < 1e-6
-    plain = quantizer.plain()
+    plain = quantizer.deployable()
     assert torch.allclose(plain(x), points, atol=1e-6)
     with torch.no_grad():
-        settle_grid(plain, 2.0**-20)
+        plain.settle(2.0**-20)
         assert plain(x)[0] == 0, "exactly, where the network is deployed"
 
 
@@ -89,7 +88,7 @@ def test_open_gates_move_bounds_for_each_sample_and_closed_ones_dont() -> None:
     assert torch.equal(gated(x)[1:2], gated(x[1:2])), "samples don't see each other"
     gated.open = False
     assert torch.equal(gated(x), DualBoundQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3)(x))
-    assert torch.equal(gated(x), gated.closed()(x))
+    assert torch.equal(gated(x), gated.deployable()(x))
 
 
 def test_codes_are_those_of_the_points() -> None:

@@ -185,7 +185,7 @@ def test_gradients_are_means_over_the_lessons(network, calibration):
     """Of 2 lessons: by hand, with autograd, one after the other."""
     student = quantize(network, calibration, Policy(), GBA(mixed="none", finetune=False)).network
     for layer in quant_layers(student).values():
-        layer.held = None
+        layer.cached_weight = None
     quantizers = [layer.input_quantizer for layer in quant_layers(student).values()]
     with recorded(network, calibration.batches(2)) as lessons:
         found = bit_gradients(student, quantizers, lessons, GBA(), lambda: None)

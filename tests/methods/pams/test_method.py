@@ -9,10 +9,10 @@ from srquant.errors import PolicyError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.options import configure
 from srquant.methods.pams.method import PAMS, PamsStudent, prepare
+from srquant.methods.pams.quantizer import PamsQuantizer
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantAddends, activation_quantizers, quant_layers, quantized_weight
-from srquant.quantizers.symmetric import PamsQuantizer
 from srquant.training.attention_teacher import TailInput
 
 BODY = Policy(LayerBits(4, 4), head=None, tail=None)

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear, Window
+from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.matmul import OperandGrid
+from srquant.models.blocks.conv_geometry import ConvGeometry
 
 Floats = NDArray[np.float32]
 Arithmetic = Literal["add", "subtract", "multiply", "divide", "modulus", "minimum", "maximum"]
@@ -40,7 +41,7 @@ class Backend(Protocol[V]):
     def prelu(self, x: V, slopes: Floats) -> V:
         """``x`` where positive, else ``slope * x``; one slope or one per channel."""
 
-    def conv(self, x: V, weight: Floats, bias: Floats, window: Window, name: str) -> V:
+    def conv(self, x: V, weight: Floats, bias: Floats, geometry: ConvGeometry, name: str) -> V:
         """Float convolution with zero padding."""
 
     def linear(self, x: V, weight: Floats, bias: Floats, name: str) -> V:

@@ -16,13 +16,13 @@ from srquant.deploy.export.nodes import (
     IntegerConv2d,
     IntegerLinear,
     Quantize,
-    Window,
 )
+from srquant.deploy.frozen.channels import ChannelScaling
 from srquant.deploy.frozen.dynamic import DynamicPoints
-from srquant.deploy.frozen.grid import ChannelScaling
 from srquant.deploy.frozen.matmul import IntegerMatmul, OperandGrid
-from srquant.deploy.frozen.piecewise import PiecewisePoints
+from srquant.deploy.frozen.plq import PiecewisePoints
 from srquant.errors import EngineError
+from srquant.models.blocks.conv_geometry import ConvGeometry
 from srquant.models.blocks.layers import Add, Matmul, MeanShift
 from srquant.quantizers.dan import SMALLEST_WIDTH
 
@@ -31,8 +31,8 @@ def _conv(backend: Backend[V], conv: nn.Conv2d, name: str, x: V) -> V:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise EngineError(f"layer '{name}' pads with {conv.padding_mode}, {conv.padding}; engine 'torch' runs it")
     bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
-    window = Window(pair(conv.stride), pair(conv.padding), pair(conv.dilation), conv.groups)
-    return backend.conv(x, floats(conv.weight), floats(bias), window, name)
+    geometry = ConvGeometry(pair(conv.stride), pair(conv.padding), pair(conv.dilation), conv.groups)
+    return backend.conv(x, floats(conv.weight), floats(bias), geometry, name)
 
 
 def _linear(backend: Backend[V], linear: nn.Linear, name: str, x: V) -> V:

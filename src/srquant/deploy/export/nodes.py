@@ -4,8 +4,6 @@ Apart, they can be shared, moved and merged; ``FrozenConv2d`` is ``IntegerConv2d
 Everything runs in PyTorch too, so that a rewritten graph can be compared with the network it came from.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +11,7 @@ from torch.nn import functional as F
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
 from srquant.deploy.frozen.matmul import OperandGrid
+from srquant.models.blocks.conv_geometry import ConvGeometry, layer_of
 
 
 class Quantize(nn.Module):
@@ -68,16 +67,6 @@ class DequantizeOperand(nn.Module):
         return integers * self.operand.grid.step + self.operand.offset
 
 
-@dataclass(frozen=True)
-class Window:
-    """How a convolution's kernel moves; pairs are (height, width)."""
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-
 class IntegerConv2d(nn.Module):
     """Convolution of integers: ``scale * conv(weight, integers) + bias``.
 
@@ -85,21 +74,26 @@ class IntegerConv2d(nn.Module):
         weight: int8 ``C_out x C_in/groups x kH x kW``.
         scale: float32 ``C_out``.
         bias: float32 ``C_out``.
-        window: stride, padding, dilation, groups.
+        geometry: stride, padding, dilation, groups.
         accumulator: a float type that holds every integer sum exactly.
     """
 
     def __init__(
-        self, weight: Tensor, scale: Tensor, bias: Tensor, window: Window, accumulator: torch.dtype = torch.float64
+        self,
+        weight: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        geometry: ConvGeometry,
+        accumulator: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
         self.weight, self.scale, self.bias = weight, scale, bias
-        self.window = window
+        self.geometry = geometry
         self.accumulator = accumulator
 
     def forward(self, integers: Tensor) -> Tensor:
         """``N x C_in x H x W`` integers to ``N x C_out x H' x W'`` values."""
-        w = self.window
+        w = self.geometry
         weight = self.weight.to(self.accumulator)
         sums = F.conv2d(integers.to(self.accumulator), weight, None, w.stride, w.padding, w.dilation, w.groups).float()
         return sums * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
@@ -107,12 +101,12 @@ class IntegerConv2d(nn.Module):
     def rescaled(self, factor: float, shift: Tensor) -> "IntegerConv2d":
         """The convolution whose result is ``factor`` times this one's plus ``shift`` (``C_out`` or 0-d)."""
         bias = self.bias * factor + shift
-        return IntegerConv2d(self.weight, self.scale * factor, bias, self.window, self.accumulator)
+        return IntegerConv2d(self.weight, self.scale * factor, bias, self.geometry, self.accumulator)
 
     def with_channels(self, order: Tensor) -> "IntegerConv2d":
         """The convolution whose output channel ``i`` is this one's ``order[i]``; no groups."""
         weight, scale, bias = self.weight[order], self.scale[order], self.bias[order]
-        return IntegerConv2d(weight, scale, bias, self.window, self.accumulator)
+        return IntegerConv2d(weight, scale, bias, self.geometry, self.accumulator)
 
 
 class IntegerLinear(nn.Module):
@@ -148,25 +142,12 @@ def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | Integer
     scale, bias = layer.output_scale(), layer.corrected_bias()
     if isinstance(layer, FrozenLinear):
         return IntegerLinear(layer.weight, scale, bias, layer.accumulator)
-    window = Window(layer.stride, layer.padding, layer.dilation, layer.groups)
-    return IntegerConv2d(layer.weight, scale, bias, window, layer.accumulator)
+    geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+    return IntegerConv2d(layer.weight, scale, bias, geometry, layer.accumulator)
 
 
 def float_layer(layer: IntegerConv2d | IntegerLinear, step: float) -> nn.Conv2d | nn.Linear:
     """The same numbers with float weights from ``step * integers``, for processors whose products would saturate."""
     scale = (layer.scale / step).view(-1, *[1] * (layer.weight.dim() - 1))
-    window = None if isinstance(layer, IntegerLinear) else layer.window
-    return plain_layer(layer.weight.float() * scale, layer.bias, window)
-
-
-def plain_layer(weight: Tensor, bias: Tensor, window: Window | None) -> nn.Conv2d | nn.Linear:
-    """The float convolution (with a window) or linear layer (without) of these weights, for evaluation."""
-    result: nn.Conv2d | nn.Linear
-    if window is None:
-        result = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    else:
-        w, kernel = window, (weight.shape[2], weight.shape[3])
-        channels = weight.shape[1] * w.groups
-        result = nn.Conv2d(channels, weight.shape[0], kernel, w.stride, w.padding, w.dilation, w.groups, device="meta")
-    result.weight, result.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
-    return result
+    geometry = None if isinstance(layer, IntegerLinear) else layer.geometry
+    return layer_of(layer.weight.float() * scale, layer.bias, geometry)

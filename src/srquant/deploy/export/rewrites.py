@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 from srquant.deploy.export.conv_before_shuffle import before_shuffle, keeps_size
 from srquant.deploy.export.graph_tools import calls, exclusive_conv, insert, module_of, replace
 from srquant.deploy.export.nodes import BlockShuffle, Dequantize, IntegerConv2d, Quantize
-from srquant.deploy.frozen.grid import ChannelScaling, FrozenGrid
+from srquant.deploy.frozen.channels import ChannelScaling
+from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.models.blocks.layers import Add, MeanShift
 
 VECTOR_CHANNELS = 16
@@ -164,7 +165,7 @@ def shuffle_blocks(graph: fx.GraphModule) -> None:
         ):
             source = source.all_input_nodes[0]
         conv = exclusive_conv(graph, source)
-        if conv is None or conv.window.groups != 1:
+        if conv is None or conv.geometry.groups != 1:
             continue
         area = shuffle.upscale_factor**2
         order = torch.arange(len(conv.weight)).view(-1, area).T.flatten()

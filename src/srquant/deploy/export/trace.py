@@ -1,5 +1,6 @@
 """Network -> export graph: traced, its frozen layers taken apart, rewritten for speed without changing an integer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from srquant.deploy.export.nodes import (
 )
 from srquant.deploy.export.pair_saturation import INT16_MAX, safe_on_pair_saturation
 from srquant.deploy.frozen.dynamic import DynamicLayer, DynamicPoints
-from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.deploy.frozen.grid import FrozenGrid, GridPoints
 from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
 from srquant.deploy.frozen.matmul import FrozenMatmul
 from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
@@ -28,7 +29,7 @@ from srquant.insertion.branched_network import BranchedNetwork
 from srquant.models.blocks.layers import Add, Matmul, MeanShift
 from srquant.models.blocks.window_steps import STEPS
 from srquant.models.network import Network
-from srquant.quantizers.by_picture import ConditionalQuantizer, conditional_quantizers
+from srquant.quantizers.by_picture import conditional_quantizers
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
 """Functions and methods whose parts' sizes must be known."""
@@ -91,7 +92,7 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     fold_constants(lowered)
     if any(_needs_shapes(lowered, node) for node in graph.nodes):
         ShapeProp(lowered).propagate(torch.zeros(1, 3, TRACED_SIZE, TRACED_SIZE))
-    _take_apart(lowered, pair_saturation)
+    _split_modules(lowered, pair_saturation)
     rewrites.apply_all(lowered)
     lowered.recompile()
     return lowered
@@ -114,22 +115,15 @@ def layer_name(node: fx.Node) -> str:
     return str(node.target).removeprefix("module.")
 
 
-def _take_apart(graph: fx.GraphModule, pair_saturation: bool) -> None:
+def _split_modules(graph: fx.GraphModule, pair_saturation: bool) -> None:
     layers: dict[str, nn.Module] = {}
     for node in list(graph.graph.nodes):
         if node.op != "call_module":
             continue
         module = layers.setdefault(node.target, graph.get_submodule(node.target))
-        if isinstance(module, DynamicLayer):
-            _split_dynamic(graph, node, module)
-        elif isinstance(module, FrozenConv2d | FrozenLinear):
-            _split_layer(graph, node, module, pair_saturation)
-        elif isinstance(module, FrozenAdd):
-            _split_add(graph, node, module)
-        elif isinstance(module, FrozenAddends):
-            _split_addends(graph, node, module)
-        elif isinstance(module, FrozenMatmul):
-            _split_matmul(graph, node, module, pair_saturation)
+        split = SPLITTERS.get(type(module))
+        if split is not None:
+            split(graph, node, module, pair_saturation)
 
 
 def _split_layer(
@@ -144,8 +138,8 @@ def _split_layer(
     replace(graph, node, integer if fits else float_layer(integer, layer.grid.step))
 
 
-def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer) -> None:
-    assert isinstance(layer.points, DynamicPoints)
+def _split_dynamic(graph: fx.GraphModule, node: fx.Node, layer: DynamicLayer, pair_saturation: bool) -> None:
+    assert isinstance(layer.points, DynamicPoints)  # others were refused before tracing
     source = node.all_input_nodes[0]
     with graph.graph.inserting_before(node):
         rank = len(node.meta["tensor_meta"].shape)
@@ -172,7 +166,7 @@ def _unsigned(grid: FrozenGrid) -> bool:
     return grid.levels < BYTE_LEVELS or abs(grid.zero_point - BYTE_LEVELS // 2) > SIGNED_MARGIN
 
 
-def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:
+def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd, pair_saturation: bool) -> None:
     with graph.graph.inserting_after(node):
         integers = insert(graph, Quantize(add.grid), node)
     with graph.graph.inserting_after(integers):
@@ -181,13 +175,25 @@ def _split_add(graph: fx.GraphModule, node: fx.Node, add: FrozenAdd) -> None:
     replace(graph, node, Add(add.scale))
 
 
-def _split_addends(graph: fx.GraphModule, node: fx.Node, add: FrozenAddends) -> None:
+def _split_addends(graph: fx.GraphModule, node: fx.Node, add: FrozenAddends, pair_saturation: bool) -> None:
     values = [_addend(graph, node, *pair) for pair in zip((add.left, add.right), node.args, strict=True)]
     node.args = tuple(values)
     replace(graph, node, Add(add.scale))
 
 
-def _addend(graph: fx.GraphModule, node: fx.Node, grid: FrozenGrid | ConditionalQuantizer, value: Any) -> fx.Node:
-    assert isinstance(grid, FrozenGrid)
+def _addend(graph: fx.GraphModule, node: fx.Node, points: nn.Module, value: Any) -> fx.Node:
+    assert isinstance(points, GridPoints)  # others were refused before tracing
+    grid = points.grid
     with graph.graph.inserting_before(node):
         return insert(graph, DequantizeAddend(grid, grid.offset), insert(graph, Quantize(grid), value))
+
+
+SPLITTERS: dict[type[nn.Module], Callable[[fx.GraphModule, fx.Node, Any, bool], None]] = {
+    DynamicLayer: _split_dynamic,
+    FrozenConv2d: _split_layer,
+    FrozenLinear: _split_layer,
+    FrozenAdd: _split_add,
+    FrozenAddends: _split_addends,
+    FrozenMatmul: _split_matmul,
+}
+"""How each kind of frozen module becomes nodes of its own for quantizing, computing and dequantizing."""

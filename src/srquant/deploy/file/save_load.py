@@ -18,26 +18,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from srquant.deploy.file.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
-from srquant.deploy.file.packing import pack
-from srquant.deploy.file.restore import FLOAT, THRESHOLDS, Tensors, restore
+from srquant.deploy.file.header import Header, from_json, to_json
+from srquant.deploy.file.module_records import record_of, tensors_of
+from srquant.deploy.file.restore import FLOAT, THRESHOLDS, restore
 from srquant.deploy.frozen.freeze import FrozenModel
-from srquant.deploy.frozen.layer_spec import (
-    AddendsParts,
-    Bounds,
-    ConditionalParts,
-    LayerParts,
-    MatmulParts,
-    Parts,
-    SumParts,
-    conditional_of,
-    grids,
-)
 from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.depth_network import depths_of
-from srquant.quantizers.base import IntegerWeight
-from srquant.quantizers.by_picture import ConditionalQuantizer
+
+Tensors = dict[str, Tensor]
 
 HEADER, CHECKSUM = "srquant", "sha256"
 
@@ -107,85 +96,19 @@ def checksum(header: str, tensors: Tensors) -> Tensor:
 
 
 def _header(model: FrozenModel) -> Header:
-    facts = model.network.facts
-    records = tuple(_record(name, part) for name, part in model.parts.items())
-    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(model.network))
-
-
-def _record(name: str, part: Parts) -> LayerRecord:
-    if isinstance(part, SumParts):
-        return LayerRecord(name, part.bounds.bits, scale=part.scale, narrow=part.bounds.narrow)
-    if isinstance(part, AddendsParts):
-        bits, right_bits = part.left.bits, part.right.bits
-        narrow = any(bounds.narrow for bounds in grids(part).values())
-        left, right = (_quantizer_record(side) for side in (part.left, part.right))
-        return LayerRecord(
-            name,
-            bits,
-            None,
-            None,
-            (),
-            None,
-            part.scale,
-            right_bits,
-            narrow=narrow,
-            quantizer=left,
-            right_quantizer=right,
-        )
-    if isinstance(part, MatmulParts):
-        return LayerRecord(name, part.left.bits, part.lattice, right_bits=part.right.bits, narrow=part.left.narrow)
-    shape = tuple(part.weight.codes.shape)
-    if isinstance(part, ConditionalParts):
-        quantizer = _quantizer_record(part.quantizer)
-        bits = max(part.quantizer.candidates)
-        return LayerRecord(name, bits, None, part.weight_bits, shape, part.window, quantizer=quantizer)
-    return LayerRecord(
-        name,
-        part.bounds.bits,
-        part.lattice,
-        part.weight_bits,
-        shape,
-        part.window,
-        branch_bits=part.bounds.branch_bits,
-        region_levels=() if part.bounds.pieces is None else part.bounds.pieces.levels,
-        dynamic=part.dynamic,
-        narrow=part.bounds.narrow,
-        shifted=part.bounds.shift is not None,
-    )
-
-
-def _quantizer_record(quantizer: Bounds | ConditionalQuantizer) -> QuantizerRecord | None:
-    """What the header says of a quantizer that depends on what it sees; None for bounds."""
-    return None if isinstance(quantizer, Bounds) else QuantizerRecord(quantizer.kind, quantizer.settings())
+    facts, network = model.network.facts, model.network
+    records = tuple(record_of(name, spec) for name, spec in model.specs.items())
+    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(network))
 
 
 def _tensors(model: FrozenModel) -> Tensors:
-    tensors: Tensors = {}
-    for name, part in model.parts.items():
-        for key, bounds in grids(part).items():
-            tensors[f"{name}.{key}"] = torch.stack([bounds.lower, bounds.upper])
-            if bounds.pieces is not None:
-                tensors[f"{name}.edges"] = bounds.pieces.edges
-            if bounds.shift is not None:
-                tensors[f"{name}.shift"] = bounds.shift
-        for key, quantizer in conditional_of(part).items():
-            tensors |= {f"{name}.{key}{at}": value for at, value in quantizer.state_dict().items()}
-        if isinstance(part, LayerParts | ConditionalParts):
-            tensors[f"{name}.codes"] = pack(part.weight.codes, part.weight_bits)
-            tensors[f"{name}.weight_grid"] = _weight_grid(part.weight)
-            if part.bias is not None:
-                tensors[f"{name}.bias"] = part.bias
-    frozen = tuple(f"{name}." for name in model.parts)
+    tensors = {key: value for name, spec in model.specs.items() for key, value in tensors_of(name, spec).items()}
+    frozen = tuple(f"{name}." for name in model.specs)
     floats = model.network.module.state_dict().items()
     tensors |= {f"{FLOAT}{key}": value for key, value in floats if not key.startswith(frozen)}
     if isinstance(model.network, BranchedNetwork):
         tensors[THRESHOLDS] = model.network.thresholds
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def _weight_grid(weight: IntegerWeight) -> Tensor:
-    grid = torch.stack([weight.scale, weight.multiplier.float(), weight.shift.float()])
-    return grid[:, :1] if bool((grid == grid[:, :1]).all()) else grid
 
 
 def _read(path: Path) -> tuple[Header, Tensors]:

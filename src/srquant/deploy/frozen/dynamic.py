@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.deploy.export.nodes import Window, plain_layer
-from srquant.deploy.frozen.grid import FrozenGrid
-from srquant.quantizers.by_picture import ConditionalQuantizer
-from srquant.quantizers.dan import SMALLEST_WIDTH, channel_range, normalise, restore
+from srquant.deploy.frozen.grid import FrozenGrid, frozen_grid
+from srquant.models.blocks.conv_geometry import ConvGeometry, layer_of
+from srquant.quantizers.base import zero_padded
+from srquant.quantizers.by_picture import ConditionalQuantizer, ConditionalSpec
+from srquant.quantizers.dan import SMALLEST_WIDTH, DANSpec, channel_range, normalise, restore
+from srquant.quantizers.module_spec import LayerSpec
 
 
 class DynamicPoints(nn.Module):
@@ -32,7 +34,17 @@ class DynamicPoints(nn.Module):
     @property
     def bits(self) -> int:
         """Of the grid."""
-        return (self.grid.levels - 1).bit_length()
+        return self.grid.bits
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """Bits among which it chooses for each picture: there is no choice."""
+        return ()
+
+    @property
+    def code_source(self) -> FrozenGrid:
+        """What tells the codes of its input."""
+        return self.grid
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -49,7 +61,7 @@ class DynamicPoints(nn.Module):
 
 
 class DynamicLayer(nn.Module):
-    """A convolution (with a window) or linear layer (without) of integer weights on dynamic grids.
+    """A convolution (with a geometry) or linear layer (without) of integer weights on dynamic grids.
 
     Args:
         points: values to grid points.
@@ -57,8 +69,11 @@ class DynamicLayer(nn.Module):
         weight_scale: float32 ``C_out``; the float weight is ``weight * weight_scale``.
         bias: float32 ``C_out``, or None.
         weight_bits: bits that a weight takes in the file.
-        window: of a convolution; it pads zeros behind the quantizer.
+        geometry: of a convolution; it pads zeros behind the quantizer.
     """
+
+    static = False
+    piecewise_codes = None
 
     def __init__(
         self,
@@ -67,7 +82,7 @@ class DynamicLayer(nn.Module):
         weight_scale: Tensor,
         bias: Tensor | None,
         weight_bits: int,
-        window: Window | None,
+        geometry: ConvGeometry | None,
     ) -> None:
         super().__init__()
         self.points = points
@@ -78,16 +93,29 @@ class DynamicLayer(nn.Module):
         self.register_buffer("weight_scale", weight_scale)
         self.register_buffer("bias", bias)
         self.weight_bits = weight_bits
-        self.window = window
+        self.geometry = geometry
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer; padded apart like the quantized one, so that sums have one order."""
-        points, weight, w = self.points(x), self.float_weight(), self.window
+        points, weight, w = self.points(x), self.float_weight(), self.geometry
         if w is None:
             return F.linear(points, weight, self.bias)
-        vertical, horizontal = w.padding
-        padded = F.pad(points, (horizontal, horizontal, vertical, vertical))
-        return F.conv2d(padded, weight, self.bias, w.stride, 0, w.dilation, w.groups)
+        return F.conv2d(zero_padded(points, w.padding), weight, self.bias, w.stride, 0, w.dilation, w.groups)
+
+    @property
+    def input_bits(self) -> int:
+        """Bits that the input is said to have; the most where they depend on the picture."""
+        return self.points.bits
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Bits among which its quantizer chooses for each picture; empty where it has no choice of its own."""
+        return self.points.candidates
+
+    @property
+    def code_source(self) -> FrozenGrid | ConditionalQuantizer:
+        """What tells the codes of the input."""
+        return self.points.code_source
 
     def float_weight(self) -> Tensor:
         """The weights that the integers stand for, float32."""
@@ -96,4 +124,19 @@ class DynamicLayer(nn.Module):
     def float_layer(self) -> nn.Conv2d | nn.Linear:
         """The layer behind its quantizer."""
         weight = self.float_weight()
-        return plain_layer(weight, torch.zeros(len(weight)) if self.bias is None else self.bias, self.window)
+        return layer_of(weight, torch.zeros(len(weight)) if self.bias is None else self.bias, self.geometry)
+
+
+def dan_layer(spec: LayerSpec, grid: DANSpec) -> DynamicLayer:
+    """The layer of a grid on normalised channels."""
+    return _dynamic_layer(spec, DynamicPoints(frozen_grid(grid.grid), -1 if spec.geometry is None else 1))
+
+
+def conditional_layer(spec: LayerSpec, grid: ConditionalSpec) -> DynamicLayer:
+    """The layer of a quantizer that stays a quantizer."""
+    return _dynamic_layer(spec, grid.quantizer)
+
+
+def _dynamic_layer(spec: LayerSpec, points: DynamicPoints | ConditionalQuantizer) -> DynamicLayer:
+    weight = spec.weight
+    return DynamicLayer(points, weight.integers(), weight.scale, spec.bias, spec.weight_bits, spec.geometry)

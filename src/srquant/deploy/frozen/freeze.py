@@ -8,28 +8,35 @@ import torch
 from torch import Tensor
 
 from srquant.deploy.frozen.branches import assemble_branches, merged
-from srquant.deploy.frozen.layer_spec import ConditionalParts, LayerParts, Parts, grids, put_together, take_apart
+from srquant.deploy.frozen.kinds import frozen_module
 from srquant.errors import PolicyError
-from srquant.grids.uniform import relative_step, step_size
 from srquant.insertion.branched_network import BranchedNetwork, representative
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.models.network import Network
-from srquant.quantizers.by_picture import staged
-from srquant.quantizers.layers import QuantAdd, QuantAddends, QuantConv2d, QuantLinear, QuantMatmul
+from srquant.quantizers.by_picture import shows_pictures
+from srquant.quantizers.layers import quant_modules
+from srquant.quantizers.module_spec import LayerSpec, ModuleSpec
 
 
 @dataclass(frozen=True)
-class FrozenModel(QuantizedModel):
-    """A deployable network of frozen layers (``deploy.frozen.layers``, ``deploy.frozen.dynamic``), on the CPU.
+class FrozenModel:
+    """A deployable network of frozen modules, on the CPU.
 
     Attributes:
-        parts: what each frozen layer is made of, by name.
+        network: with the modules of ``deploy.frozen`` in the place of the quantized ones.
+        policy: which layers were quantized, and their bits.
+        origin: how.
+        specs: what each frozen module is made of, by name.
     """
 
-    parts: Mapping[str, Parts]
+    network: Network
+    policy: Policy
+    origin: Origin
+    specs: Mapping[str, ModuleSpec]
 
 
+@torch.no_grad()
 def freeze(model: QuantizedModel) -> FrozenModel:
     """The deployable form of a quantized network; computes the same up to float rounding.
 
@@ -37,54 +44,47 @@ def freeze(model: QuantizedModel) -> FrozenModel:
         model: left unchanged.
 
     Raises:
-        PolicyError: a grid's bounds are not finite or not apart.
+        PolicyError: the model is frozen already, or a grid's bounds are not finite or not apart.
     """
-    parts = parts_of(model.network)
-    for name, part in parts.items():
-        check_grids(name, part)
-    network = copy.deepcopy(representative(model.network)).cpu()
-    thresholds = model.network.thresholds.cpu() if isinstance(model.network, BranchedNetwork) else None
-    return assemble(network, model.policy, model.origin, parts, thresholds)
+    if not isinstance(model, QuantizedModel):
+        raise PolicyError(f"freeze needs a quantized model, not a {type(model).__name__}; save or export it as it is")
+    network = copy.deepcopy(model.network).cpu()
+    specs = specs_of(network)
+    for name, spec in specs.items():
+        check_spec(name, spec)
+    thresholds = network.thresholds if isinstance(network, BranchedNetwork) else None
+    return assemble(representative(network), model.policy, model.origin, specs, thresholds)
 
 
-def parts_of(network: Network) -> dict[str, Parts]:
-    """What each quantized layer of a network, or of its branches, is made of."""
+def specs_of(network: Network) -> dict[str, ModuleSpec]:
+    """What each quantized module of a network, or of its branches, is made of."""
     if isinstance(network, BranchedNetwork):
-        return merged([parts_of(branch) for branch in network.branches.values()])
-    return {
-        name: take_apart(module)
-        for name, module in network.module.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear | QuantAdd | QuantAddends | QuantMatmul)
-    }
+        return merged([specs_of(branch) for branch in network.branches.values()])
+    return {name: module.spec() for name, module in quant_modules(network).items()}
 
 
 def assemble(
-    network: Network, policy: Policy, origin: Origin, parts: Mapping[str, Parts], thresholds: Tensor | None = None
+    network: Network, policy: Policy, origin: Origin, specs: Mapping[str, ModuleSpec], thresholds: Tensor | None = None
 ) -> FrozenModel:
-    """Replace the named layers of ``network`` by what ``parts`` make, in place; with thresholds, in three branches."""
+    """Replace the named modules of ``network`` by the frozen ones, in place; with thresholds, in three branches."""
     network.eval().requires_grad_(False)
     if thresholds is not None:
-        return FrozenModel(assemble_branches(network, parts, thresholds).eval(), policy, origin, parts)
-    for name, part in parts.items():
-        network.module.set_submodule(name, put_together(part))
-    return FrozenModel(staged(network), policy, origin, parts)
+        branched = assemble_branches(network, specs, thresholds, frozen_module)
+        return FrozenModel(branched.eval(), policy, origin, specs)
+    for name, spec in specs.items():
+        network.module.set_submodule(name, frozen_module(spec))
+    return FrozenModel(shows_pictures(network), policy, origin, specs)
 
 
-def check_grids(name: str, part: Parts) -> None:
-    """Raise a ``PolicyError`` unless all bounds and scales of a layer are finite and all steps positive."""
-    positive: list[tuple[str, Tensor]] = []
-    for bounds in grids(part).values():
-        positive.append(("step of the input's grid", step_size(bounds.lower, bounds.upper, bounds.levels)))
-        if bounds.pieces is not None:
-            positive.append(("width of a region", bounds.pieces.edges.diff()))
-        if bounds.shift is not None and not _finite(bounds.shift):
-            raise PolicyError(f"layer {name!r}: shifts of its channels are not finite; train with a lower rate")
-        relative = relative_step(bounds.lower, bounds.upper)
-        if relative is not None:
-            positive.append(("step of a channel over their mean", relative))
-    if isinstance(part, LayerParts | ConditionalParts):
-        positive.append(("weight scale", part.weight.scale))
-    for what, values in positive:
+def check_spec(name: str, spec: ModuleSpec) -> None:
+    """Raise a ``PolicyError`` unless all bounds and scales of a module are finite and all steps positive."""
+    positive: dict[str, Tensor] = {"weight scale": spec.weight.scale} if isinstance(spec, LayerSpec) else {}
+    for grid in spec.grids.values():
+        positive |= grid.must_be_positive()
+        for what, values in grid.must_be_finite().items():
+            if not _finite(values):
+                raise PolicyError(f"layer {name!r}: {what} is not finite; train with a lower rate")
+    for what, values in positive.items():
         if not _finite(values) or bool((values <= 0).any()):
             raise PolicyError(f"layer {name!r}: {what} is {values.flatten()[:4].tolist()}; it must be finite and > 0")
 

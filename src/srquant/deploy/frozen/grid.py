@@ -1,12 +1,12 @@
-"""A grid that nothing moves any more, and channels that are brought to one.
+"""A grid whose bounds are fixed.
 
 A grid ``lower + step * k`` with zero point ``z`` is ``step * (k - z) + offset``, ``offset = lower + step * z``.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from srquant.grids.uniform import codes, step_size, zero_point
+from srquant.quantizers.grid_spec import UniformSpec
 
 
 class FrozenGrid(nn.Module):
@@ -29,6 +29,11 @@ class FrozenGrid(nn.Module):
         self.padded_zero = zero_point
 
     @property
+    def bits(self) -> int:
+        """Fewest bits that hold its codes."""
+        return (self.levels - 1).bit_length()
+
+    @property
     def step(self) -> float:
         """Distance between grid points."""
         return float(step_size(self.lower, self.upper, self.levels))
@@ -49,31 +54,27 @@ class FrozenGrid(nn.Module):
         """Integers ``k - z`` as floats, shape of ``x``."""
         return codes(x, self.lower, self.upper, self.levels) - self.zero_point
 
+    def codes(self, x: Tensor) -> Tensor:
+        """The same integers, as all that tells codes calls them."""
+        return self.forward(x)
+
     def dequantize(self, integers: Tensor) -> Tensor:
         """The grid points of ``k - z``."""
         return integers * self.step + self.offset
 
 
-class ChannelScaling(nn.Module):
-    """Brings channels with grids of their own to one grid: ``(pad(x) - lower) / step``.
+class GridPoints(nn.Module):
+    """Values to the values of their grid points."""
 
-    Args:
-        lower: first grid point of each channel, ``C x 1 x 1`` or ``C``.
-        step: of each channel, same shape.
-        padding: zeros put around first, (rows, columns), where the channels' codes of zero differ; the convolution
-            then pads nothing.
-    """
-
-    def __init__(self, lower: Tensor, step: Tensor, padding: tuple[int, int]) -> None:
+    def __init__(self, grid: FrozenGrid) -> None:
         super().__init__()
-        self.lower: Tensor
-        self.step: Tensor
-        self.register_buffer("lower", lower)
-        self.register_buffer("step", step)
-        self.padding = padding
+        self.grid = grid
 
     def forward(self, x: Tensor) -> Tensor:
-        """``N x C x H x W`` (or ``... x C``) values to positions on the channels' grids."""
-        vertical, horizontal = self.padding
-        padded = F.pad(x, (horizontal, horizontal, vertical, vertical)) if any(self.padding) else x
-        return (padded - self.lower) / self.step
+        """Any shape to the same."""
+        return self.grid.dequantize(self.grid(x))
+
+
+def frozen_grid(spec: UniformSpec) -> FrozenGrid:
+    """The grid of a spec with one pair of bounds."""
+    return FrozenGrid(spec.lower, spec.upper, spec.levels)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.grids.uniform import on_lattice
+from srquant.quantizers.module_spec import LayerSpec
 
 EXACT_IN_FLOAT32 = 2.0**24
 
@@ -26,7 +27,14 @@ class FrozenLayer(nn.Module):
         weight_bits: bits that a weight takes in the file.
         before: applied to the input first: brings channels with grids of their own to one, or values to their points.
         lattice: spacing of output scale and bias, a power of two; None leaves them as they are.
+
+    Attributes:
+        input_bits: bits that the input is said to have; those of its grid, unless ``before`` puts it on fewer points.
+        piecewise_codes: points of a piecewise linear grid, which may be more than its bits have; None for all others.
     """
+
+    static = True
+    choices: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -49,7 +57,14 @@ class FrozenLayer(nn.Module):
         self.register_buffer("weight_scale", weight_scale)
         self.register_buffer("bias", bias)
         self.weight_bits = weight_bits
+        self.input_bits = grid.bits
+        self.piecewise_codes: int | None = None
         self.accumulator = exact_accumulator(weight, grid)
+
+    @property
+    def code_source(self) -> FrozenGrid:
+        """What tells the codes of the input."""
+        return self.grid
 
     def output_scale(self) -> Tensor:
         """Factor from integer sums to values, ``C_out``."""
@@ -115,6 +130,37 @@ class FrozenLinear(FrozenLayer):
         """``... x in`` values to ``... x out`` values."""
         sums = F.linear(self.integers(x), self.weight.to(self.accumulator)).float()
         return sums * self.output_scale() + self.corrected_bias()
+
+
+def frozen_layer(
+    spec: LayerSpec,
+    grid: FrozenGrid,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+    before: nn.Module | None = None,
+    pads: bool = True,
+) -> FrozenConv2d | FrozenLinear:
+    """The frozen layer of a spec.
+
+    Args:
+        spec: of the layer.
+        grid: of what the integers are made from.
+        scale: of the weights instead of the spec's.
+        bias: instead of the spec's.
+        before: applied to the input first.
+        pads: whether the convolution pads; else ``before`` has done so.
+    """
+    integers = spec.weight.integers()
+    scale, bias = spec.weight.scale if scale is None else scale, spec.bias if bias is None else bias
+    layer: FrozenConv2d | FrozenLinear
+    if spec.geometry is None:
+        layer = FrozenLinear(grid, integers, scale, bias, spec.weight_bits, before, spec.lattice)
+    else:
+        g = spec.geometry
+        window = g.stride, g.padding if pads else (0, 0), g.dilation, g.groups
+        layer = FrozenConv2d(grid, integers, scale, bias, *window, spec.weight_bits, before, spec.lattice)
+    layer.input_bits = spec.grid.bits
+    return layer
 
 
 def settled_scale(weight_scale: Tensor, step: float, lattice: float | None) -> Tensor:

@@ -25,6 +25,15 @@ class OperandGrid(nn.Module):
         """Value of the integer zero."""
         return float(self.grid.lower) - self.grid.step * self.first
 
+    @property
+    def code_source(self) -> "OperandGrid":
+        """What tells the codes of the operand: itself."""
+        return self
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The same integers, as all that tells codes calls them."""
+        return self.forward(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Values to integers as floats, any shape."""
         return codes(x, self.grid.lower, self.grid.upper, self.grid.levels) + self.first

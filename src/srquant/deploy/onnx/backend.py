@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from srquant.deploy.export.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
-from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear, Window
+from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.matmul import OperandGrid
+from srquant.models.blocks.conv_geometry import ConvGeometry
 
 _ARITHMETIC: dict[Arithmetic, str] = {
     "add": "Add",
@@ -56,8 +57,8 @@ class OnnxBackend:
     def prelu(self, x: str, slopes: Floats) -> str:
         return self._node("PRelu", x, self.constant(slopes.reshape(-1, 1, 1)))
 
-    def conv(self, x: str, weight: Floats, bias: Floats, window: Window, name: str) -> str:
-        return self._node("Conv", x, self.constant(weight), self.constant(bias), name=name, **_window(window))
+    def conv(self, x: str, weight: Floats, bias: Floats, geometry: ConvGeometry, name: str) -> str:
+        return self._node("Conv", x, self.constant(weight), self.constant(bias), name=name, **_geometry(geometry))
 
     def linear(self, x: str, weight: Floats, bias: Floats, name: str) -> str:
         product = self._node("MatMul", x, self.constant(np.ascontiguousarray(weight.T)), name=name)
@@ -104,7 +105,7 @@ class OnnxBackend:
     def integer_conv(self, integers: str, layer: IntegerConv2d, name: str) -> str:
         weight = self._weight(layer.weight.numpy(), layer.scale.numpy(), axis=0)
         values = self.dequantize(integers, 1.0, 0.0)
-        product = self._node("Conv", values, weight, name=name, **_window(layer.window))
+        product = self._node("Conv", values, weight, name=name, **_geometry(layer.geometry))
         return self._node("Add", product, self.constant(layer.bias.numpy().reshape(1, -1, 1, 1)))
 
     def integer_linear(self, integers: str, layer: IntegerLinear, name: str) -> str:
@@ -229,12 +230,12 @@ class OnnxBackend:
         return output
 
 
-def _window(window: Window) -> dict[str, Any]:
+def _geometry(geometry: ConvGeometry) -> dict[str, Any]:
     return {
-        "strides": window.stride,
-        "pads": window.padding * 2,
-        "dilations": window.dilation,
-        "group": window.groups,
+        "strides": geometry.stride,
+        "pads": geometry.padding * 2,
+        "dilations": geometry.dilation,
+        "group": geometry.groups,
     }
 
 

@@ -16,9 +16,10 @@ from openvino import Node
 from openvino.opset1 import max_pool  # the later ones have a second output
 
 from srquant.deploy.export.backend import Activation, Arithmetic, Extreme, Floats, Interpolation
-from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear, Window
+from srquant.deploy.export.nodes import IntegerConv2d, IntegerLinear
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.matmul import OperandGrid
+from srquant.models.blocks.conv_geometry import ConvGeometry
 
 BYTE_LEVELS = (16, 256)
 """FakeQuantize gives bytes with these levels. Others are computed in float and put into bytes by a second one.
@@ -80,8 +81,8 @@ class OpenVINOBackend:
     def prelu(self, x: Node, slopes: Floats) -> Node:
         return ops.prelu(x, ops.constant(slopes))
 
-    def conv(self, x: Node, weight: Floats, bias: Floats, window: Window, name: str) -> Node:
-        return self._conv(x, ops.constant(_grouped(weight, window.groups)), bias, window, name)
+    def conv(self, x: Node, weight: Floats, bias: Floats, geometry: ConvGeometry, name: str) -> Node:
+        return self._conv(x, ops.constant(_grouped(weight, geometry.groups)), bias, geometry, name)
 
     def linear(self, x: Node, weight: Floats, bias: Floats, name: str) -> Node:
         return _named_sum(ops.matmul(x, ops.constant(weight), False, True), bias, name)
@@ -120,9 +121,9 @@ class OpenVINOBackend:
         return ops.round(integers, "half_to_even")
 
     def integer_conv(self, integers: Node, layer: IntegerConv2d, name: str) -> Node:
-        weight = _grouped(layer.weight.numpy(), layer.window.groups)
-        scale = _grouped(layer.scale.numpy().reshape(-1, 1, 1, 1), layer.window.groups)
-        return self._conv(integers, _dequantized(weight, scale), layer.bias.numpy(), layer.window, name)
+        weight = _grouped(layer.weight.numpy(), layer.geometry.groups)
+        scale = _grouped(layer.scale.numpy().reshape(-1, 1, 1, 1), layer.geometry.groups)
+        return self._conv(integers, _dequantized(weight, scale), layer.bias.numpy(), layer.geometry, name)
 
     def integer_linear(self, integers: Node, layer: IntegerLinear, name: str) -> Node:
         weight = _dequantized(layer.weight.numpy(), layer.scale.numpy().reshape(-1, 1))
@@ -215,10 +216,10 @@ class OpenVINOBackend:
         codes = _fake_quantize(x, grid.levels, (low, high, -zero_point, last - zero_point))
         return codes if grid.levels in self.byte_levels else _bytes(codes, -zero_point, zero_point)
 
-    def _conv(self, x: Node, weight: Node, bias: Floats, window: Window, name: str) -> Node:
-        convolve = ops.convolution if window.groups == 1 else ops.group_convolution
-        padding = list(window.padding)
-        node = convolve(x, weight, list(window.stride), padding, padding, list(window.dilation))
+    def _conv(self, x: Node, weight: Node, bias: Floats, geometry: ConvGeometry, name: str) -> Node:
+        convolve = ops.convolution if geometry.groups == 1 else ops.group_convolution
+        padding = list(geometry.padding)
+        node = convolve(x, weight, list(geometry.stride), padding, padding, list(geometry.dilation))
         return _named_sum(node, bias.reshape(1, -1, 1, 1), name)
 
 

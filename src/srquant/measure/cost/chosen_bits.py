@@ -15,9 +15,9 @@ def choosing(network: Network) -> dict[str, ConditionalQuantizer]:
     """The quantizers that choose among several bits, by the name of their layer."""
     found: dict[str, ConditionalQuantizer] = {}
     for name, layer in network.module.named_modules():
-        points = layer.points if isinstance(layer, DynamicLayer) else None
-        if isinstance(points, ConditionalQuantizer) and len(points.candidates) > 1:
-            found[name] = points
+        if isinstance(layer, DynamicLayer) and len(layer.choices) > 1:
+            assert isinstance(layer.points, ConditionalQuantizer)  # only these choose bits
+            found[name] = layer.points
     return found
 
 

@@ -1,19 +1,18 @@
 """Which codes occur in a frozen network while pictures go through it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from srquant.deploy.frozen.dynamic import DynamicLayer, DynamicPoints
 from srquant.deploy.frozen.freeze import FrozenModel
-from srquant.deploy.frozen.layer_spec import ConditionalParts, LayerParts, MatmulParts, Parts
-from srquant.deploy.frozen.matmul import OperandGrid
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.measure.cost.chosen_bits import chooses, chosen_bits
 from srquant.measure.cost.effective_bits import CodesUsed, Seen, counted, watched
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.models.network import Network
+from srquant.quantizers.module_spec import LayerSpec, MatmulSpec, ModuleSpec
 
 
 def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed]:
@@ -23,7 +22,7 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
         model: frozen.
         pictures: ``1 x 3 x H x W`` in [0, 1]; at least one. PyTorch runs the network on each.
     """
-    inputs = dict(_inputs(model.parts))
+    inputs = dict(_inputs(model.specs))
     seen: dict[str, list[Tensor]] = {name: [] for name in inputs}
     bits: dict[str, list[float]] = {name: [] for name in inputs}
     for picture in pictures:
@@ -40,29 +39,26 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
     ]
 
 
-def _inputs(parts: Mapping[str, Parts]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+def _inputs(specs: Mapping[str, ModuleSpec]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
     """Each layer or operand whose codes are counted, with the bits and codes of its weight."""
-    for name, part in parts.items():
-        if isinstance(part, LayerParts | ConditionalParts):
-            yield name, (part.weight_bits, len(torch.unique(part.weight.codes)))
-        elif isinstance(part, MatmulParts):
+    for name, spec in specs.items():
+        if isinstance(spec, LayerSpec):
+            yield name, (spec.weight_bits, len(torch.unique(spec.weight.codes)))
+        elif isinstance(spec, MatmulSpec):
             yield from ((f"{name}.{side}", (None, None)) for side in ("left", "right"))
 
 
 def _codes_of(network: Network, picture: Tensor, names: Iterable[str]) -> Seen:
-    with torch.inference_mode(), watched({name: _grid(network, name) for name in names}) as seen:
+    with torch.inference_mode(), watched({name: _code_source(network, name) for name in names}) as seen:
         network(picture)
     return seen
 
 
-def _grid(network: Network, name: str) -> nn.Module:
-    """What returns the codes of a layer's input or of an operand, or a quantizer that can tell them."""
-    module = network.module.get_submodule(name)
-    if isinstance(module, OperandGrid):
-        return module
-    if not isinstance(module, DynamicLayer):
-        return module.get_submodule("grid")
-    return module.points.grid if isinstance(module.points, DynamicPoints) else module.points
+def _code_source(network: Network, name: str) -> nn.Module:
+    """What tells the codes of a layer's input or of an operand."""
+    module: Any = network.module.get_submodule(name)
+    source: nn.Module = module.code_source
+    return source
 
 
 def _bits_of(network: Network, picture: Tensor) -> dict[str, float]:

@@ -5,11 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from srquant.quantizers.by_picture import ConditionalQuantizer
 
 LARGEST_CODE = 255
 """Codes of activations lie in -255..255, the zero point subtracted."""
@@ -71,21 +70,19 @@ def _above(effective: float | None, bits: float | None) -> bool:
 
 @contextmanager
 def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
-    """Note the codes that modules return while pictures go through their network.
+    """Note the codes of what modules see while pictures go through their network.
 
     Args:
-        quantizers: by layer, what returns its integer input: whole numbers in -255..255, any shape; or a conditional
-            quantizer, which is asked for its codes.
+        quantizers: by layer, what tells the codes of its input by a method ``codes``: whole numbers in -255..255.
     """
     seen: Seen = {name: [] for name in quantizers}
 
     def watch(name: str, quantizer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...], codes: Tensor) -> None:
-            codes = quantizer.codes(*inputs) if isinstance(quantizer, ConditionalQuantizer) else codes
-            positions = codes.detach().flatten().to(torch.int64) + LARGEST_CODE
+        def see(quantizer: Any, inputs: tuple[Tensor, ...]) -> None:
+            positions = quantizer.codes(*inputs).detach().flatten().to(torch.int64) + LARGEST_CODE
             seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
 
-        return quantizer.register_forward_hook(see)
+        return quantizer.register_forward_pre_hook(see)
 
     handles = [watch(name, quantizer) for name, quantizer in quantizers.items()]
     try:

@@ -1,20 +1,19 @@
 """What became of each layer: bits, and how many of its weight codes are used."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from srquant.deploy.frozen.dynamic import DynamicLayer
-from srquant.deploy.frozen.grid import FrozenGrid
-from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen.layers import FrozenLayer
 from srquant.deploy.frozen.matmul import FrozenMatmul
-from srquant.deploy.frozen.piecewise import PiecewisePoints
 from srquant.models.blocks.layers import Matmul
 from srquant.models.network import Network
-from srquant.quantizers.by_picture import ConditionalQuantizer
 
 FLOAT_BITS = 32
 Ranges = Literal["static", "dynamic"]
@@ -50,36 +49,46 @@ class LayerSummary:
 
 def layer_summaries(network: Network) -> list[LayerSummary]:
     """All convolutions, linear layers and matrix products of a float or frozen network, in module order."""
-    return [
-        summarise(name, module)
-        for name, module in network.module.named_modules()
-        if isinstance(
-            module, FrozenConv2d | FrozenLinear | DynamicLayer | FrozenMatmul | nn.Conv2d | nn.Linear | Matmul
-        )
-    ]
+    found = ((name, _summary_of(module)) for name, module in network.module.named_modules())
+    return [summary(name) for name, summary in found if summary is not None]
 
 
-def summarise(name: str, module: nn.Module) -> LayerSummary:
-    """One layer's line."""
-    if isinstance(module, Matmul):
-        return LayerSummary(name, "matmul", FLOAT_BITS, FLOAT_BITS, None, None)
-    if isinstance(module, FrozenMatmul):
-        left, right = (_bits(operand.grid) for operand in (module.left, module.right))
-        return LayerSummary(name, "matmul", right, left, None, "static")
-    kind: Kind = "linear" if torch.as_tensor(module.weight).dim() == 2 else "conv"
-    if not isinstance(module, FrozenConv2d | FrozenLinear | DynamicLayer):
-        return LayerSummary(name, kind, FLOAT_BITS, FLOAT_BITS, None, None)
-    ranges: Ranges = "dynamic" if isinstance(module, DynamicLayer) else "static"
-    levels_used = len(np.unique(module.weight.numpy()))
-    if isinstance(module, DynamicLayer):
-        points = module.points
-        choices = points.candidates if isinstance(points, ConditionalQuantizer) else ()
-        return LayerSummary(name, kind, module.weight_bits, points.bits, levels_used, ranges, choices=choices)
-    if isinstance(module.before, PiecewisePoints):
-        codes = sum(module.before.levels)
-        return LayerSummary(name, kind, module.weight_bits, module.before.bits, levels_used, ranges, codes)
-    return LayerSummary(name, kind, module.weight_bits, _bits(module.grid), levels_used, ranges)
+def _summary_of(module: nn.Module) -> Callable[[str], LayerSummary] | None:
+    """What makes the line of a module from its name; None for what has no line."""
+    for kind, summary in SUMMARIES.items():
+        if isinstance(module, kind):  # modules of a float and of a frozen network have no base in common
+            return partial(summary, module)
+    return None
 
 
-def _bits(grid: FrozenGrid) -> int:
-    return (grid.levels - 1).bit_length()
+def _float_layer(module: nn.Module, name: str) -> LayerSummary:
+    return LayerSummary(name, _layer_kind(module), FLOAT_BITS, FLOAT_BITS, None, None)
+
+
+def _float_product(module: nn.Module, name: str) -> LayerSummary:
+    return LayerSummary(name, "matmul", FLOAT_BITS, FLOAT_BITS, None, None)
+
+
+def _frozen_product(module: FrozenMatmul, name: str) -> LayerSummary:
+    return LayerSummary(name, "matmul", module.right.grid.bits, module.left.grid.bits, None, "static")
+
+
+def _frozen_layer(module: FrozenLayer | DynamicLayer, name: str) -> LayerSummary:
+    kind, levels_used = _layer_kind(module), len(np.unique(module.weight.numpy()))
+    ranges: Ranges = "static" if module.static else "dynamic"
+    codes, choices = module.piecewise_codes, module.choices
+    return LayerSummary(name, kind, module.weight_bits, module.input_bits, levels_used, ranges, codes, choices)
+
+
+def _layer_kind(module: nn.Module) -> Kind:
+    return "linear" if torch.as_tensor(module.weight).dim() == 2 else "conv"
+
+
+SUMMARIES: Mapping[type[nn.Module], Callable[[Any, str], LayerSummary]] = {
+    FrozenLayer: _frozen_layer,
+    DynamicLayer: _frozen_layer,
+    FrozenMatmul: _frozen_product,
+    nn.Conv2d: _float_layer,
+    nn.Linear: _float_layer,
+    Matmul: _float_product,
+}

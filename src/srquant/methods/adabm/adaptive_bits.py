@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from srquant.grids.picture_density import gradient_density
-from srquant.insertion.policy import FEWEST_BITS, MOST_BITS
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import bounded_quantizer, quant_layers
-
-PICTURE_BITS = (-1, 0, 1)
-"""What a picture can add to the bits of all adaptive layers: those of low, middle and high gradient density."""
 
 
 @dataclass
@@ -60,7 +57,11 @@ class AdaptiveQuantizer(ActivationQuantizer):
             bits = bits.repeat_interleave(len(x) // len(bits)).view(-1, *[1] * (x.dim() - 1))
         return super().forward(x, bits)
 
-    def plain(self, picture_bits: int) -> ActivationQuantizer:
+    def deployable(self) -> ActivationQuantizer:
+        """The quantizer of pictures that add nothing."""
+        return self.of_pictures(0)
+
+    def of_pictures(self, picture_bits: int) -> ActivationQuantizer:
         """The quantizer of pictures that add ``picture_bits``."""
         bits = self.bits + int(self.layer_bits().item()) + picture_bits
         return ActivationQuantizer(self.lower, self.upper, min(max(bits, FEWEST_BITS), MOST_BITS))

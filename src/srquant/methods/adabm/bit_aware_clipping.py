@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.grids.range_rules import shrink
-from srquant.insertion.policy import MOST_BITS
-from srquant.methods.adabm.adaptive_bits import AdaptiveQuantizer
+from srquant.grids.uniform import MOST_BITS
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import QuantLayer, quant_layers
@@ -41,7 +40,7 @@ def clip_to_bits(network: Network, images: Tensor, kept: float = 0.0) -> None:
 
 def clip_quantizer(quantizer: ActivationQuantizer, x: Tensor, kept: float) -> None:
     """Both bounds times the factor 1.00, 0.99 .. 0.01 of the smallest squared error, ``kept`` of the way back."""
-    levels = (quantizer.plain(0) if isinstance(quantizer, AdaptiveQuantizer) else quantizer).levels
+    levels = quantizer.deployable().levels
     bounds = quantizer.lower, quantizer.upper
     lower, upper = shrink(x.reshape(1, -1), levels, (bounds[0].reshape(1), bounds[1].reshape(1)))
     for bound, best in zip(bounds, (lower[0], upper[0]), strict=True):

@@ -26,10 +26,10 @@ from srquant.distillation.losses import WHITE, feature_distance, output_loss
 from srquant.distillation.recipes import Progress, counter
 from srquant.errors import DatasetError, PolicyError
 from srquant.grids.range_rules import Bounds, Rule, minmax, shrink, symmetric_max
-from srquant.insertion.branched_network import plain_branch, settle_branches
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
-from srquant.insertion.policy import FEWEST_BITS, MOST_BITS, LayerBits, Override, Policy
+from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.adabm.adaptive_bits import (
@@ -41,11 +41,12 @@ from srquant.methods.adabm.adaptive_bits import (
     mean_bits,
 )
 from srquant.methods.adabm.bit_aware_clipping import clip_to_bits
+from srquant.methods.adabm.branches import branch_of, settle_branches
 from srquant.methods.adabm.calibrate_mappings import DensityQuantiles, input_deviations, sensitive_layers
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
-from srquant.quantizers.base import weight_levels
+from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 Group = Literal["weights", "activations", "bits"]
@@ -277,7 +278,7 @@ def settled(student: Network) -> Network:
     """The plain network, or its branches, on the lattice."""
     if isinstance(student, AdaptiveNetwork):
         return settle_branches(student)
-    plain = plain_branch(student, 0)
+    plain = branch_of(student, 0)
     settle(plain)
     return plain
 
@@ -285,7 +286,7 @@ def settled(student: Network) -> Network:
 def with_layer_bits(policy: Policy, student: Network) -> Policy:
     """The policy with the bits that layers have for pictures of middle density."""
     found = tuple(
-        Override(name, LayerBits(quant_layers(student)[name].weight_quantizer.bits, quantizer.plain(0).bits))
+        Override(name, LayerBits(quant_layers(student)[name].weight_quantizer.bits, quantizer.deployable().bits))
         for name, quantizer in adaptive_quantizers(student).items()
     )
     return replace(policy, overrides=(*policy.overrides, *found))

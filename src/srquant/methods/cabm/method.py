@@ -11,7 +11,7 @@ When the network runs, one Laplacian per picture chooses the bits of all layers.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from srquant.methods.cadyq.selector import SelectingQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.network import Network
-from srquant.quantizers.layers import InputQuantizer
+from srquant.quantizers.base import InputQuantizer
 from srquant.training.student import Plan
 
 SIDE, STEP = 96, 94
@@ -108,9 +108,7 @@ class CABMStudent(cadyq.CADyQStudent):
 
     def result(self) -> QuantizedModel:
         """Every layer keeps its part of the table and nothing that chooses."""
-        model = super().result()
-        exchange_quantizers(model.network, with_table)
-        return QuantizedModel(model.network, model.policy, origin_of("cabm", self.cabm))
+        return replace(super().result(), origin=origin_of("cabm", self.cabm))
 
 
 @torch.no_grad()
@@ -174,13 +172,8 @@ def with_room(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
         quantizer.choices, quantizer.features, quantizer.channel_axis, quantizer.gradient_scale, capacity
     )
     roomy.bounds.data.copy_(quantizer.bounds.data)
-    roomy.stage = quantizer.stage
+    roomy.in_work = quantizer.in_work
     return roomy
-
-
-def with_table(quantizer: InputQuantizer) -> InputQuantizer:
-    """What a quantizer is when its table is all it needs; others stay."""
-    return quantizer.table().requires_grad_(False) if isinstance(quantizer, MappedQuantizer) else quantizer
 
 
 def first_part(config: CABM, steps: int) -> int:

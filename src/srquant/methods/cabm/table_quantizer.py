@@ -8,7 +8,7 @@ from torch import Tensor
 from srquant.methods.cabm.edge_table import look_up
 from srquant.methods.cadyq.candidates import CandidateQuantizer
 from srquant.methods.cadyq.selector import SelectingQuantizer
-from srquant.quantizers.by_picture import Setting
+from srquant.quantizers.stored import Json
 
 
 class TableQuantizer(CandidateQuantizer):
@@ -34,13 +34,13 @@ class TableQuantizer(CandidateQuantizer):
         self.register_buffer("edges", torch.zeros(entries, dtype=torch.int64))
         self.register_buffer("by_edge", torch.zeros(entries, dtype=torch.uint8))
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Json]:
         """Keyword arguments of the constructor."""
         return {"candidates": list(self.choices), "entries": len(self.edges)}
 
     def flags(self, x: Tensor) -> Tensor:
         """Which candidate each sample takes, ``N`` int64."""
-        chosen = self.by_edge[look_up(self.edges, self.scene.edges)].long().clamp(max=len(self.choices) - 1)
+        chosen = self.by_edge[look_up(self.edges, self.pictures.edges)].long().clamp(max=len(self.choices) - 1)
         return chosen.repeat_interleave(len(x) // len(chosen))
 
 
@@ -79,22 +79,22 @@ class MappedQuantizer(SelectingQuantizer):
         self.edges[: len(edges)] = edges
         self.by_edge[: len(edges)] = by_edge
 
-    def table(self) -> TableQuantizer:
+    def deployable(self) -> TableQuantizer:
         """The quantizer that has nothing but the table."""
         entries = int(self.entries)
         result = TableQuantizer(self.choices, entries)
         result.edges.copy_(self.edges[:entries])
         result.by_edge.copy_(self.by_edge[:entries])
         result.bounds.data.copy_(self.bounds.detach())
-        result.stage = self.stage
-        return result
+        result.in_work = self.in_work
+        return result.requires_grad_(False)
 
     def flags(self, x: Tensor) -> Tensor:
         """Which candidate each sample takes, ``N`` int64."""
         if not self.mapped:
             return super().flags(x)
         entries = int(self.entries)
-        chosen = self.by_edge[look_up(self.edges[:entries], self.scene.edges)].long()
+        chosen = self.by_edge[look_up(self.edges[:entries], self.pictures.edges)].long()
         return chosen.repeat_interleave(len(x) // len(chosen))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from srquant.grids.uniform import fake_quantize
 from srquant.insertion.policy import check_bits
-from srquant.quantizers.by_picture import ConditionalQuantizer, Scene
+from srquant.quantizers.by_picture import ConditionalQuantizer, Pictures
 
 SMALLEST = 1e-6
 """Bounds don't get below this."""
@@ -41,10 +41,10 @@ class CandidateQuantizer(ConditionalQuantizer):
         return self.choices
 
     @property
-    def scene(self) -> Scene:
+    def pictures(self) -> Pictures:
         """The pictures in work."""
-        assert self.stage.scene is not None, "the network must show its pictures, see ConditionalNetwork"
-        return self.stage.scene
+        assert self.in_work.pictures is not None, "the network must show its pictures, see ConditionalNetwork"
+        return self.in_work.pictures
 
     def flags(self, x: Tensor) -> Tensor:
         """Which candidate each sample takes, ``N`` int64."""

@@ -35,9 +35,9 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.by_picture import staged
-from srquant.quantizers.layers import InputQuantizer, QuantAddends, QuantLayer, QuantLinear, quant_layers
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
+from srquant.quantizers.by_picture import shows_pictures
+from srquant.quantizers.layers import QuantAddends, QuantLayer, quant_layers
 from srquant.quantizers.symmetric import SymmetricQuantizer
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
@@ -134,7 +134,7 @@ class CADyQStudent(Student):
 
     def result(self) -> QuantizedModel:
         """Every layer keeps its choice."""
-        return deployable(self.network, self.policy, origin_of("cadyq", self.config), plain)
+        return deployable(self.network, self.policy, origin_of("cadyq", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CADyQ, steps: int) -> CADyQStudent:
@@ -161,7 +161,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
         if isinstance(module, QuantAddends)
     }
     exchange_quantizers(student, lambda old: made.get(old, old))
-    learned = learns_weights(staged(student))
+    learned = learns_weights(shows_pictures(student))
     for quantizer in selectors(learned):
         quantizer.requires_grad_(True)
     for output in outputs(learned):
@@ -171,27 +171,20 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
 
 def selecting(layer: QuantLayer, config: CADyQ, gradient_scale: float) -> SelectingQuantizer:
     """What chooses the bits of a layer's input, with the bounds of its present quantizer."""
-    linear = isinstance(layer, QuantLinear)
-    channels = layer.weight.shape[1] * (1 if isinstance(layer, QuantLinear) else layer.layer.groups)
-    quantizer = SelectingQuantizer(config.candidates, channels, -1 if linear else 1, gradient_scale)
+    quantizer = SelectingQuantizer(config.candidates, layer.channels, layer.channel_axis, gradient_scale)
     quantizer.bounds.data.fill_(float(bounded(layer.input_quantizer).upper.detach()))
     return quantizer
 
 
 def bounded(quantizer: InputQuantizer) -> ActivationQuantizer:
     """A quantizer that is known to have bounds."""
-    assert isinstance(quantizer, ActivationQuantizer)
+    assert isinstance(quantizer, ActivationQuantizer)  # fresh from insertion, where all have bounds
     return quantizer
 
 
 def outputs(network: Network) -> list[SymmetricQuantizer]:
     """The quantizers of block outputs."""
     return [module for module in network.modules() if isinstance(module, SymmetricQuantizer)]
-
-
-def plain(quantizer: InputQuantizer) -> InputQuantizer:
-    """The grid of a block's output as it rests; others stay."""
-    return quantizer.plain() if isinstance(quantizer, SymmetricQuantizer) else quantizer
 
 
 def check(policy: Policy, config: CADyQ) -> None:

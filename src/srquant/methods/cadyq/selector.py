@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from srquant.methods.adabm.adaptive_bits import surrogate
 from srquant.methods.cadyq.candidates import CandidateQuantizer
-from srquant.quantizers.by_picture import Setting
+from srquant.quantizers.stored import Json
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SelectingQuantizer(CandidateQuantizer):
         """Of the input."""
         return self.features
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Json]:
         """Keyword arguments of the constructor."""
         return {
             "candidates": list(self.choices),
@@ -73,7 +73,7 @@ class SelectingQuantizer(CandidateQuantizer):
     def scores(self, x: Tensor) -> Tensor:
         """Of each candidate for each sample, ``N x K``."""
         axes = [axis for axis in range(1, x.dim()) if axis != self.channel_axis % x.dim()]
-        gradients = self.scene.gradients.to(x) * self.gradient_scale
+        gradients = self.pictures.gradients.to(x) * self.gradient_scale
         gradients = gradients.repeat_interleave(len(x) // len(gradients), 0)
         scores: Tensor = self.selector(torch.cat([gradients, x.detach().std(axes)], 1))
         return scores

@@ -9,7 +9,6 @@
 When the network runs, every picture brings its own means and deviations.
 """
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +28,7 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import constant_bounds, deployable, learns_weights
 from srquant.models.network import Network
-from srquant.quantizers.layers import QuantLayer, QuantLinear, quant_layers
+from srquant.quantizers.layers import quant_layers
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
@@ -72,17 +71,8 @@ class DAQStudent(Student):
         return self.plan.halved(step, self.config.halve_every)
 
     def result(self) -> QuantizedModel:
-        """Weight grids rest; those of activations stay dynamic."""
-        resting = copy.deepcopy(self.network)
-        for layer in quant_layers(resting).values():
-            rest_weight(layer)
-        return deployable(resting, self.policy, origin_of("daq", self.config), lambda grid: grid)
-
-
-def rest_weight(layer: QuantLayer) -> None:
-    """Give a layer the plain weight grid of its present weight."""
-    assert isinstance(layer.weight_quantizer, SpreadWeightQuantizer)
-    layer.weight_quantizer = layer.weight_quantizer.plain(layer.weight)
+        """Weight grids become static; those of activations stay dynamic."""
+        return deployable(self.network, self.policy, origin_of("daq", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DAQ, steps: int) -> DAQStudent:
@@ -92,8 +82,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     student = insert_quantizers(network, policy, constant_bounds(network, policy, -unit, unit), symmetric_max)
     rectified = rectified_layers(network, list(quant_layers(student)), crops)
     for name, layer in quant_layers(student).items():
-        axis = -1 if isinstance(layer, QuantLinear) else 1
-        bits = layer.input_quantizer.bits
+        bits, axis = layer.input_quantizer.bits, layer.channel_axis
         layer.input_quantizer = DAQQuantizer(bits, name in rectified, config.daq_step, config.spread_bits, axis)
         layer.weight_quantizer = SpreadWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
     return DAQStudent(learns_weights(student), policy, config, steps)

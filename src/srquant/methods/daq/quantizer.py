@@ -11,11 +11,12 @@ tensor([-2.7277, -0.9092,  0.9092,  2.7277])
 import torch
 from torch import Tensor
 
-from srquant.grids.uniform import fake_quantize
-from srquant.insertion.policy import FEWEST_BITS, MOST_BITS
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS, fake_quantize
 from srquant.methods.adabm.adaptive_bits import surrogate
-from srquant.quantizers.base import WeightQuantizer, weight_levels
-from srquant.quantizers.by_picture import ConditionalQuantizer, Setting
+from srquant.quantizers.base import WeightQuantizer
+from srquant.quantizers.by_picture import ConditionalQuantizer
+from srquant.quantizers.integer_weight import weight_levels
+from srquant.quantizers.stored import Json
 
 STEPS = {1: 1.596, 2: 0.996, 3: 0.586, 4: 0.335, 5: 0.188, 6: 0.104, 7: 0.057, 8: 0.031}
 """Best step of a mid-rise grid of ``2**bits`` points for a normal distribution of unit deviation, by bits."""
@@ -61,7 +62,7 @@ class DAQQuantizer(ConditionalQuantizer):
         self.spread_bits = spread_bits
         self.channel_axis = channel_axis
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Json]:
         """Keyword arguments of the constructor."""
         return {
             "bits": self.bits,
@@ -140,18 +141,19 @@ class SpreadWeightQuantizer(WeightQuantizer):
     def __init__(self, bits: int, step: str) -> None:
         super().__init__(torch.tensor(-1.0), torch.tensor(1.0), bits, symmetric=True)
         self.requires_grad_(False)
-        self.unit_step = unit_step(bits, step)
+        self.step = step
 
-    def last_point(self, weight: Tensor) -> Tensor:
+    def last_point(self, weight: Tensor, bits: int) -> Tensor:
         """Upper end of the grid for a weight, 0-d."""
-        return weight.detach().std() * self.unit_step * (weight_levels(self.bits) - 1) / 2
+        return weight.detach().std() * unit_step(bits, self.step) * (weight_levels(bits) - 1) / 2
 
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, shape of the weight."""
-        upper = self.last_point(weight)
-        return surrogate(fake_quantize(weight.detach(), -upper, upper, self.levels), weight)
+        """Values to grid points, shape of the weight; ``bits`` (0-d) instead of its own, without a gradient."""
+        whole = self.bits if bits is None else int(bits)
+        upper = self.last_point(weight, whole)
+        return surrogate(fake_quantize(weight.detach(), -upper, upper, weight_levels(whole)), weight)
 
-    def plain(self, weight: Tensor) -> WeightQuantizer:
-        """The quantizer that a trained weight keeps."""
-        upper = self.last_point(weight)
+    def deployable(self, weight: Tensor) -> WeightQuantizer:
+        """The static grid of a trained weight."""
+        upper = self.last_point(weight, self.bits)
         return WeightQuantizer(-upper, upper, self.bits, symmetric=True)

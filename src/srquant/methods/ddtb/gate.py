@@ -8,10 +8,10 @@
 import torch
 from torch import Tensor, nn
 
-from srquant.grids.uniform import codes, fake_quantize, step_size
-from srquant.insertion.policy import FEWEST_BITS, MOST_BITS
-from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.by_picture import ConditionalQuantizer, Setting
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS, codes, fake_quantize, fake_quantize_bits, step_size
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
+from srquant.quantizers.by_picture import ConditionalQuantizer
+from srquant.quantizers.stored import Json
 
 HIDDEN = 32
 """Channels between the two layers of a gate."""
@@ -22,7 +22,7 @@ SMALLEST_WIDTH = 1e-3
 """Of moved bounds beside the bounds themselves."""
 
 
-def with_zero(lower: Tensor, upper: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+def with_zero(lower: Tensor, upper: Tensor, levels: int | Tensor) -> tuple[Tensor, Tensor]:
     """Bounds moved by at most half a step so that zero is a grid point; gradients pass unchanged (DDTB Eq. 4)."""
     with torch.no_grad():
         step = step_size(lower, upper, levels)
@@ -37,12 +37,13 @@ class DualBoundQuantizer(ActivationQuantizer):
     """
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, any shape; bits can't be learned."""
-        assert bits is None
+        """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""
+        if bits is not None:
+            return fake_quantize_bits(x, *with_zero(self.lower, self.upper, bits.detach().exp2()), bits)
         return fake_quantize(x, *with_zero(self.lower, self.upper, self.levels), self.levels)
 
     @torch.no_grad()
-    def plain(self) -> ActivationQuantizer:
+    def deployable(self) -> ActivationQuantizer:
         """The grid as it is now."""
         return ActivationQuantizer(*with_zero(self.lower, self.upper, self.levels), self.bits)
 
@@ -116,7 +117,7 @@ class GatedQuantizer(ConditionalQuantizer):
         """Channels that its input must have."""
         return self.inputs
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Json]:
         """Keyword arguments of the constructor."""
         return {"bits": self.bits, "channels": self.inputs, "channel_axis": self.channel_axis}
 
@@ -143,6 +144,6 @@ class GatedQuantizer(ConditionalQuantizer):
         return lower, torch.maximum(upper, lower + narrowest)
 
     @torch.no_grad()
-    def closed(self) -> ActivationQuantizer:
-        """The grid without its gate."""
-        return DualBoundQuantizer(self.lower, self.upper, self.bits).plain()
+    def deployable(self) -> InputQuantizer:
+        """Itself with an open gate, else the grid without the gate."""
+        return self if self.open else DualBoundQuantizer(self.lower, self.upper, self.bits).deployable()

@@ -39,8 +39,8 @@ from srquant.methods.settle_trained import (
     require_tensor_grids,
 )
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.layers import InputQuantizer, activation_quantizers
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
+from srquant.quantizers.layers import activation_quantizers
 from srquant.training.attention_teacher import AttentionTeacher
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
@@ -120,11 +120,15 @@ class DdtbStudent(Student):
         if self.gated and len(low) == 1:
             raise PolicyError("ddtb: gates are normalised over the batch; use 2 crops per step or more, or gates=false")
         self.opened.fill_(self.plan.epoch(step) >= OPEN_FROM)
-        for quantizer in self.gated:
-            quantizer.open = bool(self.opened)
+        self.open_gates()
         pictures, attention = self.teacher(self.network, low)
         loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
         return loss + self.unrest()
+
+    def open_gates(self) -> None:
+        """Let the gates count or not, as ``opened`` says."""
+        for quantizer in self.gated:
+            quantizer.open = bool(self.opened)
 
     def unrest(self) -> Tensor:
         """Mean square of what the gates gave, while they are to give nothing; 0-d."""
@@ -154,15 +158,9 @@ class DdtbStudent(Student):
             quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
 
     def result(self) -> QuantizedModel:
-        """On plain grids, but for gates that are open."""
-        return deployable(self.network, self.policy, origin_of("ddtb", self.config), self.plain)
-
-    def plain(self, quantizer: InputQuantizer) -> InputQuantizer:
-        """The grid as it rests, or with its gate."""
-        if isinstance(quantizer, GatedQuantizer):
-            return quantizer if self.opened else quantizer.closed()
-        assert isinstance(quantizer, DualBoundQuantizer)
-        return quantizer.plain()
+        """On static grids, but for gates that are open."""
+        self.open_gates()
+        return deployable(self.network, self.policy, origin_of("ddtb", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DDTB, steps: int) -> DdtbStudent:

@@ -28,8 +28,8 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.layers import InputQuantizer, QuantLayer, activation_quantizers, quant_layers
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer, WeightQuantizer
+from srquant.quantizers.layers import activation_quantizers, quant_layers
 from srquant.quantizers.symmetric import SymmetricQuantizer
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
@@ -53,6 +53,10 @@ class TanhWeightQuantizer(WeightQuantizer):
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, shape of the weight."""
         return super().forward(drawn_together(weight, self.upper), bits)
+
+    def deployable(self, weight: Tensor) -> WeightQuantizer:
+        """The grid without the tanh, which the trained weight has taken in."""
+        return WeightQuantizer(-self.upper, self.upper, self.bits, symmetric=True)
 
 
 def drawn_together(weight: Tensor, largest: Tensor) -> Tensor:
@@ -92,30 +96,18 @@ class DoReFaStudent(Student):
         """Bounds follow the weights and what activations were."""
         follow_weights(self.network, symmetric_max)
         for quantizer in activation_quantizers(self.network).values():
-            assert isinstance(quantizer, SymmetricQuantizer)
+            assert isinstance(quantizer, SymmetricQuantizer)  # ``prepare`` put no others there
             quantizer.follow()
 
     def result(self) -> QuantizedModel:
         """On plain grids, the tanh in the weights."""
-        return deployable(self.network, self.policy, origin_of("dorefa", self.config), plain, plain_weight)
-
-
-def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
-    """The grid as it rests."""
-    assert isinstance(quantizer, SymmetricQuantizer)
-    return quantizer.plain()
+        return deployable(self.network, self.policy, origin_of("dorefa", self.config))
 
 
 def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
     """The grid in training, from a plain one of the same bounds."""
-    assert isinstance(quantizer, ActivationQuantizer)
+    assert isinstance(quantizer, ActivationQuantizer)  # fresh from insertion, where all have bounds
     return SymmetricQuantizer(quantizer.upper, quantizer.bits, kept=momentum)
-
-
-def plain_weight(layer: QuantLayer) -> None:
-    """Give a layer the grid without the tanh, in place."""
-    quantizer = layer.weight_quantizer
-    layer.weight_quantizer = WeightQuantizer(-quantizer.upper, quantizer.upper, quantizer.bits, symmetric=True)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DoReFa, steps: int) -> DoReFaStudent:

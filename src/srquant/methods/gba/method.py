@@ -25,9 +25,10 @@ from srquant.distillation.losses import WHITE
 from srquant.distillation.recipes import Group, Progress, counter, distillation
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import ActivationBounds, Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
-from srquant.insertion.policy import FEWEST_BITS, MOST_BITS, Override, Policy
+from srquant.insertion.policy import Override, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.gba.allocation import allocate_bits

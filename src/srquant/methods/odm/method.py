@@ -30,7 +30,7 @@ from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights
 from srquant.models.network import Network
 from srquant.quantizers.base import WeightQuantizer
-from srquant.quantizers.layers import QuantLayer, activation_quantizers, quant_layers
+from srquant.quantizers.layers import activation_quantizers, quant_layers
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
 
@@ -73,6 +73,10 @@ class FactorQuantizer(WeightQuantizer):
         """First and last grid point."""
         bound = self.factor * self.upper
         return -bound, bound
+
+    def deployable(self, weight: Tensor) -> WeightQuantizer:
+        """The grid as it is now, its factor multiplied in."""
+        return WeightQuantizer(*self.grid(), self.bits, symmetric=True)
 
 
 class Mismatch:
@@ -152,8 +156,7 @@ class OdmStudent(Student):
 
     def result(self) -> QuantizedModel:
         """On plain grids."""
-        origin = origin_of("odm", self.config)
-        return deployable(self.network, self.policy, origin, lambda quantizer: quantizer, plain_weight)
+        return deployable(self.network, self.policy, origin_of("odm", self.config))
 
 
 def cooperative(reconstruction: Tensor, mismatch: Tensor, weight: float) -> Tensor:
@@ -166,12 +169,6 @@ def factor_quantizers(network: Network) -> list[FactorQuantizer]:
     """Those of all weights, in module order."""
     quantizers = (layer.weight_quantizer for layer in quant_layers(network).values())
     return [quantizer for quantizer in quantizers if isinstance(quantizer, FactorQuantizer)]
-
-
-def plain_weight(layer: QuantLayer) -> None:
-    """Give a layer the grid at rest, in place."""
-    lower, upper = layer.weight_quantizer.grid()
-    layer.weight_quantizer = WeightQuantizer(lower, upper, layer.weight_quantizer.bits, symmetric=True)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: ODM, steps: int) -> OdmStudent:

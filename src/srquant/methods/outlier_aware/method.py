@@ -35,7 +35,7 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
 from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
-from srquant.quantizers.plq import FEWEST_BITS, Budget, PiecewiseQuantizer
+from srquant.quantizers.plq import PLQ_BITS, Budget, PiecewiseQuantizer
 
 STATISTICS = 16
 """Crops per batch of statistics."""
@@ -113,11 +113,11 @@ def check_pieces(policy: Policy, network: Network) -> None:
     """Raise a ``PolicyError`` where activations can't have a piecewise grid: one per channel, or of 2 bits."""
     if policy.activation_granularity != "tensor":
         raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
-    coarse = [name for name, bits in policy.resolve(network).items() if bits.activation < FEWEST_BITS]
+    coarse = [name for name, bits in policy.resolve(network).items() if bits.activation < PLQ_BITS[0]]
     if coarse:
         raise PolicyError(
             f"2 bits for the activations of layer '{coarse[0]}' (of {len(coarse)} in all): piecewise grids begin at "
-            f"{FEWEST_BITS}; use {FEWEST_BITS} or more activation bits there, or --set plq=false"
+            f"{PLQ_BITS[0]}; use {PLQ_BITS[0]} or more activation bits there, or --set plq=false"
         )
 
 

@@ -24,6 +24,7 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.refit_weight_grids import follow_weights, signed_max
 from srquant.insertion.replace_quantizers import exchange_quantizers
 from srquant.methods.options import option
+from srquant.methods.pams.quantizer import PamsQuantizer
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import (
     constant_bounds,
@@ -33,9 +34,7 @@ from srquant.methods.settle_trained import (
     require_tensor_grids,
 )
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.layers import InputQuantizer, activation_quantizers
-from srquant.quantizers.symmetric import PamsQuantizer
+from srquant.quantizers.layers import activation_quantizers
 from srquant.training.attention_teacher import AttentionTeacher
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
@@ -118,13 +117,7 @@ class PamsStudent(Student):
 
     def result(self) -> QuantizedModel:
         """On plain grids."""
-        return deployable(self.network, self.policy, origin_of("pams", self.config), plain)
-
-
-def plain(quantizer: InputQuantizer) -> ActivationQuantizer:
-    """The grid as it rests."""
-    assert isinstance(quantizer, PamsQuantizer)
-    return quantizer.plain()
+        return deployable(self.network, self.policy, origin_of("pams", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: PAMS, steps: int) -> PamsStudent:

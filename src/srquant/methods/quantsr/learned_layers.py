@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from srquant.insertion.policy import LayerBits
 from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
+from srquant.models.blocks.conv_geometry import conv_padding
 from srquant.models.blocks.layers import Matmul
-from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul, conv_padding
+from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul
 
 
 class LearnedLayer(nn.Module):

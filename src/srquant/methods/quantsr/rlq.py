@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from srquant.methods.quantsr.redistribution import redistributed
-from srquant.quantizers.base import LARGEST_INTEGER, ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.quantizers.integer_weight import LARGEST_INTEGER
 from srquant.quantizers.shifted import ShiftedQuantizer
 
 NEGATIVE = -1e-5

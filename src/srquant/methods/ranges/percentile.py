@@ -21,7 +21,7 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
-from srquant.quantizers.base import weight_levels
+from srquant.quantizers.integer_weight import weight_levels
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def float_layers(engine: Engine, model: FrozenModel) -> tuple[str, ...]:
     """
     running = engine.branch(MIDDLE) if isinstance(engine, BranchingEngine) else engine
     precisions = _precisions(running)
-    return tuple(name for name in model.parts if precisions.get(name, INTEGER) != INTEGER)
+    return tuple(name for name in model.specs if precisions.get(name, INTEGER) != INTEGER)
 
 
 def _precisions(engine: Engine) -> dict[str, str]:

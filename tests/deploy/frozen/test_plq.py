@@ -1,7 +1,6 @@
 """Layers on piecewise linear grids: frozen, in a file, in engines."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,8 @@ from torch import Tensor
 from srquant.data.calibration import CalibrationSet
 from srquant.data.images import read_rgb
 from srquant.deploy.export.pair_saturation import has_vnni
-from srquant.deploy.file.header import Header, LayerRecord, from_json, to_json
 from srquant.deploy.file.save_load import checksum, load, save
-from srquant.deploy.frozen.freeze import check_grids, freeze
-from srquant.deploy.frozen.layer_spec import LayerParts
+from srquant.deploy.frozen.freeze import check_spec, freeze
 from srquant.deploy.openvino.model import to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.errors import PolicyError, QuantizedFileError
@@ -32,7 +29,9 @@ from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.methods.outlier_aware.method import OutlierAware, quantize
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import quant_layers
-from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.quantizers.module_spec import LayerSpec
+from srquant.quantizers.plq import PiecewiseQuantizer, PLQSpec
+from srquant.quantizers.stored import Fields, StoredTensors
 from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
 
 NETWORKS = {
@@ -120,33 +119,25 @@ def test_what_it_says_it_spends(quantized, picture, budget, codes):
 
 
 def test_empty_regions_are_refused(quantized):
-    part = freeze(quantized("edsr")).parts["body.0.body.0"]
-    assert isinstance(part, LayerParts)
-    assert part.bounds.pieces is not None
-    part.bounds.pieces.edges[1] = part.bounds.pieces.edges[0]
+    spec = freeze(quantized("edsr")).specs["body.0.body.0"]
+    assert isinstance(spec, LayerSpec)
+    assert isinstance(spec.grid, PLQSpec)
+    spec.grid.edges[1] = spec.grid.edges[0]
     with pytest.raises(PolicyError, match=r"body.0.*width of a region"):
-        check_grids("body.0", part)
-
-
-RECORD = LayerRecord("body.0", 4, None, 4, (8, 8), region_levels=(4, 8, 4))
+        check_spec("body.0", spec)
 
 
 @pytest.mark.parametrize(
-    "record",
-    [
-        replace(RECORD, region_levels=(4,)),
-        replace(RECORD, region_levels=(4, 8, 1)),
-        replace(RECORD, region_levels=(128, 256, 128)),
-        replace(RECORD, dynamic=True),
-        replace(RECORD, weight_bits=None),
-    ],
-    ids=["one region", "one point", "too many points", "dynamic", "of a sum"],
+    ("levels", "channels"),
+    [([4], 8), ([4, 8, 1], 8), ([128, 256, 128], 8), ([4, 8, 4], None)],
+    ids=["one region", "one point", "too many points", "of a sum"],
 )
-def test_impossible_regions_in_a_header(record):
-    header = Header("edsr", {}, Policy(), Origin("outlier-aware"), (RECORD,))
-    assert from_json(to_json(header)) == header
-    with pytest.raises(QuantizedFileError, match=r"impossible: .*(region|below 2)"):
-        from_json(to_json(replace(header, layers=(record,))))
+def test_impossible_regions_in_a_header(levels, channels):
+    tensors = {"bounds": torch.tensor([-1.0, 1.0]), "edges": torch.tensor([-1.0, -0.5, 0.5, 1.0])}
+    good = PLQSpec.read(Fields("it", {"bits": 4, "region_levels": [4, 8, 4]}), StoredTensors(dict(tensors)), 8)
+    assert good.settings() == {"bits": 4, "region_levels": [4, 8, 4]}
+    with pytest.raises(QuantizedFileError, match=r"need (2 or 3 regions|at least 2|another kind of grid)"):
+        PLQSpec.read(Fields("it", {"bits": 4, "region_levels": levels}), StoredTensors(dict(tensors)), channels)
 
 
 def test_edges_must_be_in_the_file(quantized, tmp_path: Path):

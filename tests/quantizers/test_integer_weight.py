@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srquant.deploy.file.packing import pack, packed_size, unpack
+from srquant.quantizers.integer_weight import pack, packed_size, unpack
 
 
 @given(st.integers(2, 8), st.integers(0, 70), st.integers(0, 2**32 - 1))

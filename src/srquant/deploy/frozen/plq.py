@@ -1,26 +1,13 @@
 """Piecewise linear points in a frozen layer: what happens to values before the layer's grid of 256 points."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.deploy.frozen.layers import FrozenLayer, frozen_layer
 from srquant.grids.uniform import codes
-from srquant.quantizers.plq import FINE_LEVELS, PiecewiseQuantizer, fake_quantize_pieces
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Regions of a piecewise linear grid, as the file holds them.
-
-    Attributes:
-        edges: their ends, increasing, float32; one more than there are regions.
-        levels: points of each region, both ends included.
-    """
-
-    edges: Tensor
-    levels: tuple[int, ...]
+from srquant.quantizers.module_spec import LayerSpec
+from srquant.quantizers.plq import FINE_LEVELS, PLQSpec, fake_quantize_pieces
 
 
 class PiecewisePoints(nn.Module):
@@ -44,12 +31,15 @@ class PiecewisePoints(nn.Module):
         return fake_quantize_pieces(x, self.edges, self.levels)
 
 
-def pieces_of(quantizer: PiecewiseQuantizer) -> Pieces:
-    """The regions of a quantizer."""
-    return Pieces(quantizer.edges().detach().clone(), quantizer.region_levels)
+def plq_layer(spec: LayerSpec, grid: PLQSpec) -> FrozenLayer:
+    """Values are put on the points of their regions first."""
+    points = PiecewisePoints(grid.edges, grid.region_levels, grid.bits)
+    layer = frozen_layer(spec, fine_grid(grid, points), before=points)
+    layer.piecewise_codes = sum(grid.region_levels)
+    return layer
 
 
-def fine_grid(lower: Tensor, upper: Tensor, points: PiecewisePoints) -> FrozenGrid:
+def fine_grid(grid: PLQSpec, points: PiecewisePoints) -> FrozenGrid:
     """The grid of 256 points whose zero is what a padded zero becomes: often no point lies at zero itself."""
-    padded = codes(points(torch.zeros(())), lower, upper, FINE_LEVELS)
-    return FrozenGrid(lower, upper, FINE_LEVELS, int(padded))
+    padded = codes(points(torch.zeros(())), grid.lower, grid.upper, FINE_LEVELS)
+    return FrozenGrid(grid.lower, grid.upper, FINE_LEVELS, int(padded))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from srquant.deploy.file.header import Header, LayerRecord, QuantizerRecord, from_json, to_json
+from srquant.deploy.file.header import Header
+from srquant.deploy.file.module_records import read_module, record_of
 from srquant.deploy.file.restore import restore
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.deploy.frozen.freeze import freeze
-from srquant.deploy.frozen.layer_spec import window_of
-from srquant.errors import EngineError, QuantizedFileError
+from srquant.errors import EngineError, PolicyError, QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
@@ -25,6 +25,7 @@ from srquant.measure.cost.report import spending
 from srquant.methods.daq.quantizer import DAQQuantizer
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
+from srquant.quantizers.stored import StoredTensors
 from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, fastest
 from srquant.upscale.tiles.support import measure_support
 
@@ -65,7 +66,7 @@ def test_file_holds_integers_kind_and_settings(quantized, picture, tmp_path: Pat
     loaded = load(tmp_path / "model.safetensors")
     assert torch.equal(upscaled(loaded, picture), upscaled(model, picture))
     layers = [module for module in loaded.network.modules() if isinstance(module, DynamicLayer)]
-    assert len(layers) == len(model.parts) == 3
+    assert len(layers) == len(model.specs) == 3
     assert all(layer.weight.dtype == torch.int8 for layer in layers)
     assert layers[1].points.settings() == DAQQuantizer(3, True, "code", 8).settings()
 
@@ -73,8 +74,8 @@ def test_file_holds_integers_kind_and_settings(quantized, picture, tmp_path: Pat
 def test_said_to_be_dynamic(quantized, picture):
     model = freeze(quantized)
     summaries = {layer.name: layer for layer in layer_summaries(model.network)}
-    assert {summaries[name].ranges for name in model.parts} == {"dynamic"}
-    assert {summaries[name].activation_bits for name in model.parts} == {3}
+    assert {summaries[name].ranges for name in model.specs} == {"dynamic"}
+    assert {summaries[name].activation_bits for name in model.specs} == {3}
     assert fab(model.network) == 3
     spent = spending(model, [picture[:1]])
     assert spent.ranges == "dynamic"
@@ -97,24 +98,25 @@ def test_auto_falls_back_to_torch(quantized):
 
 GOOD = {"bits": 3, "rectified": False, "step": "code", "spread_bits": 8}
 BAD = {
-    "knows no quantizer": QuantizerRecord("nonsense", GOOD),
-    "impossible settings": QuantizerRecord("daq", GOOD | {"step": "neither"}),
-    "settings .*colour": QuantizerRecord("daq", GOOD | {"colour": 1}),
-    "fit": QuantizerRecord("daq", GOOD | {"bits": 4}),
+    "'nonsense', need one of .*newer": {"kind": "nonsense", "bits": 3, "settings": GOOD},
+    "settings of such a quantizer .*neither": {"kind": "daq", "bits": 3, "settings": GOOD | {"step": "neither"}},
+    "settings of such a quantizer .*colour": {"kind": "daq", "bits": 3, "settings": GOOD | {"colour": 1}},
+    "doesn't fit": {"kind": "daq", "bits": 3, "settings": GOOD | {"bits": 4}},
 }
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_bad_quantizers_are_refused(quantized, message: str):
-    window = window_of(quant_layers(quantized.network)["body.0.body.0"].layer)
-    record = LayerRecord("body.0.body.0", 3, None, 4, (8, 8, 3, 3), window, quantizer=BAD[message])
-    some_tensors = {f"tensor {i}": torch.zeros(1) for i in range(30)}
+    layer = quant_layers(quantized.network)["body.0.body.0"]
+    record = record_of("body.0.body.0", layer.spec()) | {"grid": BAD[message]}
+    modules = dict(build("edsr", TINY).module.named_modules())
     with pytest.raises(QuantizedFileError, match=message):
-        restore(Header("edsr", TINY, quantized.policy, Origin("daq"), (record,)), some_tensors)
+        read_module(record, modules, StoredTensors({}))
 
 
 def test_a_sum_has_no_quantizer_of_its_own(quantized):
-    record = LayerRecord("body.0", 3, quantizer=QuantizerRecord("daq", GOOD))
+    record = {"name": "body.0.add", "kind": "sum", "grid": {"kind": "daq", "bits": 3, "settings": GOOD}, "scale": 1.0}
     header = Header("edsr", TINY, quantized.policy, Origin("daq"), (record,))
-    with pytest.raises(QuantizedFileError, match="quantizer of its own"):
-        from_json(to_json(header))
+    some_tensors = {f"tensor {i}": torch.zeros(1) for i in range(30)}
+    with pytest.raises(PolicyError, match="a sum has a grid of kind 'daq'"):
+        restore(header, some_tensors)

@@ -1,0 +1,128 @@
+"""What a quantized file holds, read with care: JSON fields and tensors, each taken once and checked."""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from srquant.errors import QuantizedFileError
+from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+T = TypeVar("T")
+
+
+class Fields:
+    """The fields of one JSON object.
+
+    Args:
+        where: what the object describes, for messages.
+        values: the parsed JSON.
+
+    Raises:
+        QuantizedFileError: it is no object; from the methods: a field is missing, of another type, or impossible.
+    """
+
+    def __init__(self, where: str, values: Any) -> None:
+        if type(values) is not dict:
+            raise QuantizedFileError(f"{where} is {values!r:.80}, need a JSON object; quantize the network again")
+        self.where = where
+        self.values: dict[str, Any] = dict(values)
+
+    def take(self, name: str, kind: type[T]) -> T:
+        """Remove a field, which is exactly of a type: a bool is no int."""
+        if name not in self.values:
+            raise QuantizedFileError(f"{self.where}: field {name!r} is missing; quantize the network again")
+        value = self.values.pop(name)
+        if type(value) is not kind:
+            raise self.wrong(name, value, f"a {kind.__name__}")
+        return value
+
+    def optional(self, name: str, kind: type[T]) -> T | None:
+        """The same for a field that may be null."""
+        if self.values.get(name, 0) is None:
+            del self.values[name]
+            return None
+        return self.take(name, kind)
+
+    def integer(self, name: str, least: int, most: int | None = None) -> int:
+        """Remove a whole number within limits."""
+        value = self.take(name, int)
+        if value < least or (most is not None and value > most):
+            raise self.wrong(name, value, f"at least {least}" if most is None else f"{least} to {most}")
+        return value
+
+    def bits(self, name: str) -> int:
+        """Remove a number of bits, 2 to 8."""
+        return self.integer(name, FEWEST_BITS, MOST_BITS)
+
+    def integers(self, name: str, least: int, most: int | None = None) -> tuple[int, ...]:
+        """Remove a list of whole numbers within limits."""
+        listed = self.take(name, list)
+        items = Fields(f"{self.where}: {name}", {str(i): value for i, value in enumerate(listed)})
+        return tuple(items.integer(str(i), least, most) for i in range(len(listed)))
+
+    def strings(self, name: str) -> tuple[str, ...]:
+        """Remove a list of texts."""
+        listed = self.take(name, list)
+        items = Fields(f"{self.where}: {name}", {str(i): value for i, value in enumerate(listed)})
+        return tuple(items.take(str(i), str) for i in range(len(listed)))
+
+    def inside(self, name: str) -> "Fields":
+        """Remove a field that is an object of its own."""
+        return Fields(f"{self.where}: {name}", self.take(name, dict))
+
+    def inside_optional(self, name: str) -> "Fields | None":
+        """The same for a field that may be null."""
+        values = self.optional(name, dict)
+        return None if values is None else Fields(f"{self.where}: {name}", values)
+
+    def wrong(self, name: str, value: Any, need: str) -> QuantizedFileError:
+        """The error of an impossible value."""
+        return QuantizedFileError(
+            f"{self.where}: field {name!r} is {value!r:.80}, need {need}; quantize the network again"
+        )
+
+    def end(self) -> None:
+        """Raise where fields are left that nothing knows."""
+        if self.values:
+            raise QuantizedFileError(f"{self.where}: unknown fields {sorted(self.values)[:4]}; update srquant")
+
+
+class StoredTensors:
+    """The tensors of a file, or those whose names start with a prefix.
+
+    Args:
+        tensors: all of the file; what is taken is removed.
+        prefix: of the names.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], prefix: str = "") -> None:
+        self.tensors, self.prefix = tensors, prefix
+
+    def inside(self, prefix: str) -> "StoredTensors":
+        """Those behind a longer prefix."""
+        return StoredTensors(self.tensors, self.prefix + prefix)
+
+    def take(self, name: str, dtype: torch.dtype, *shapes: tuple[int, ...]) -> Tensor:
+        """Remove a tensor, which has one of the shapes and is finite.
+
+        Raises:
+            QuantizedFileError: it is missing, or another one.
+        """
+        name = self.prefix + name
+        tensor = self.tensors.pop(name, None)
+        if tensor is None:
+            raise QuantizedFileError(f"tensor {name!r} is missing")
+        if tensor.dtype != dtype or tuple(tensor.shape) not in shapes:
+            need = " or ".join(str(shape) for shape in shapes)
+            raise QuantizedFileError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, need {dtype} {need}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise QuantizedFileError(f"tensor {name!r} has values that are not finite")
+        return tensor
+
+    def bounds(self, *shapes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Remove lower and upper bound, stacked in one float32 tensor; of a single pair unless shapes say more."""
+        lower, upper = self.take("bounds", torch.float32, *(shapes or ((2,),))).unbind()
+        return lower, upper
