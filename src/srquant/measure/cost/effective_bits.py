@@ -9,6 +9,7 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
+from srquant.models.hooks import watch_outputs
 from srquant.quantizers.by_picture import ConditionalQuantizer
 
 LARGEST_CODE = 255
@@ -79,20 +80,14 @@ def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
     """
     seen: Seen = {name: [] for name in quantizers}
 
-    def watch(name: str, quantizer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...], codes: Tensor) -> None:
-            codes = quantizer.codes(*inputs) if isinstance(quantizer, ConditionalQuantizer) else codes
-            positions = codes.detach().flatten().to(torch.int64) + LARGEST_CODE
-            seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
+    def see(name: str, inputs: tuple[Tensor, ...], codes: Tensor) -> None:
+        quantizer = quantizers[name]
+        codes = quantizer.codes(*inputs) if isinstance(quantizer, ConditionalQuantizer) else codes
+        positions = codes.detach().flatten().to(torch.int64) + LARGEST_CODE
+        seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
 
-        return quantizer.register_forward_hook(see)
-
-    handles = [watch(name, quantizer) for name, quantizer in quantizers.items()]
-    try:
+    with watch_outputs(quantizers, see):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
