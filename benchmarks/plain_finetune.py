@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.dan import DynamicQuantizer
@@ -110,9 +110,9 @@ def step(
     student: Network, teacher: Network, images: Tensor, optimizer: torch.optim.Optimizer, feature_weight: float
 ) -> float:
     """Teacher, student, loss, backward, one step of the optimizer; returns the loss."""
-    with torch.no_grad(), Features(teacher) as hooks:
+    with torch.no_grad(), features_of(teacher) as hooks:
         wanted, teacher_features = teacher(images), hooks.take()
-    with Features(student) as hooks:
+    with features_of(student) as hooks:
         output, features = student(images), hooks.take()
     distances = [
         (_normalised(s) - _normalised(t)).square().sum((1, 2, 3)).mean()

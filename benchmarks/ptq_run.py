@@ -22,6 +22,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.errors import EngineError
+from srquant.files import write_whole
 from srquant.insertion.policy import Granularity, Kind, LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.cost.layer_costs import picture_fab
@@ -159,9 +160,7 @@ def score(engine: Engine, benchmark: BenchmarkSet, bits: float | Measure | None 
 def write(value: dict[str, Any], path: Path) -> None:
     """Write JSON; the file is there completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def from_json(text: str) -> Run:

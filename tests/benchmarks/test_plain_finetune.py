@@ -4,7 +4,7 @@ import plain_finetune
 import pytest
 import torch
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.losses import normalised
 from srquant.distillation.recipes import distillation
@@ -30,9 +30,9 @@ def test_same_loss_and_same_gradients(dynamic):
             layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)
     move_bounds_off_the_values(student)
     plain = plain_finetune.plain(student)
-    with torch.no_grad(), Features(teacher) as features:
+    with torch.no_grad(), features_of(teacher) as features:
         lesson = Lesson(images, teacher(images), [normalised(feature) for feature in features.take()])
-    with Features(student) as features:
+    with features_of(student) as features:
         loss = distillation(10.0)(student(images), features.take(), lesson)
     quantizers = list(activation_quantizers(student).values())
     bounds = [bound for quantizer in quantizers for bound in quantizer.parameters()]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import LAYOUT, lessons, record
 from srquant.distillation.losses import normalised
 
@@ -12,7 +12,7 @@ def test_lessons_round_trip(teacher, calibration, tmp_path):
     batches = list(calibration.batches(2))
     assert record(teacher, iter(batches), tmp_path) == 3
     for images, lesson in zip(batches, lessons(tmp_path, 3), strict=True):
-        with torch.no_grad(), Features(teacher) as features:
+        with torch.no_grad(), features_of(teacher) as features:
             output = teacher(images.contiguous(memory_format=LAYOUT))
             expected = features.take()
         assert torch.equal(lesson.images, images)
@@ -29,7 +29,7 @@ def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
     deep = build("edsr", {"blocks": 12, "features": 4}).eval()
     record(deep, calibration.batches(5), tmp_path)
     (lesson,) = lessons(tmp_path, 1)
-    with torch.no_grad(), Features(deep) as features:
+    with torch.no_grad(), features_of(deep) as features:
         deep(lesson.images)
         expected = features.take()
     assert len(lesson.features) == 12
@@ -39,7 +39,7 @@ def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
 
 def test_features_are_taken_once_in_the_order_of_calls(teacher):
     images = torch.rand(1, 3, 8, 8)
-    with torch.no_grad(), Features(teacher) as features:
+    with torch.no_grad(), features_of(teacher) as features:
         teacher(images)
         first = features.take()
         assert features.take() == []
@@ -48,6 +48,6 @@ def test_features_are_taken_once_in_the_order_of_calls(teacher):
 
 
 def test_no_hooks_are_left_after_an_error(teacher):
-    with pytest.raises(RuntimeError), Features(teacher):
+    with pytest.raises(RuntimeError), features_of(teacher):
         teacher(torch.rand(1, 5, 8, 8))
     assert not any(module._forward_hooks for module in teacher.modules())

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.loop import NARROWEST, rate_of, train_pass
 from srquant.distillation.losses import feature_loss, normalised, output_loss, root_mean_square
 from srquant.distillation.recipes import RECIPES, Finetune, Stage, finetune, published, squares, together
@@ -45,7 +45,7 @@ def same(a, b):
 
 
 def calibration_loss(student, teacher, images, feature_weight=0.2):
-    with torch.no_grad(), Features(student) as ours, Features(teacher) as theirs:
+    with torch.no_grad(), features_of(student) as ours, features_of(teacher) as theirs:
         loss = output_loss(student(images), teacher(images))
         return (loss + feature_weight * feature_loss(ours.take(), [normalised(f) for f in theirs.take()])).item()
 

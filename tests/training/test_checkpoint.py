@@ -12,11 +12,12 @@ from lightning_fabric import Fabric
 
 from srquant.data.pairs import PairSet
 from srquant.errors import CheckpointError, OutputError
+from srquant.files import write_whole
 from srquant.insertion.policy import Policy
 from srquant.methods.float_training import FloatTraining, prepare
 from srquant.models.load import build
 from srquant.training.checkpoint import State, load_state, save_state
-from srquant.training.run_folder import RunFolder, write_whole
+from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Run
 from srquant.training.trainer import Trainer
 
@@ -120,8 +121,8 @@ def test_a_changed_configuration_is_refused_and_shown(tmp_path):
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     folder = RunFolder(tmp_path)
-    for name in ("configuration.json", "checkpoint.pt"):
-        (folder.path / f".{name}.17.partial").write_bytes(b"half")
+    for suffix in (".json", ".pt"):
+        (folder.path / f".srquant-4194304-00000000{suffix}").write_bytes(b"half")
         folder.begin({}, overwrite=False)
     assert [path.name for path in folder.path.iterdir()] == ["configuration.json"]
 

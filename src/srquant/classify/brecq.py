@@ -144,8 +144,7 @@ def _gradients(unit: Unit, teacher: ResNet18, student: ResNet18, images: Tensor)
         outputs.append(output.detach().requires_grad_(True))
         return outputs[0]
 
-    hook = student.get_submodule(unit.names[-1]).register_forward_hook(watch)
-    predicted = F.log_softmax(student(images), 1)
-    hook.remove()
+    with student.get_submodule(unit.names[-1]).register_forward_hook(watch):
+        predicted = F.log_softmax(student(images), 1)
     divergence = F.kl_div(predicted, F.softmax(teacher(images), 1), reduction="sum")
     return torch.autograd.grad(divergence, outputs[0])[0]

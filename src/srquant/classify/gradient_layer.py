@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from srquant.classify.layers import apply_layer
 from srquant.classify.resnet import ResNet18
 from srquant.grids.range_rules import Bounds, RunningBounds, minmax, symmetric_mse
 from srquant.insertion.policy import Granularity, LayerBits
+from srquant.models.hooks import watch_inputs
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.dan import DynamicQuantizer
 
@@ -93,14 +93,8 @@ def inputs_of_layers(network: ResNet18, batches: Iterable[Tensor], momentum: flo
     """Min-max with moving average of what goes into every convolution and linear layer, 0-d bounds by name."""
     layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     running = {name: RunningBounds(minmax, 2, momentum) for name in layers}
-    hooks = [layer.register_forward_pre_hook(partial(_watch, running[name])) for name, layer in layers.items()]
-    for batch in batches:
-        network(batch)
-    for hook in hooks:
-        hook.remove()
+    with watch_inputs(layers, lambda name, inputs: running[name].update(inputs[0].reshape(1, -1))):
+        for batch in batches:
+            network(batch)
     bounds = {name: seen.bounds() for name, seen in running.items()}
     return {name: (lower.squeeze(), upper.squeeze()) for name, (lower, upper) in bounds.items()}
-
-
-def _watch(running: RunningBounds, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-    running.update(args[0].reshape(1, -1))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from srquant.classify.layers import QuantReLU, RoundedLayer, StepQuantizer
 from srquant.classify.resnet import ResNet18
+from srquant.models.hooks import watch_outputs
 
 ENDS = 8
 """Bits of the first and last weights, of the first layer's output and of the last layer's input (BRECQ, QDrop)."""
@@ -43,14 +44,12 @@ def replace(network: nn.Module, name: str, module: nn.Module) -> None:
 @torch.no_grad()
 def initialise_steps(network: ResNet18, images: Tensor) -> None:
     """Search the steps of all ReLUs on what they give for ``images``; activations must be off."""
+    relus = {name: module for name, module in network.named_modules() if isinstance(module, QuantReLU)}
 
-    def search(relu: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        for quantizer in relu.modules():
+    def search(name: str, _: tuple[Tensor, ...], output: Tensor) -> None:
+        for quantizer in relus[name].modules():
             if isinstance(quantizer, StepQuantizer):
                 quantizer.initialise(output)
 
-    relus = [module for module in network.modules() if isinstance(module, QuantReLU)]
-    hooks = [relu.register_forward_hook(search) for relu in relus]
-    network(images)
-    for hook in hooks:
-        hook.remove()
+    with watch_outputs(relus, search):
+        network(images)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srquant.classify.layers import QuantReLU, RoundedLayer, StepQuantizer
 from srquant.classify.resnet import ResNet18, blocks
 from srquant.classify.rounding import AdaptiveRounding
+from srquant.models.hooks import kept_inputs, kept_outputs
 
 Run = Callable[[Tensor], Tensor]
 FORWARD_BATCH = 64
@@ -91,15 +92,8 @@ def examples_of(unit: Unit, teacher: nn.Module, student: nn.Module, images: Tens
 @torch.no_grad()
 def captured(unit: Unit, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Input and output of a unit, ``images`` rows each."""
-    inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
     first, last = network.get_submodule(unit.names[0]), network.get_submodule(unit.names[-1])
-    hooks = [
-        first.register_forward_pre_hook(lambda module, args: inputs.append(args[0])),
-        last.register_forward_hook(lambda module, args, output: outputs.append(output)),
-    ]
-    for batch in torch.split(images, FORWARD_BATCH):
-        network(batch)
-    for hook in hooks:
-        hook.remove()
+    with kept_inputs(first) as inputs, kept_outputs(last) as outputs:
+        for batch in torch.split(images, FORWARD_BATCH):
+            network(batch)
     return torch.cat(inputs), torch.cat(outputs)

@@ -1,7 +1,6 @@
 """Results on stdout, progress and complaints on stderr, JSON where it is wanted."""
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from srquant.errors import OutputError
+from srquant.files import write_whole
 
 STDOUT = "-"
 WIDE = 200
@@ -116,10 +116,7 @@ def progress() -> Iterator[Step]:
 
 
 def _write(text: str, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"can't write {path}: {error.strerror}; choose another place") from error

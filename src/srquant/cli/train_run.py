@@ -15,6 +15,7 @@ from srquant.data.benchmark import BenchmarkSet
 from srquant.data.pairs import PairSet
 from srquant.deploy.file.save_load import save
 from srquant.deploy.frozen.freeze import freeze
+from srquant.files import write_whole
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.quality.validation import mean_psnr
@@ -24,7 +25,7 @@ from srquant.models.load import describe
 from srquant.models.network import Network
 from srquant.training.log import check_tensorboard
 from srquant.training.processes import Processes, disconnect, launch, one_voice, quiet
-from srquant.training.run_folder import RunFolder, write_whole
+from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Run
 from srquant.training.student import Student
 from srquant.training.trainer import Trainer

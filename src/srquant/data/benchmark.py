@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from srquant.data.images import list_images, read_rgb
 from srquant.data.resize import downscale
 from srquant.errors import DatasetError
+from srquant.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,6 @@ def _keep(image: NDArray[np.uint8], places: list[Path]) -> None:
     content = pyvips.Image.new_from_array(image, interpretation="srgb").pngsave_buffer()
     for place in places:
         with contextlib.suppress(OSError):
-            _write(content, place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, content)
             return
-
-
-def _write(content: bytes, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.close()
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise

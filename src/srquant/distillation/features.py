@@ -1,34 +1,30 @@
 """Record the outputs of the modules whose features are compared."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from srquant.models.hooks import kept_outputs
 from srquant.models.network import Network
 
 
+@dataclass
 class Features:
-    """Collects, for each forward pass, the outputs of ``network.facts.features`` in call order.
+    """What the modules have returned since the last ``take``, in call order."""
 
-    Use as a context manager; ``take`` returns and forgets what the last pass produced.
-    """
-
-    def __init__(self, network: Network) -> None:
-        self.modules = [network.module.get_submodule(name) for name in network.facts.features]
-        self.outputs: list[Tensor] = []
-
-    def __enter__(self) -> "Features":
-        self.handles = [module.register_forward_hook(self._keep) for module in self.modules]
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
+    outputs: list[Tensor]
 
     def take(self) -> list[Tensor]:
-        """Features of the last forward pass."""
-        outputs, self.outputs = self.outputs, []
+        """Features of the last forward pass, which are then forgotten."""
+        outputs = self.outputs.copy()
+        self.outputs.clear()
         return outputs
 
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.outputs.append(output)
+
+@contextmanager
+def features_of(network: Network) -> Iterator[Features]:
+    """Collect the outputs of ``network.facts.features`` while the context is open."""
+    with kept_outputs(*map(network.module.get_submodule, network.facts.features)) as outputs:
+        yield Features(outputs)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.losses import normalised
 from srquant.models.network import Network
 
@@ -66,7 +66,7 @@ def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
 def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
     """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
     count = 0
-    with Features(teacher) as features:
+    with features_of(teacher) as features:
         for images in batches:
             output = teacher(images.contiguous(memory_format=LAYOUT))
             lesson = {"images": _last(images), "output": _last(output)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.errors import PolicyError
 from srquant.models.network import Network
@@ -72,7 +72,7 @@ def train_pass(
 def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
     """Forward, backward, one step of the optimizer."""
     images = lesson.images.contiguous(memory_format=LAYOUT)
-    with Features(student) as features:
+    with features_of(student) as features:
         value = loss(student(images), features.take(), lesson)
     if not bool(torch.isfinite(value)):
         raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")

@@ -20,8 +20,8 @@ WHOLE = 1e-4
 class InputQuantizer(nn.Module):
     """Base of what puts the input of a layer, a sum or an operand on grid points.
 
-    Each kind of quantizer says how it pads, how it settles on the lattice, what files and engines keep of it (``spec``),
-    and which quantizer stays after training (``deployable``).
+    Each kind of quantizer says how it pads, how it settles on the lattice, what files and engines keep of it
+    (``spec``), and which quantizer stays after training (``deployable``).
 
     Args:
         bits: 2..8; the most where they depend on the picture.

@@ -5,12 +5,14 @@ first layer of the tail reads.
 """
 
 import copy
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from srquant.distillation.losses import attention_loss
+from srquant.models.hooks import kept_inputs
 from srquant.models.network import Network
 
 
@@ -41,31 +43,13 @@ class AttentionTeacher(Teacher):
             student: in training.
             images: ``N x 3 x H x W`` in [0, 1].
         """
-        with torch.no_grad(), TailInput(self.network) as wanted:
+        with torch.no_grad(), tail_inputs(self.network) as wanted:
             self.network(images)
-        with TailInput(student) as given:
+        with tail_inputs(student) as given:
             pictures = student(images)
-        return pictures, attention_loss([given.value], [wanted.value])
+        return pictures, attention_loss(given, wanted)
 
 
-class TailInput:
-    """Keeps what the first layer of a network's tail read last; a context manager around forward passes.
-
-    Attributes:
-        value: ``N x C x H x W``.
-    """
-
-    value: Tensor
-
-    def __init__(self, network: Network) -> None:
-        self.layer = network.module.get_submodule(network.facts.tail[0])
-
-    def __enter__(self) -> "TailInput":
-        self.handle = self.layer.register_forward_pre_hook(self._keep)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.handle.remove()
-
-    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.value = inputs[0]
+def tail_inputs(network: Network) -> AbstractContextManager[list[Tensor]]:
+    """Keep what the first layer of a network's tail reads in each forward pass, ``N x C x H x W``."""
+    return kept_inputs(network.module.get_submodule(network.facts.tail[0]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from srquant.errors import CheckpointError
-from srquant.training.run_folder import write_whole
+from srquant.files import write_whole
 
 VERSION = 1
 

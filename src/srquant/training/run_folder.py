@@ -1,20 +1,16 @@
 """The folder of a training run: its configuration, log, checkpoint and result."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from srquant.errors import OutputError
+from srquant.files import is_temporary, remove_stale, write_whole
 
 Configuration = Mapping[str, str]
 """All that decides the result, each as the user would write it."""
-
-
-PARTIAL = ".partial"
-"""How the names of files end that are being written."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise OutputError(f"{self.path} is a file: name the folder of the run")
         if not self.configuration.exists():
-            if any(not path.name.endswith(PARTIAL) for path in self.path.iterdir()):
+            if any(not is_temporary(path) for path in self.path.iterdir()):
                 raise OutputError(f"{self.path} holds files, but no run: choose another folder")
             return
         changes = _changes(self._read_configuration(), wanted)
@@ -86,8 +82,7 @@ class RunFolder:
         self.check(wanted)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for partial in self.path.glob(f".*{PARTIAL}"):
-                partial.unlink()
+            remove_stale(self.path)
             write_whole(self.configuration, (json.dumps(dict(wanted), indent=2) + "\n").encode())
         except OSError as error:
             raise OutputError(f"can't write {self.path}: {error.strerror}; choose another place") from error
@@ -98,19 +93,6 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise OutputError(f"can't read {self.configuration} ({error}): use --overwrite to start anew") from error
         return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that is there completely or not at all, whenever the process or the machine stops."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _changes(was: Configuration, wanted: Configuration) -> list[str]:

@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.hooks import RemovableHandle
 
 from srquant.grids.uniform import fake_quantize
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLayer, channel_steps, quant_layers
@@ -44,21 +44,14 @@ def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: I
     """Second moments of each layer's inputs in the float network, ``groups x inputs x inputs``, float64, summed."""
     moments: dict[str, Tensor] = {}
 
-    def watch(name: str, layer: QuantLayer) -> RemovableHandle:
-        def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            for columns in input_columns(layer, zero_padded(layer, inputs[0])):
-                seen = (columns @ columns.transpose(1, 2)).double()
-                moments[name] = moments[name] + seen if name in moments else seen
+    def add(name: str, inputs: tuple[Tensor, ...]) -> None:
+        for columns in input_columns(layers[name], zero_padded(layers[name], inputs[0])):
+            seen = (columns @ columns.transpose(1, 2)).double()
+            moments[name] = moments[name] + seen if name in moments else seen
 
-        return network.module.get_submodule(name).register_forward_pre_hook(add)
-
-    handles = [watch(name, layer) for name, layer in layers.items()]
-    try:
+    with watch_inputs({name: network.module.get_submodule(name) for name in layers}, add):
         for images in batches:
             network.eval()(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return moments
 
 

@@ -53,5 +53,5 @@ def test_saved_again_it_has_the_same_tensors_and_all_kinds(name: str, tmp_path: 
 
 
 def test_an_unknown_field_is_refused():
-    with pytest.raises(QuantizedFileError, match="unknown fields .*colour"):
+    with pytest.raises(QuantizedFileError, match=r"unknown fields .*colour"):
         from_version_3({"name": "body.0", "activation_bits": 4, "colour": 1}, {})

@@ -179,5 +179,5 @@ def test_a_normalised_sum_is_refused():
     """A sum has no channels that could be normalised."""
     network, tensors = build("edsr", NETWORKS["edsr"]), StoredTensors({"body.0.add.bounds": torch.tensor([-1.0, 1.0])})
     record = {"name": "body.0.add", "kind": "sum", "grid": {"kind": "dan", "bits": 8}, "scale": 1.0}
-    with pytest.raises(QuantizedFileError, match="'body.0.add'.*only inputs of layers are normalised"):
+    with pytest.raises(QuantizedFileError, match=r"'body.0.add'.*only inputs of layers are normalised"):
         read_module(record, dict(network.module.named_modules()), tensors)

@@ -96,6 +96,20 @@ def test_unwritable_place_is_named(tmp_path):
         save_openvino(to_openvino(build("edsr", SMALL["edsr"])), tmp_path / "missing" / "model.xml")
 
 
+def test_a_failed_write_leaves_the_earlier_pair(tmp_path, monkeypatch):
+    def fail(model, path, **options):
+        for suffix in (".xml", ".bin"):
+            path.with_suffix(suffix).write_text("half")
+        raise RuntimeError("No space left on device")
+
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(openvino, "save_model", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        save_openvino(to_openvino(build("edsr", SMALL["edsr"])), tmp_path / "model.xml")
+    assert sorted((p.name, p.read_text()) for p in tmp_path.iterdir()) == [("model.bin", "old"), ("model.xml", "old")]
+
+
 def test_layer_without_a_form_is_named():
     network = Network(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Hardswish()), CUSTOM)
     with pytest.raises(EngineError, match=r"'1' \(Hardswish\).*engine 'torch'"):

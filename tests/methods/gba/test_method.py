@@ -10,7 +10,7 @@ import torch
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import recorded
 from srquant.distillation.recipes import distillation
 from srquant.errors import PolicyError
@@ -189,7 +189,7 @@ def test_gradients_are_means_over_the_lessons(network, calibration):
     quantizers = [layer.input_quantizer for layer in quant_layers(student).values()]
     with recorded(network, calibration.batches(2)) as lessons:
         found = bit_gradients(student, quantizers, lessons, GBA(), lambda: None)
-        with learnable_bits(quantizers) as offsets, Features(student) as features:
+        with learnable_bits(quantizers) as offsets, features_of(student) as features:
             for lesson in lessons:
                 distillation(10 / 255)(student(lesson.images), features.take(), lesson).backward()
     assert found == pytest.approx([float(offset.grad) / 2 for offset in offsets], rel=1e-4)

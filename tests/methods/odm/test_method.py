@@ -7,10 +7,11 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.odm.method import (
     ODM,
     FactorQuantizer,
-    Mismatch,
     OdmStudent,
     cooperative,
+    distances_to_grids,
     factor_quantizers,
+    mismatch,
     prepare,
 )
 from srquant.methods.options import configure
@@ -69,13 +70,13 @@ def test_the_mismatch_is_the_sum_of_distances_to_grid_points() -> None:
     quantizers = list(activation_quantizers(network).values())
     seen = []
     handles = [q.register_forward_hook(lambda q, inputs, points: seen.append((inputs[0], points))) for q in quantizers]
-    with Mismatch(network) as mismatch:
+    with distances_to_grids(network) as measured:
         network(LOW)
     for handle in handles:
         handle.remove()
     distances = [(x - points).flatten(1).square().sum(1).sqrt().mean() for x, points in seen]
     assert len(distances) == 3
-    assert torch.allclose(mismatch.total(), torch.stack(distances).sum())
+    assert torch.allclose(mismatch(measured), torch.stack(distances).sum())
 
 
 def test_a_step_uses_both_gradients_for_each_parameter() -> None:

@@ -13,7 +13,7 @@ from srquant.methods.pams.quantizer import PamsQuantizer
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantAddends, activation_quantizers, quant_layers, quantized_weight
-from srquant.training.attention_teacher import TailInput
+from srquant.training.attention_teacher import tail_inputs
 
 BODY = Policy(LayerBits(4, 4), head=None, tail=None)
 LOW, HIGH = torch.rand(3, 3, 12, 12), torch.rand(3, 3, 24, 24)
@@ -113,10 +113,10 @@ def test_the_loss_is_l1_in_grey_levels_and_a_thousand_times_the_attention_before
     network = edsr()
     trained = prepare(network, [LOW], BODY, PAMS(), 60)
     loss = trained(LOW, HIGH, 0)
-    with TailInput(network) as wanted, TailInput(trained.network) as given, torch.no_grad():
+    with tail_inputs(network) as wanted, tail_inputs(trained.network) as given, torch.no_grad():
         network(LOW)
         difference = (trained.network(LOW) - HIGH).abs().mean()
-    attention = (attention_map(given.value) - attention_map(wanted.value)).square().mean()
+    attention = (attention_map(given[0]) - attention_map(wanted[0])).square().mean()
     assert attention > 0
     assert loss.detach() == pytest.approx(float(255 * difference + 1000 * attention), rel=1e-4)
 

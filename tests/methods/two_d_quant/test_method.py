@@ -7,7 +7,7 @@ from torch import nn
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import recorded
 from srquant.distillation.losses import feature_loss, output_loss
 from srquant.grids.range_rules import minmax, squared_error
@@ -172,7 +172,7 @@ def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration
     student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
     with recorded(network, calibration.batches(4)) as lessons:
         (lesson,) = lessons
-    with torch.no_grad(), Features(student) as features:
+    with torch.no_grad(), features_of(student) as features:
         output, taken = student(lesson.images), features.take()
         picture = float(output_loss(output, lesson.output))
         distance = float(feature_loss(taken, lesson.features)) * len(taken)

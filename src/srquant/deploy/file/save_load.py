@@ -8,9 +8,7 @@ on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose 
 ``sha256`` is the checksum (in the metadata it would change its place from file to file).
 """
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from srquant.deploy.file.module_records import record_of, tensors_of
 from srquant.deploy.file.restore import FLOAT, THRESHOLDS, restore
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.errors import InputError, OutputError, QuantizedFileError
+from srquant.files import replacing
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.depth_network import depths_of
 
@@ -42,20 +41,13 @@ def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
         raise InputError("a wrapped module can't be rebuilt from a file; export it to OpenVINO or ONNX instead")
     header, tensors = to_json(_header(model)), _tensors(model)
     tensors[CHECKSUM] = checksum(header, tensors)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; pass --overwrite to replace it")
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(tensors, temporary, {HEADER: header})
-        temporary.chmod(mode)  # save_file gives the file to its owner alone
-        temporary.replace(path)
+        with replacing(path) as written:
+            save_file(tensors, written, {HEADER: header})
     except (OSError, SafetensorError) as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> FrozenModel:

@@ -1,6 +1,5 @@
 """Network -> ONNX model, float or with quantized convolutions."""
 
-import os
 from pathlib import Path
 
 import onnx
@@ -11,6 +10,7 @@ from srquant.deploy.export.trace import export_graph
 from srquant.deploy.export.translate import translate
 from srquant.deploy.onnx.backend import OnnxBackend
 from srquant.errors import OutputError
+from srquant.files import replacing
 from srquant.models.network import Network
 
 OPSET = 13
@@ -58,11 +58,8 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         OutputError: the file can't be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        onnx.save(model, partial)
-        partial.replace(path)
+        with replacing(path) as written:
+            onnx.save(model, written)
     except OSError as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

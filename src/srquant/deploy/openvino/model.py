@@ -1,6 +1,5 @@
 """Network -> OpenVINO model, float or with real integer convolutions."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from srquant.deploy.export.trace import export_graph
 from srquant.deploy.export.translate import translate
 from srquant.deploy.openvino.backend import OpenVINOBackend
 from srquant.errors import OutputError
+from srquant.files import replacing
 from srquant.models.network import Network
 
 CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -51,13 +51,8 @@ def save_openvino(model: openvino.Model, path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise OutputError(f"can't write {path}: {path.parent} is no folder; create it")
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.xml")
     try:
-        openvino.save_model(model, partial, compress_to_fp16=False)
-        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        partial.replace(path)
+        with replacing(path) as graph, replacing(path.with_suffix(".bin")):  # written beside the graph
+            openvino.save_model(model, graph, compress_to_fp16=False)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
-    finally:
-        for left in (partial, partial.with_suffix(".bin")):
-            left.unlink(missing_ok=True)

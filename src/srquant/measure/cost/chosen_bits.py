@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.deploy.frozen.dynamic import DynamicLayer
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 from srquant.quantizers.by_picture import ConditionalQuantizer
 
@@ -44,16 +45,10 @@ def chosen_bits(network: Network, picture: Tensor) -> dict[str, float]:
 def choices_of(network: Network) -> Iterator[dict[str, Tensor]]:
     """While pictures go through a network, note the bits that each choosing layer takes: ``N`` floats by name."""
     bits: dict[str, Tensor] = {}
+    quantizers = choosing(network)
 
-    def watch(name: str, quantizer: ConditionalQuantizer) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            bits[name] = quantizer.chosen_bits(*inputs)
+    def see(name: str, inputs: tuple[Tensor, ...]) -> None:
+        bits[name] = quantizers[name].chosen_bits(*inputs)
 
-        return quantizer.register_forward_pre_hook(see)
-
-    handles = [watch(name, quantizer) for name, quantizer in choosing(network).items()]
-    try:
+    with watch_inputs(quantizers, see):
         yield bits
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srquant.models.hooks import watch_inputs
+
 LARGEST_CODE = 255
 """Codes of activations lie in -255..255, the zero point subtracted."""
 
@@ -77,19 +79,13 @@ def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
     """
     seen: Seen = {name: [] for name in quantizers}
 
-    def watch(name: str, quantizer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def see(quantizer: Any, inputs: tuple[Tensor, ...]) -> None:
-            positions = quantizer.codes(*inputs).detach().flatten().to(torch.int64) + LARGEST_CODE
-            seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
+    def see(name: str, inputs: tuple[Tensor, ...]) -> None:
+        quantizer: Any = quantizers[name]
+        positions = quantizer.codes(*inputs).detach().flatten().to(torch.int64) + LARGEST_CODE
+        seen[name].append(torch.bincount(positions, minlength=2 * LARGEST_CODE + 1) > 0)
 
-        return quantizer.register_forward_pre_hook(see)
-
-    handles = [watch(name, quantizer) for name, quantizer in quantizers.items()]
-    try:
+    with watch_inputs(quantizers, see):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:

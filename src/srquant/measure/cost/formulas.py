@@ -3,7 +3,7 @@
 The counts work on plain records, so that they are the same for float, quantized and frozen networks.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError, suggest
 from srquant.models.blocks.layers import MatrixProduct, MeanShift
+from srquant.models.hooks import watch_outputs
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,12 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
     counts = dict.fromkeys(names, 0)
     modules = {name: _layer(network, name) for name in counts}
 
-    def counter(name: str) -> Hook:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            applied = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
-            counts[name] += applied.numel() * _factors(module, inputs)
+    def count(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        applied = inputs[0] if isinstance(modules[name], nn.ConvTranspose2d) else output
+        counts[name] += applied.numel() * _factors(modules[name], inputs)
 
-        return hook
-
-    handles = [module.register_forward_hook(counter(name)) for name, module in modules.items()]
-    try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, height, width))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watch_outputs(modules, count), torch.inference_mode():
+        network(torch.zeros(1, 3, height, width))
     return counts
 
 

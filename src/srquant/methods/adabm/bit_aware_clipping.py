@@ -1,10 +1,11 @@
 """Bit-aware clipping: ranges that fit the bits of their layer (AdaBM Eq. 5)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.grids.range_rules import shrink
 from srquant.grids.uniform import MOST_BITS
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import QuantLayer, quant_layers
@@ -21,21 +22,18 @@ def clip_to_bits(network: Network, images: Tensor, kept: float = 0.0) -> None:
         images: ``N x 3 x H x W`` in [0, 1].
         kept: share of the way back to the bounds as they were.
     """
+    layers = {name: layer for name, layer in quant_layers(network).items() if low_bit(layer)}
     clipped: set[ActivationQuantizer] = set()
 
-    def clip(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        quantizer = layer.get_submodule("input_quantizer")
+    def clip(name: str, inputs: tuple[Tensor, ...]) -> None:
+        quantizer = layers[name].input_quantizer
         assert isinstance(quantizer, ActivationQuantizer)
         if quantizer not in clipped:
             clipped.add(quantizer)
             clip_quantizer(quantizer, inputs[0], kept)
 
-    handles = [layer.register_forward_pre_hook(clip) for layer in quant_layers(network).values() if low_bit(layer)]
-    try:
+    with watch_inputs(layers, clip):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def clip_quantizer(quantizer: ActivationQuantizer, x: Tensor, kept: float) -> None:

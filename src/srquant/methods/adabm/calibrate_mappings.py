@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.grids.picture_density import gradient_density
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 
 
@@ -41,18 +42,11 @@ def input_deviations(network: Network, layers: Iterable[str]) -> Iterator[dict[s
     """Note the standard deviation of each layer's input, mean over samples, for every batch that goes through."""
     seen: dict[str, list[float]] = {name: [] for name in layers}
 
-    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen[name].append(float(inputs[0].flatten(1).std(1).mean()))
+    def see(name: str, inputs: tuple[Tensor, ...]) -> None:
+        seen[name].append(float(inputs[0].flatten(1).std(1).mean()))
 
-        return network.module.get_submodule(name).register_forward_pre_hook(see)
-
-    handles = [watch(name) for name in seen]
-    try:
+    with watch_inputs({name: network.module.get_submodule(name) for name in seen}, see):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def sensitive_layers(deviations: Tensor, share: float) -> Tensor:

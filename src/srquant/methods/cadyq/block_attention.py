@@ -3,16 +3,16 @@
 A block is represented by the output of its last layer, before the sum.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.distillation.losses import attention_loss
 from srquant.insertion.policy import quantizable_layers
+from srquant.models.hooks import kept_outputs
 from srquant.models.network import Network
-from srquant.training.attention_teacher import TailInput, Teacher
+from srquant.training.attention_teacher import Teacher, tail_inputs
 
 
 class BlockAttentionTeacher(Teacher):
@@ -29,13 +29,17 @@ class BlockAttentionTeacher(Teacher):
             student: in training.
             images: ``N x 3 x H x W`` in [0, 1].
         """
-        with torch.no_grad(), TailInput(self.network) as wanted, Outputs(self.network, self.layers) as wanted_blocks:
+        with torch.no_grad(), tail_inputs(self.network) as wanted, self.block_outputs(self.network) as wanted_blocks:
             self.network(images)
-        with TailInput(student) as given, Outputs(student, self.layers) as given_blocks:
+        with tail_inputs(student) as given, self.block_outputs(student) as given_blocks:
             pictures = student(images)
-        blocks = [attention_loss([s], [t]) for s, t in zip(given_blocks.values, wanted_blocks.values, strict=True)]
+        blocks = [attention_loss([s], [t]) for s, t in zip(given_blocks, wanted_blocks, strict=True)]
         total = torch.stack(blocks).sum() if blocks else pictures.new_zeros(())
-        return pictures, attention_loss([given.value], [wanted.value]), total
+        return pictures, attention_loss(given, wanted), total
+
+    def block_outputs(self, network: Network) -> AbstractContextManager[list[Tensor]]:
+        """Keep what the last layers of the blocks compute, in the order of the calls."""
+        return kept_outputs(*map(network.module.get_submodule, self.layers))
 
 
 def last_layers(network: Network) -> list[str]:
@@ -43,26 +47,3 @@ def last_layers(network: Network) -> list[str]:
     layers = quantizable_layers(network)
     inside = ([name for name in layers if name.startswith(f"{block}.")] for block in network.facts.features)
     return [names[-1] for names in inside if names]
-
-
-class Outputs:
-    """Keeps what layers computed; a context manager around one forward pass.
-
-    Attributes:
-        values: in the order of the calls.
-    """
-
-    def __init__(self, network: Network, names: Sequence[str]) -> None:
-        self.layers = [network.module.get_submodule(name) for name in names]
-        self.values: list[Tensor] = []
-
-    def __enter__(self) -> "Outputs":
-        self.handles = [layer.register_forward_hook(self._keep) for layer in self.layers]
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.values.append(output)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from srquant.grids.uniform import fake_quantize
 from srquant.insertion.policy import check_bits
+from srquant.models.hooks import watch_inputs
 from srquant.quantizers.by_picture import ConditionalQuantizer, Pictures
 
 SMALLEST = 1e-6
@@ -92,15 +93,8 @@ def noted_flags(quantizers: Sequence[CandidateQuantizer]) -> Iterator[list[Tenso
     """While a batch goes through a network, note the candidates that its samples take: ``N`` int64 per quantizer."""
     flags = [torch.zeros(0, dtype=torch.int64) for _ in quantizers]
 
-    def watch(i: int, quantizer: CandidateQuantizer) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            flags[i] = quantizer.flags(*inputs)
+    def note(i: int, inputs: tuple[Tensor, ...]) -> None:
+        flags[i] = quantizers[i].flags(*inputs)
 
-        return quantizer.register_forward_pre_hook(see)
-
-    handles = [watch(i, quantizer) for i, quantizer in enumerate(quantizers)]
-    try:
+    with watch_inputs(dict(enumerate(quantizers)), note):
         yield flags
-    finally:
-        for handle in handles:
-            handle.remove()

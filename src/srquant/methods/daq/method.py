@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.distillation.loop import Rate
 from srquant.distillation.losses import output_loss
@@ -27,6 +27,7 @@ from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import constant_bounds, deployable, learns_weights
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
@@ -103,18 +104,11 @@ def rectified_layers(network: Network, names: Sequence[str], crops: Sequence[Ten
     """Layers whose inputs come from a ReLU: their smallest value is exactly zero on all crops, as the code tells it."""
     smallest = dict.fromkeys(names, torch.tensor(torch.inf))
 
-    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            smallest[name] = torch.minimum(smallest[name], inputs[0].amin().cpu())
+    def see(name: str, inputs: tuple[Tensor, ...]) -> None:
+        smallest[name] = torch.minimum(smallest[name], inputs[0].amin().cpu())
 
-        return network.module.get_submodule(name).register_forward_pre_hook(see)
-
-    handles = [watch(name) for name in names]
     network.eval()
-    try:
+    with watch_inputs({name: network.module.get_submodule(name) for name in names}, see):
         for crop in crops:
             network(crop)
-    finally:
-        for handle in handles:
-            handle.remove()
     return {name for name, value in smallest.items() if float(value) == 0.0}

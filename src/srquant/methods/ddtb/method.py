@@ -10,12 +10,12 @@
 4. L1 against the true pictures + 1000 * attention of the float network before the tail.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.distillation.loop import NARROWEST, Rate
 from srquant.distillation.losses import WHITE, output_loss
@@ -38,6 +38,7 @@ from srquant.methods.settle_trained import (
     require_float_sums,
     require_tensor_grids,
 )
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
 from srquant.quantizers.layers import activation_quantizers
@@ -222,8 +223,10 @@ def watch(network: Network, names: Sequence[str], crops: Sequence[Tensor], share
     bounds: dict[str, Bounds] = {}
     ends: dict[str, list[Tensor]] = {name: [] for name in names}
     channels: dict[str, int | None] = {}
+    places = {name: place(name) for name in names}
 
-    def see(name: str, x: Tensor) -> None:
+    def see(name: str, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[places[name][1]]
         if name not in bounds:
             row = x.reshape(1, -1)
             lower, upper = spread(quantile(row, share), quantile(row, 1 - share))
@@ -231,20 +234,14 @@ def watch(network: Network, names: Sequence[str], crops: Sequence[Tensor], share
             channels[name] = x.shape[1] if x.dim() == 4 else None
         ends[name].append(torch.stack([x.flatten(1).amin(1), x.flatten(1).amax(1)]))
 
-    handles = [_hook(network.module, name, see) for name in names]
-    try:
+    with watch_inputs({name: network.module.get_submodule(module) for name, (module, _) in places.items()}, see):
         for batch in crops:
             network.eval()(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     variation = {name: float(torch.cat(rows, 1).var(1, unbiased=False).sum()) for name, rows in ends.items()}
     return {name: Seen(bounds[name], variation[name], channels[name]) for name in names}
 
 
-def _hook(module: nn.Module, name: str, see: Callable[[str, Tensor], None]) -> torch.utils.hooks.RemovableHandle:
-    """Show what reaches a layer, or the left or right operand of a sum or product."""
-    owner, _, side = name.rpartition(".")
-    index = SIDES.index(side) if side in SIDES else 0
-    watched = module.get_submodule(owner if side in SIDES else name)
-    return watched.register_forward_pre_hook(lambda _, inputs: see(name, inputs[index]))
+def place(name: str) -> tuple[str, int]:
+    """The module that an activation enters, and which of its arguments it is: sums and products have two."""
+    module, _, side = name.rpartition(".")
+    return (module, SIDES.index(side)) if side in SIDES else (name, 0)

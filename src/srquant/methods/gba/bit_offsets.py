@@ -1,7 +1,7 @@
 """Bits that are learned: each quantizer has its own plus a rounded offset (GBA Eq. 4 and 5)."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -17,15 +17,13 @@ def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) 
     Yields:
         ``s`` of each quantizer, 0-d, starting at 0; the gradient passes the rounding as that of ``tanh``.
     """
-    offsets, handles = [], []
-    for quantizer in quantizers:
-        offsets.append(nn.Parameter(torch.zeros_like(quantizer.upper.detach().mean())))
-        handles.append(quantizer.register_forward_pre_hook(_with_bits(quantizer.bits, offsets[-1]), with_kwargs=True))
-    try:
+    offsets: list[nn.Parameter] = []
+    with ExitStack() as hooks:
+        for quantizer in quantizers:
+            offsets.append(nn.Parameter(torch.zeros_like(quantizer.upper.detach().mean())))
+            hook = _with_bits(quantizer.bits, offsets[-1])
+            hooks.enter_context(quantizer.register_forward_pre_hook(hook, with_kwargs=True))
         yield offsets
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def rounded(offset: Tensor) -> Tensor:

@@ -8,9 +8,10 @@
 4. 60,000 iterations, the rate halved after every 15,000; bounds learn ten times as fast as weights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from srquant.insertion.refit_weight_grids import follow_weights, largest_but
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights
+from srquant.models.hooks import watch_outputs
 from srquant.models.network import Network
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers
@@ -79,27 +81,21 @@ class FactorQuantizer(WeightQuantizer):
         return WeightQuantizer(*self.grid(), self.bits, symmetric=True)
 
 
-class Mismatch:
-    """Adds up the distances between activations and their grid points; a context manager around a forward pass."""
+@contextmanager
+def distances_to_grids(network: Network) -> Iterator[list[Tensor]]:
+    """Note the L2 distance of activations from their grid points, mean over samples: 0-d, one per quantizer called."""
+    distances: list[Tensor] = []
 
-    def __init__(self, network: Network) -> None:
-        self.quantizers = activation_quantizers(network).values()
-        self.distances: list[Tensor] = []
+    def measure(_: str, inputs: tuple[Tensor, ...], points: Tensor) -> None:
+        distances.append((inputs[0] - points).flatten(1).norm(dim=1).mean())
 
-    def __enter__(self) -> "Mismatch":
-        self.handles = [quantizer.register_forward_hook(self._measure) for quantizer in self.quantizers]
-        return self
+    with watch_outputs(activation_quantizers(network), measure):
+        yield distances
 
-    def __exit__(self, *_: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
 
-    def total(self) -> Tensor:
-        """Sum over layers of the mean over samples of the L2 distance, 0-d."""
-        return torch.stack(self.distances).sum()
-
-    def _measure(self, quantizer: nn.Module, inputs: tuple[Tensor, ...], points: Tensor) -> None:
-        self.distances.append((inputs[0] - points).flatten(1).norm(dim=1).mean())
+def mismatch(distances: list[Tensor]) -> Tensor:
+    """Sum of what ``distances_to_grids`` noted, 0-d."""
+    return torch.stack(distances).sum()
 
 
 class OdmStudent(Student):
@@ -114,10 +110,11 @@ class OdmStudent(Student):
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
         """L1 in grey levels; the mismatch has a backward pass of its own."""
-        with Mismatch(self.network) as mismatch:
+        with distances_to_grids(self.network) as distances:
             loss = WHITE * output_loss(self.network(low), high)
         if torch.is_grad_enabled():
-            self.mismatch = torch.autograd.grad(mismatch.total(), self.learned(), retain_graph=True, allow_unused=True)
+            total = mismatch(distances)
+            self.mismatch = torch.autograd.grad(total, self.learned(), retain_graph=True, allow_unused=True)
         return loss
 
     def learned(self) -> list[nn.Parameter]:
@@ -126,9 +123,9 @@ class OdmStudent(Student):
 
     def after_backward(self) -> None:
         """Add the gradient of the mismatch, weighted by how well it agrees."""
-        for parameter, mismatch in zip(self.learned(), self.mismatch, strict=True):
-            if parameter.grad is not None and mismatch is not None:
-                mean = mean_over_processes(mismatch)
+        for parameter, gradient in zip(self.learned(), self.mismatch, strict=True):
+            if parameter.grad is not None and gradient is not None:
+                mean = mean_over_processes(gradient)
                 parameter.grad = cooperative(parameter.grad, mean, self.config.mismatch_weight)
         self.mismatch = ()
 

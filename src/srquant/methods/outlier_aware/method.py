@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
 from srquant.distillation.losses import WHITE, normalised, output_loss
@@ -135,7 +135,7 @@ def breakpoint_rule(share: float) -> Rule:
 def deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
     """Standard deviation of what each block of the float network returns, mean over pictures; one value per block."""
     seen = []
-    with Features(network.eval()) as features:
+    with features_of(network.eval()) as features:
         for images in batches:
             network(images)
             seen.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))

@@ -1,14 +1,14 @@
 """The gradient scale of learned step sizes (LSQ, Esser et al. 2020, section 2.2), for bounds."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srquant.distillation.loop import Quantizer
+from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 
@@ -22,32 +22,24 @@ def scaled_gradients(student: Network, images: Tensor) -> Iterator[None]:
     """
     counts = count_activations(student, images)
     counts |= {layer.weight_quantizer: layer.weight.numel() for layer in quant_layers(student).values()}
-    handles = []
-    for quantizer, numel in counts.items():
-        scale = (numel * (2 ** (quantizer.bits - 1) - 1)) ** -0.5
-        for bound in quantizer.parameters():
-            bound.requires_grad_(True)
-            handles.append(bound.register_hook(lambda grad, scale=scale: grad * scale))  # type: ignore[no-untyped-call]
-    try:
+    with ExitStack() as hooks:
+        for quantizer, numel in counts.items():
+            scale = (numel * (2 ** (quantizer.bits - 1) - 1)) ** -0.5
+            for bound in quantizer.parameters():
+                hook = bound.requires_grad_(True).register_hook(lambda grad, scale=scale: grad * scale)  # type: ignore[no-untyped-call]
+                hooks.enter_context(hook)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @torch.no_grad()
 def count_activations(student: Network, images: Tensor) -> dict[Quantizer, int]:
     """How many values each activation quantizer sees in one forward pass."""
     counts: dict[Quantizer, int] = {}
+    quantizers = activation_quantizers(student)
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, ActivationQuantizer)
-        counts[module] = inputs[0].numel()
+    def count(name: str, inputs: tuple[Tensor, ...]) -> None:
+        counts[quantizers[name]] = inputs[0].numel()
 
-    handles = [q.register_forward_pre_hook(count) for q in activation_quantizers(student).values()]
-    try:
+    with watch_inputs(quantizers, count):
         student(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return counts

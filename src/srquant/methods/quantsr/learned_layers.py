@@ -8,6 +8,7 @@ from srquant.insertion.policy import LayerBits
 from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
 from srquant.models.blocks.conv_geometry import conv_padding
 from srquant.models.blocks.layers import Matmul
+from srquant.models.hooks import watch_inputs
 from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul
 
 
@@ -67,15 +68,6 @@ class LearnedMatmul(nn.Module):
 @torch.no_grad()
 def start_activations(network: nn.Module, images: Tensor) -> None:
     """Let every activation quantizer see a first batch, ``N x 3 x H x W``; later ones see quantized values."""
-
-    def see(quantizer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(quantizer, LearnedActivation)
-        quantizer.start(inputs[0])
-
-    quantizers = [module for module in network.modules() if isinstance(module, LearnedActivation)]
-    handles = [quantizer.register_forward_pre_hook(see) for quantizer in quantizers]
-    try:
+    quantizers = {name: module for name, module in network.named_modules() if isinstance(module, LearnedActivation)}
+    with watch_inputs(quantizers, lambda name, inputs: quantizers[name].start(inputs[0])):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from srquant.models.hooks import watch_outputs
 from srquant.models.network import Network
 
 
@@ -77,21 +78,15 @@ def importances(network: Network, batches: Iterable[Tensor]) -> dict[str, float]
         network: with skippable blocks.
         batches: ``N x 3 x H x W`` in [0, 1], at least one.
     """
-    ratios: dict[str, list[Tensor]] = {name: [] for name in skippable_blocks(network)}
+    blocks = skippable_blocks(network)
+    ratios: dict[str, list[Tensor]] = {name: [] for name in blocks}
 
-    def watch(name: str, block: SkippableBlock) -> torch.utils.hooks.RemovableHandle:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            identity = block.factor() * inputs[0]
-            branch = (output - identity).flatten(1).norm(dim=1)
-            ratios[name].append(branch / identity.flatten(1).norm(dim=1).clamp(min=1e-12))
+    def see(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        identity = blocks[name].factor() * inputs[0]
+        branch = (output - identity).flatten(1).norm(dim=1)
+        ratios[name].append(branch / identity.flatten(1).norm(dim=1).clamp(min=1e-12))
 
-        return block.register_forward_hook(see)
-
-    handles = [watch(name, block) for name, block in skippable_blocks(network).items()]
-    try:
+    with watch_outputs(blocks, see):
         for images in batches:
             network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return {name: float(torch.cat(values).mean()) for name, values in ratios.items()}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.grids.range_rules import Bounds, minmax, spread, squared_error
+from srquant.models.hooks import watch_inputs, watch_outputs
 from srquant.models.network import Network
 
 CANDIDATES = 100
@@ -41,26 +42,18 @@ def reading_gelu(network: Network, images: Tensor) -> set[str]:
         network: float.
         images: ``N x 3 x H x W`` in [0, 1]; one small picture is enough.
     """
+    modules = dict(network.module.named_modules())
+    gelus = {name: module for name, module in modules.items() if isinstance(module, nn.GELU)}
+    layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
     made: list[Tensor] = []
     found: set[str] = set()
-    handles = [
-        module.register_forward_hook(lambda _, inputs, output: made.append(output))
-        for module in network.modules()
-        if isinstance(module, nn.GELU)
-    ]
-    for name, module in network.module.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
 
-            def look(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                if any(inputs[0] is output for output in made):
-                    found.add(name)
+    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+        if any(inputs[0] is output for output in made):
+            found.add(name)
 
-            handles.append(module.register_forward_pre_hook(look))
-    try:
+    with watch_outputs(gelus, lambda _name, _inputs, output: made.append(output)), watch_inputs(layers, look):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 

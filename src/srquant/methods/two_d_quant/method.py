@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.distillation.features import Features
+from srquant.distillation.features import features_of
 from srquant.distillation.iterations import Iterations, epochs, iterate
 from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Quantizer
@@ -128,7 +128,7 @@ def loss_of(config: TwoDQuant, student: Network, lesson: Lesson) -> Loss:
         return lambda output, features, lesson: output_loss(output, lesson.output)
     if config.feature_weight is not None:
         return distillation(config.feature_weight * len(lesson.features))
-    with torch.no_grad(), Features(student) as features:
+    with torch.no_grad(), features_of(student) as features:
         output = output_loss(student(lesson.images), lesson.output)
         return distillation(BALANCE * float(output / feature_loss(features.take(), lesson.features).clamp(min=1e-12)))
 

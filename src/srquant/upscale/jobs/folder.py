@@ -6,10 +6,11 @@ from pathlib import Path
 
 from srquant.data.images import list_images
 from srquant.errors import ImageError, InputError, OutputError
+from srquant.files import remove_stale
 from srquant.upscale.engines.engines import Engine
 from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
 from srquant.upscale.jobs.one_picture import check_target, write_target
-from srquant.upscale.jobs.staging import make_folder, remove_stale
+from srquant.upscale.jobs.staging import make_folder
 from srquant.upscale.pictures.read import Picture, open_picture
 from srquant.upscale.pictures.write import SAVERS, check_format
 from srquant.upscale.tiles.spans import TileSize

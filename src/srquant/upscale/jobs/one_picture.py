@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from srquant.errors import OutputError
+from srquant.files import remove_stale
 from srquant.upscale.engines.branching import engine_for
 from srquant.upscale.engines.engines import Engine
-from srquant.upscale.jobs.staging import make_folder, remove_stale, staged
+from srquant.upscale.jobs.staging import make_folder, staged
 from srquant.upscale.pictures.read import Picture, PictureRows, open_picture
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.pictures.uncompressed_png import write_stored_png
@@ -82,12 +83,11 @@ def write_target(
     scale = engine.network.facts.scale
     engine = engine_for(engine, lambda: PictureRows(open_picture(picture.path)))
     blocks = rows_done(upscale_rows(engine, PictureRows(picture), tile), scale, picture.height, progress)
-    with staged(target) as path, staged(target) as stored:
-        with stored.open("wb") as file:
+    with staged(target) as (path, rows):
+        with rows.open("wb") as file:
             write_stored_png(file, blocks, scale * picture.height, scale * picture.width)
-        encode(stored, picture, scale, target.suffix.lower(), path)
+        encode(rows, picture, scale, target.suffix.lower(), path)
         finished(path)
-        path.replace(target)
 
 
 def rows_done(blocks: Iterator[Pixels], scale: int, height: int, progress: RowsDone) -> Iterator[Pixels]:

@@ -1,42 +1,28 @@
-"""Files that appear whole or not at all: written beside the target under another name, then renamed."""
+"""Where upscaled pictures are written, and what to say where they can't be."""
 
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pyvips
 
 from srquant.errors import OutputError
-
-STAGED = re.compile(r"\.srquant-(\d+)-[0-9a-f]{8}")
+from srquant.files import replacing, temporary
 
 
 @contextmanager
-def staged(target: Path) -> Iterator[Path]:
-    """A file name beside ``target`` to write to; the file, if there is one, is gone after the block.
+def staged(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Two names beside ``target``: of the file that takes its place after the block, and of one that is gone then.
 
     Raises:
         OutputError: writing failed, for instance because the disk is full.
     """
-    path = target.with_name(f".srquant-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        yield path
+        with replacing(target) as path, temporary(target.with_name(f"{target.name}.rows")) as rows:
+            yield path, rows
     except (OSError, pyvips.Error) as error:
         raise unwritable(target, error) from error
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove what killed runs left in a folder; files of runs that are still alive stay."""
-    for path in folder.iterdir():
-        match = STAGED.fullmatch(path.name)
-        if match and not psutil.pid_exists(int(match[1])):
-            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
