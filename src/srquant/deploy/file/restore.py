@@ -28,7 +28,7 @@ from srquant.deploy.frozen.layer_spec import (
 from srquant.deploy.frozen.piecewise import Pieces
 from srquant.errors import QuantizedFileError
 from srquant.insertion.branched_network import branches_of
-from srquant.insertion.depth_network import DepthNetwork, leave_out
+from srquant.insertion.depth_network import DepthNetwork, replace_skipped_blocks
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.models.load import build
 from srquant.models.network import Network
@@ -71,7 +71,7 @@ def _depths(header: Header, network: Network) -> dict[int, tuple[str, ...]]:
     if list(depths) != sorted(depths, reverse=True) or len(depths) != len(header.depths):
         raise QuantizedFileError(f"depths {list(map(len, header.depths))} are not in order")
     if depths:
-        leave_out(network, header.depths[0])
+        replace_skipped_blocks(network, header.depths[0])
     return depths
 
 

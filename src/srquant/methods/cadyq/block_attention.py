@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.distillation.losses import attention_loss
-from srquant.insertion.policy import quantizable_layers
+from srquant.insertion.plan import quantizable_layers
 from srquant.models.network import Network
 from srquant.training.attention_teacher import TailInput, Teacher
 
