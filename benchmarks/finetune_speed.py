@@ -32,6 +32,7 @@ from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.speed.worker import peak_memory
 from srquant.models.architectures.edsr import EDSR, facts
@@ -77,8 +78,9 @@ def students(name: str, recipe: str, calibration: CalibrationSet) -> tuple[Netwo
     torch.manual_seed(0)
     teacher = Network(EDSR(*NETWORKS[name]), facts(*NETWORKS[name])).eval()
     policy = Policy(LayerBits(4, 4), symmetric_weights=recipe == "published")
-    bounds = activation_bounds(teacher, policy, calibration.batches(BATCH), Collection(minmax, 0.9))
-    student = insert_quantizers(teacher, policy, bounds, symmetric_mse)
+    plan = resolve(teacher, policy)
+    bounds = activation_bounds(teacher, plan, calibration.batches(BATCH), Collection(minmax, 0.9))
+    student = insert_quantizers(teacher, plan, bounds, symmetric_mse)
     if recipe != "published":
         for layer in quant_layers(student).values():
             layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)

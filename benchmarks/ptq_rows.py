@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ptq_run import FLOAT, Run
 
-from srquant.insertion.policy import Granularity, Kind
+from srquant.insertion.policy import Granularity, LayerKind
 from srquant.methods.registry import METHODS
 
 CALIBRATION = "data/DIV2K_test_LR/LR_bicubic/X4"
-CNN: tuple[Kind, ...] = ("conv", "linear")
+CNN: tuple[LayerKind, ...] = ("conv", "linear")
 FLOAT_BITS = 32
 ALL_BITS = (8, 6, 4, 3, 2)
 FOUR = (4,)
@@ -81,7 +81,7 @@ class Row:
     count: int = 100
     patch: int = 48
     granularity: Granularity = "tensor"
-    layers: tuple[Kind, ...] | None = None
+    layers: tuple[LayerKind, ...] | None = None
 
 
 NETWORKS = (

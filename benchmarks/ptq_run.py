@@ -23,7 +23,7 @@ from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.errors import EngineError
 from srquant.files import write_whole
-from srquant.insertion.policy import Granularity, Kind, LayerBits, Policy
+from srquant.insertion.policy import Granularity, LayerBits, LayerKind, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.cost.layer_costs import picture_fab
 from srquant.measure.cost.report import middles, spending
@@ -68,7 +68,7 @@ class Run:
     seed: int
     method: str
     settings: tuple[str, ...]
-    layers: tuple[Kind, ...]
+    layers: tuple[LayerKind, ...]
     count: int
     patch: int
     weights: str

@@ -14,6 +14,7 @@ from torch import Tensor
 from srquant.grids.range_rules import minmax, symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.models.load import build
 from srquant.models.network import Network
@@ -86,7 +87,8 @@ def quantized(pictures: Callable[..., Tensor]) -> Callable[[Network, Policy], Ne
     """Quantized with min-max ranges, not settled."""
 
     def quantize(network: Network, policy: Policy) -> Network:
-        bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
-        return insert_quantizers(network, policy, bounds, symmetric_max if policy.symmetric_weights else minmax)
+        plan = resolve(network, policy)
+        bounds = activation_bounds(network, plan, [pictures()], Collection(minmax, None))
+        return insert_quantizers(network, plan, bounds, symmetric_max if policy.symmetric_weights else minmax)
 
     return quantize

@@ -11,6 +11,7 @@ from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
@@ -22,8 +23,9 @@ from srquant.quantizers.layers import activation_quantizers, quant_layers
 def test_same_loss_and_same_gradients(dynamic):
     teacher = Network(EDSR(2, 8, 2), facts(2, 8, 2)).eval()
     images, policy = torch.rand(2, 3, 16, 20), Policy(LayerBits(4, 4))
+    plan = resolve(teacher, policy)
     student = insert_quantizers(
-        teacher, policy, activation_bounds(teacher, policy, [images], Collection(minmax, None)), symmetric_mse
+        teacher, plan, activation_bounds(teacher, plan, [images], Collection(minmax, None)), symmetric_mse
     )
     if dynamic:
         for layer in quant_layers(student).values():

@@ -13,6 +13,7 @@ from srquant.deploy.frozen.sums import FrozenAdd
 from srquant.grids.range_rules import minmax
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -128,8 +129,9 @@ def freeze_by_policy() -> Callable[[Network, Policy], FrozenModel]:
     """Min-max ranges of one random batch."""
 
     def frozen(network: Network, policy: Policy) -> FrozenModel:
-        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
-        quantized = insert_quantizers(network, policy, bounds, minmax)
+        plan = resolve(network, policy)
+        bounds = activation_bounds(network, plan, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        quantized = insert_quantizers(network, plan, bounds, minmax)
         settle(quantized)
         return freeze(QuantizedModel(quantized, policy, Origin("minmax", {"momentum": 0.9, "clip": None}, "00ff")))
 

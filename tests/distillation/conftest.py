@@ -9,6 +9,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.grids.range_rules import minmax, symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.models.network import Network
 
@@ -25,7 +26,8 @@ def student(teacher: Network, calibration: CalibrationSet) -> Callable[..., Netw
 
     def make(policy: Policy | None = None) -> Network:
         policy = Policy() if policy is None else policy
-        bounds = activation_bounds(teacher, policy, calibration.batches(16), Collection(minmax, 0.9))
-        return insert_quantizers(teacher, policy, bounds, symmetric_max)
+        plan = resolve(teacher, policy)
+        bounds = activation_bounds(teacher, plan, calibration.batches(16), Collection(minmax, 0.9))
+        return insert_quantizers(teacher, plan, bounds, symmetric_max)
 
     return make

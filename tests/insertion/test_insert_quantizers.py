@@ -8,6 +8,7 @@ from srquant.errors import PolicyError
 from srquant.grids.range_rules import minmax, symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.models.wrap import wrap
 from srquant.quantizers.layers import QuantAdd, QuantConv2d, QuantLinear
@@ -23,7 +24,7 @@ def test_bits_follow_the_policy_and_the_float_network_stays(tiny, quantized):
     policy = Policy(base=LayerBits(3, 5), overrides=(Override("body.2", LayerBits(2, 7)), Override("tail.1", None)))
     layers = layers_of(quantized(network, policy))
     found = {name: (m.weight_quantizer.bits, m.input_quantizer.bits) for name, m in layers.items()}
-    assert found == {name: (bits.weight, bits.activation) for name, bits in policy.resolve(network).items()}
+    assert found == {name: (bits.weight, bits.activation) for name, bits in resolve(network, policy).layers.items()}
     after = network.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -93,9 +94,10 @@ def test_activation_granularity(tiny, quantized, granularity, shape):
 
 def test_symmetric_weights_reach_as_far_as_the_wider_bound(tiny, pictures):
     network, policy = tiny("edsr"), Policy()
-    bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
-    symmetric = layers_of(insert_quantizers(network, policy, bounds, minmax))["body.2"].weight_quantizer
-    largest = layers_of(insert_quantizers(network, policy, bounds, symmetric_max))["body.2"].weight_quantizer
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [pictures()], Collection(minmax, None))
+    symmetric = layers_of(insert_quantizers(network, plan, bounds, minmax))["body.2"].weight_quantizer
+    largest = layers_of(insert_quantizers(network, plan, bounds, symmetric_max))["body.2"].weight_quantizer
     assert symmetric.lower is None
     assert torch.equal(symmetric.upper, largest.upper)
 
@@ -107,8 +109,9 @@ def test_two_bounds_hold_weights_far_from_zero(pictures, bits):
     nn.init.uniform_(module[1].weight, 0.5, 0.51)
     network = wrap(module, 1, tail=())
     policy = Policy(LayerBits(bits, 8), granularity="channel", symmetric_weights=False)
-    bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
-    layer = layers_of(insert_quantizers(network, policy, bounds, minmax))["1"]
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [pictures()], Collection(minmax, None))
+    layer = layers_of(insert_quantizers(network, plan, bounds, minmax))["1"]
     error = (layer.weight_quantizer(layer.weight) - layer.weight).detach().abs().max()
     assert float(error) <= 0.51 / (2**bits - 1)
 

@@ -3,7 +3,8 @@
 import pytest
 
 from srquant.errors import PolicyError
-from srquant.insertion.policy import LayerBits, Override, Policy, quantizable_layers
+from srquant.insertion.plan import quantizable_layers, resolve
+from srquant.insertion.policy import LayerBits, Override, Policy
 
 W4A4, W8A8, W2A3 = LayerBits(4, 4), LayerBits(8, 8), LayerBits(2, 3)
 BODY = ["body.0.body.0", "body.0.body.2", "body.1.body.0", "body.1.body.2", "body.2"]
@@ -14,41 +15,41 @@ def test_layers_of_a_network(tiny):
 
 
 def test_head_body_tail(tiny):
-    resolved = Policy(base=W4A4, head=W8A8, tail=W2A3).resolve(tiny("edsr"))
+    resolved = resolve(tiny("edsr"), Policy(base=W4A4, head=W8A8, tail=W2A3)).layers
     assert resolved == {"head.0": W8A8, **dict.fromkeys(BODY, W4A4), "tail.0.0": W2A3, "tail.1": W2A3}
     assert list(resolved) == quantizable_layers(tiny("edsr"))
 
 
 def test_head_and_tail_can_stay_float(tiny):
-    assert Policy(head=None, tail=None).resolve(tiny("edsr")) == dict.fromkeys(BODY, W4A4)
+    assert resolve(tiny("edsr"), Policy(head=None, tail=None)).layers == dict.fromkeys(BODY, W4A4)
 
 
 def test_last_match_wins(tiny):
     overrides = (Override("body.*", W2A3), Override("body.1.*", W8A8), Override("*.2", None))
-    resolved = Policy(overrides=overrides).resolve(tiny("edsr"))
+    resolved = resolve(tiny("edsr"), Policy(overrides=overrides)).layers
     assert resolved["body.0.body.0"] == W2A3
     assert resolved["body.1.body.0"] == W8A8
     assert not {"body.0.body.2", "body.1.body.2", "body.2"} & set(resolved)
-    assert Policy(overrides=overrides[::-1]).resolve(tiny("edsr"))["body.1.body.2"] == W2A3
+    assert resolve(tiny("edsr"), Policy(overrides=overrides[::-1])).layers["body.1.body.2"] == W2A3
 
 
 @pytest.mark.parametrize(("pattern", "near"), [("body.0.body.1", "'body.0.body.0'"), ("tial.1", "'tail.1'")])
 def test_pattern_without_match_suggests_near_names(tiny, pattern, near):
     with pytest.raises(PolicyError, match=pattern) as error:
-        Policy(overrides=(Override(pattern, W8A8),)).resolve(tiny("edsr"))
+        resolve(tiny("edsr"), Policy(overrides=(Override(pattern, W8A8),)))
     assert "did you mean" in str(error.value)
     assert near in str(error.value)
 
 
 def test_patterns_match_layers_only(tiny):
     with pytest.raises(PolicyError, match="matches no layer"):
-        Policy(overrides=(Override("sub_mean", W8A8),)).resolve(tiny("edsr"))
+        resolve(tiny("edsr"), Policy(overrides=(Override("sub_mean", W8A8),)))
 
 
 def test_nothing_left_to_quantize(tiny):
     for pattern in ("*", "body.*"):
         with pytest.raises(PolicyError, match="head and tail: all 5 convolutions"):
-            Policy(overrides=(Override(pattern, None),)).resolve(tiny("edsr"))
+            resolve(tiny("edsr"), Policy(overrides=(Override(pattern, None),)))
 
 
 @pytest.mark.parametrize("bits", [1, 9, 0, -4, 4.0, True, "4", None])

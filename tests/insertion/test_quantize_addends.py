@@ -5,11 +5,12 @@ import torch
 
 from srquant.grids.range_rules import symmetric_max
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.refit_weight_grids import follow_weights, signed_max, with_integer_zero
 from srquant.insertion.replace_quantizers import exchange_quantizers
-from srquant.insertion.residual_graph import trace_flow
+from srquant.insertion.residual_graph import trace_residual_graph
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
 from srquant.models.network import Network
@@ -22,10 +23,14 @@ BLOCKS = {
 }
 
 
+def plan_of(network: Network, bits: int = 4) -> QuantizationPlan:
+    return resolve(network, Policy(LayerBits(bits, bits), head=None, tail=None, symmetric_weights=False))
+
+
 def quantized(network: Network, bits: int = 4, narrow: bool = True) -> Network:
-    policy = Policy(LayerBits(bits, bits), head=None, tail=None, symmetric_weights=False)
-    bounds = dict.fromkeys(policy.resolve(network), (torch.tensor(-3.0), torch.tensor(3.0)))
-    student = insert_quantizers(network, policy, bounds, signed_max)
+    plan = plan_of(network, bits)
+    bounds = dict.fromkeys(plan.layers, (torch.tensor(-3.0), torch.tensor(3.0)))
+    student = insert_quantizers(network, plan, bounds, signed_max)
     exchange_quantizers(student, lambda old: ActivationQuantizer(old.lower, old.upper, old.bits, narrow))
     return student
 
@@ -35,23 +40,23 @@ def test_the_sums_of_blocks_are_of_grid_points(architecture: str) -> None:
     arguments, wanted = BLOCKS[architecture]
     network = build(architecture, arguments)
     student = quantized(network)
-    assert quantize_addends(student, network) == wanted
+    assert quantize_addends(student, plan_of(network)) == wanted
     for name in wanted:
         add = student.module.get_submodule(name)
         assert isinstance(add, QuantAddends)
-        assert add.left is quant_layers(student)[trace_flow(network).beside[name]].input_quantizer
+        assert add.left is quant_layers(student)[trace_residual_graph(network).addend_readers[name]].input_quantizer
         assert add.right is activation_quantizers(student)[f"{name}.right"]
 
 
 def test_networks_whose_blocks_start_with_a_norm_keep_float_sums() -> None:
     network = build("swinir", {"scale": 2, "depths": [2], "heads": 2, "features": 8, "window": 4, "hidden": 16})
-    assert quantize_addends(quantized(network), network) == []
+    assert quantize_addends(quantized(network), plan_of(network)) == []
 
 
 def test_a_sum_is_that_of_its_points() -> None:
     network = build("edsr", {"blocks": 1, "features": 4, "scale": 2})
     student = quantized(network)
-    quantize_addends(student, network)
+    quantize_addends(student, plan_of(network))
     add, a, b = student.module.get_submodule("body.0.add"), torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5)
     step = 3 / 7
     points = [(x.clamp(-3, 3) / step).round() * step for x in (a, b)]
@@ -61,7 +66,7 @@ def test_a_sum_is_that_of_its_points() -> None:
 def test_exchanged_quantizers_are_shared_where_the_old_were() -> None:
     network = build("edsr", {"blocks": 1, "features": 4, "scale": 2})
     student = quantized(network)
-    quantize_addends(student, network)
+    quantize_addends(student, plan_of(network))
     made = []
     exchange_quantizers(student, lambda old: made.append(old) or ActivationQuantizer(old.lower, old.upper, 3))
     assert len(made) == len(activation_quantizers(student)) == 4

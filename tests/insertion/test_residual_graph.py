@@ -3,45 +3,45 @@
 import torch
 from torch import nn
 
-from srquant.insertion.residual_graph import Flow, inner_sums, trace_flow
+from srquant.insertion.residual_graph import ResidualGraph, inner_sums, trace_residual_graph
 from srquant.models.blocks.layers import Add
 from srquant.models.wrap import wrap
 
 
 def test_edsr(tiny):
     network = tiny("edsr")
-    flow = trace_flow(network)
-    assert flow == Flow(
+    graph = trace_residual_graph(network)
+    assert graph == ResidualGraph(
         reads={"body.1.body.0": "body.0.add", "body.2": "body.1.add", "tail.0.0": "add"},
-        beside={"body.0.add": "body.0.body.0", "body.1.add": "body.1.body.0", "add": "body.0.body.0"},
+        addend_readers={"body.0.add": "body.0.body.0", "body.1.add": "body.1.body.0", "add": "body.0.body.0"},
     )
-    assert inner_sums(network, flow) == ["body.0.add", "body.1.add", "add"]
+    assert inner_sums(network, graph) == ["body.0.add", "body.1.add", "add"]
 
 
 def test_rnet_sums_are_rectified(tiny):
-    flow = trace_flow(tiny("rnet"))
-    assert flow.rectified == {"blocks.0.add", "blocks.1.add"}
-    assert flow.reads == {"blocks.1.body.0": "blocks.0.add", "upsample.up.body.0": "add"}
-    assert flow.last == set()
+    graph = trace_residual_graph(tiny("rnet"))
+    assert graph.rectified == {"blocks.0.add", "blocks.1.add"}
+    assert graph.reads == {"blocks.1.body.0": "blocks.0.add", "upsample.up.body.0": "add"}
+    assert graph.last == set()
 
 
 def test_carn_sums_are_rectified_and_read_by_concatenations(tiny):
-    flow = trace_flow(tiny("carn"))
-    assert flow.rectified == {f"b{i}.b{j}.add" for i in (1, 2, 3) for j in (1, 2, 3)}
-    assert flow.reads == {}
+    graph = trace_residual_graph(tiny("carn"))
+    assert graph.rectified == {f"b{i}.b{j}.add" for i in (1, 2, 3) for j in (1, 2, 3)}
+    assert graph.reads == {}
 
 
 def test_sums_that_make_the_picture_stay_out(tiny):
     network = tiny("msrresnet")
-    flow = trace_flow(network)
-    assert flow.last == {"add"}
-    assert inner_sums(network, flow) == ["body.0.add", "body.1.add"]
+    graph = trace_residual_graph(network)
+    assert graph.last == {"add"}
+    assert inner_sums(network, graph) == ["body.0.add", "body.1.add"]
     compact = tiny("compact")
-    assert inner_sums(compact, trace_flow(compact)) == []
+    assert inner_sums(compact, trace_residual_graph(compact)) == []
 
 
 class Branches(nn.Module):
-    """Its flow depends on the picture, so that it can't be traced."""
+    """Its graph depends on the picture, so that it can't be traced."""
 
     def __init__(self):
         super().__init__()
@@ -52,8 +52,8 @@ class Branches(nn.Module):
         return self.add(x, self.conv(x)) if x.mean() > 0 else self.conv(x)
 
 
-def test_networks_that_cannot_be_traced_have_no_known_flow():
-    assert trace_flow(wrap(Branches(), 1)) == Flow()
+def test_networks_that_cannot_be_traced_have_an_empty_graph():
+    assert trace_residual_graph(wrap(Branches(), 1)) == ResidualGraph()
 
 
 class Twice(nn.Module):
@@ -73,7 +73,7 @@ class Twice(nn.Module):
 
 
 def test_layer_that_reads_a_sum_only_sometimes_does_not_count():
-    assert trace_flow(wrap(Twice(), 1)).reads == {}
+    assert trace_residual_graph(wrap(Twice(), 1)).reads == {}
 
 
 class Both(nn.Module):
@@ -90,7 +90,7 @@ class Both(nn.Module):
 
 
 def test_sum_with_a_reader_beside_the_relu_is_not_rectified():
-    flow = trace_flow(wrap(Both(), 1))
-    assert flow.rectified == set()
-    assert flow.reads == {}
+    graph = trace_residual_graph(wrap(Both(), 1))
+    assert graph.rectified == set()
+    assert graph.reads == {}
     assert torch.is_tensor(Both()(torch.rand(1, 3, 4, 4)))

@@ -10,6 +10,7 @@ from srquant.deploy.frozen.freeze import freeze
 from srquant.errors import DatasetError, PolicyError
 from srquant.grids.range_rules import mse, symmetric_max, symmetric_mse
 from srquant.grids.uniform import codes
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.methods.ranges import minmax, percentile, tails
 from srquant.methods.registry import METHODS
@@ -51,7 +52,7 @@ def test_quantizes_by_the_policy_and_freezes_exactly(network, calibration, metho
     float_state = copy.deepcopy(network.state_dict())
     model = run(method.name, network, calibration, policy, recipe)
     found = {n: (m.weight_quantizer.bits, m.input_quantizer.bits) for n, m in layers_of(model.network).items()}
-    assert found == {name: (bits.weight, bits.activation) for name, bits in policy.resolve(network).items()}
+    assert found == {name: (bits.weight, bits.activation) for name, bits in resolve(network, policy).layers.items()}
     assert model.policy == policy
     assert model.network.facts == network.facts
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in float_state.items())

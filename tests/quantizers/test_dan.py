@@ -6,6 +6,7 @@ import torch
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
@@ -91,8 +92,9 @@ def test_padding_stays_zero_and_out_of_the_range():
 
 def test_settling_leaves_dynamic_layers_alone():
     network, policy = build("edsr", {"blocks": 1, "features": 4}), Policy()
-    bounds = activation_bounds(network, policy, [torch.rand(2, 3, 8, 8)], Collection(minmax, None))
-    quantized = insert_quantizers(network, policy, bounds, symmetric_mse)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [torch.rand(2, 3, 8, 8)], Collection(minmax, None))
+    quantized = insert_quantizers(network, plan, bounds, symmetric_mse)
     layers = list(quant_layers(quantized).values())
     layers[1].input_quantizer = DynamicQuantizer(4, 1)
     before = [tensor.clone() for tensor in layers[1].state_dict().values()]

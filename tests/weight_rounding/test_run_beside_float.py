@@ -6,6 +6,7 @@ import torch
 from srquant.grids.range_rules import minmax
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build
@@ -26,8 +27,9 @@ def pair(name):
     architecture, fields, policy = NETWORKS[name]
     network = split_qkv(build(architecture, fields).eval())
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    bounds = activation_bounds(network, policy, [images], Collection(minmax, None))
-    return network, insert_quantizers(network, policy, bounds, minmax), images
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [images], Collection(minmax, None))
+    return network, insert_quantizers(network, plan, bounds, minmax), images
 
 
 def inputs_by_layer(network, names, images):

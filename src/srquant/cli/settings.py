@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 from srquant.errors import PolicyError, suggest
 
 if TYPE_CHECKING:
-    from srquant.insertion.policy import Kind, LayerBits, Override
+    from srquant.insertion.policy import LayerBits, LayerKind, Override
     from srquant.methods.registry import Method
     from srquant.methods.trained_registry import TrainedMethod
     from srquant.models.network import Network
@@ -66,22 +66,24 @@ def recipes(method: "Method[Any]") -> list[str]:
     return [name for name in get_args(Recipe) if name != "none"] if is_range_method else []
 
 
-def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: "Network") -> "tuple[Kind, ...]":
+def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: "Network") -> "tuple[LayerKind, ...]":
     """Kinds of layers from ``conv,linear,matmul``, or what the method takes in such a network for ``auto``.
 
     Raises:
         PolicyError: an unknown kind.
     """
-    from srquant.insertion.policy import KINDS
-    from srquant.methods.default_kinds import default_kinds
+    from srquant.insertion.policy import LAYER_KINDS
+    from srquant.methods.default_layer_kinds import default_layer_kinds
 
     if text == AUTO:
-        return default_kinds(method, network)
+        return default_layer_kinds(method, network)
     kinds = tuple(text.split(","))
     for kind in kinds:
-        if kind not in KINDS:
-            raise PolicyError(f"--layers {text}: no kind of layer is called {kind!r}; {suggest(kind, [*KINDS, AUTO])}")
-    return cast("tuple[Kind, ...]", kinds)
+        if kind not in LAYER_KINDS:
+            raise PolicyError(
+                f"--layers {text}: no kind of layer is called {kind!r}; {suggest(kind, [*LAYER_KINDS, AUTO])}"
+            )
+    return cast("tuple[LayerKind, ...]", kinds)
 
 
 def layer_bits(what: str, text: str) -> "LayerBits | None":

@@ -8,18 +8,13 @@ from torch import Tensor, nn
 
 from srquant.errors import DatasetError
 from srquant.grids.range_rules import Bounds, Momentum, Rule, RunningBounds
-from srquant.insertion.policy import Policy
-from srquant.insertion.residual_graph import inner_sums, trace_flow
+from srquant.insertion.plan import SIDES, QuantizationPlan
 from srquant.models.blocks.layers import Add
 from srquant.models.network import Network
 
 ActivationBounds = dict[str, Bounds]
 """Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
 shaped as ``ActivationQuantizer`` wants them."""
-
-
-SIDES = ("left", "right")
-"""The operands of a matrix product."""
 
 BLACK_AND_WHITE = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
 """Two pictures that hold the darkest and brightest pixels there are."""
@@ -51,13 +46,13 @@ class Collection:
 
 @torch.no_grad()
 def activation_bounds(
-    network: Network, policy: Policy, batches: Iterable[Tensor], collect: Collection
+    network: Network, plan: QuantizationPlan, batches: Iterable[Tensor], collect: Collection
 ) -> ActivationBounds:
-    """Bounds of every activation that ``policy`` quantizes, seen in the float network.
+    """Bounds of every activation that ``plan`` quantizes, seen in the float network.
 
     Args:
         network: the float network.
-        policy: which layers, and their bits.
+        plan: of this network.
         batches: ``N x 3 x H x W`` in [0, 1]; one is held at a time.
         collect: how.
 
@@ -65,22 +60,15 @@ def activation_bounds(
         DatasetError: a batch is not finite, there is none, or an activation is zero everywhere.
     """
     running = {
-        name: collect.start(name, 2**bits.activation, name in network.facts.head)
-        for name, bits in policy.resolve(network).items()
+        name: collect.start(name, 2**bits, name in network.facts.head) for name, bits in plan.activations().items()
     }
-    flow = trace_flow(network)
-    if policy.skip_bits is not None:
-        running |= {name: collect.start(name, 2**policy.skip_bits) for name in inner_sums(network, flow)}
-    products = policy.matmuls(network)
-    operands = [f"{name}.{side}" for name in products for side in SIDES]
-    running |= {name: collect.start(name, 2**policy.base.activation) for name in operands}
-    by_channel = policy.activation_granularity == "channel"
+    by_channel = plan.policy.activation_granularity == "channel"
     handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def watch(names: Iterable[str]) -> None:
         for name in names:
             module = network.module.get_submodule(name)
-            handles.append(_watch(module, running[name], by_channel, name in flow.rectified))
+            handles.append(_watch(module, running[name], by_channel, name in plan.rectified))
 
     heads = [name for name in running if name in network.facts.head and collect.picture_rule is not None]
     network.eval()
@@ -88,8 +76,8 @@ def activation_bounds(
         if heads:
             watch(heads)
             network(BLACK_AND_WHITE)
-        watch(name for name in running if name not in heads and name not in operands)
-        handles += [_watch_operands(network, name, running) for name in products]
+        watch(name for name in (*plan.layers, *plan.sums) if name not in heads)
+        handles += [_watch_operands(network, name, running) for name in plan.matmuls]
         _run(network, batches)
     finally:
         for handle in handles:

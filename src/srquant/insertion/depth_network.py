@@ -1,6 +1,6 @@
-"""A network of several depths: one set of weights, of which a shallower network leaves residual blocks out.
+"""A network of several depths: all share one set of weights, and a shallower one skips some residual blocks.
 
-Everything behind the choice of a depth sees plain networks only.
+Skipped blocks become identities, so what ``DepthNetwork.at`` returns is a plain network.
 """
 
 import copy
@@ -13,11 +13,11 @@ from srquant.models.network import Network
 
 
 class DepthNetwork(Network):
-    """Upscales at its full depth; ``at`` gives the shallower networks.
+    """Upscales at its full depth; ``at`` returns the network of any depth.
 
     Args:
         network: at full depth.
-        depths: for each number of blocks the names of those that run, full depth first.
+        depths: from number of blocks to the names of the blocks that run, full depth first.
     """
 
     def __init__(self, network: Network, depths: Mapping[int, tuple[str, ...]]) -> None:
@@ -25,7 +25,7 @@ class DepthNetwork(Network):
         self.depths = dict(depths)
 
     def at(self, depth: int) -> Network:
-        """The plain network of so many blocks; shares all parameters.
+        """The plain network in which ``depth`` blocks run and the others are identities; shares all parameters.
 
         Raises:
             PolicyError: it was not trained at this depth.
@@ -35,29 +35,29 @@ class DepthNetwork(Network):
         return without_blocks(self, self.depths[depth])
 
     def describe(self) -> str:
-        """One line: the depths, and what the shallower ones leave out."""
+        """One line: the depths, and which blocks the shallower ones skip."""
         full, *shallower = self.depths
-        left_out = {d: [name for name in self.facts.blocks if name not in self.depths[d]] for d in shallower}
-        return f"depth {full}" + "".join(f"; depth {d} without {', '.join(names)}" for d, names in left_out.items())
+        skipped = {d: [name for name in self.facts.blocks if name not in self.depths[d]] for d in shallower}
+        return f"depth {full}" + "".join(f"; depth {d} without {', '.join(names)}" for d, names in skipped.items())
 
 
 def without_blocks(network: Network, kept: Collection[str]) -> Network:
-    """A plain network that runs the named blocks only; shares all parameters."""
+    """A plain network in which only the blocks in ``kept`` run and the others are identities; shares all parameters."""
     shared = {id(tensor): tensor for tensor in [*network.module.parameters(), *network.module.buffers()]}
     shallow = Network(copy.deepcopy(network.module, shared), network.facts)
-    leave_out(shallow, kept)
+    replace_skipped_blocks(shallow, kept)
     return shallow.train(network.training)
 
 
-def leave_out(network: Network, kept: Collection[str]) -> None:
-    """Put nothing in the place of blocks that aren't named, in place."""
+def replace_skipped_blocks(network: Network, kept: Collection[str]) -> None:
+    """Replace every block that is not in ``kept`` by an identity, in place."""
     for name in network.facts.blocks:
         if name not in kept:
             network.module.set_submodule(name, nn.Identity())
 
 
 def depths_of(network: Network) -> tuple[tuple[str, ...], ...]:
-    """The blocks that run at each depth, full depth first; empty for a plain network that has all its blocks."""
+    """Names of the blocks that run at each depth, full depth first; empty for a plain network that runs all blocks."""
     if isinstance(network, DepthNetwork):
         return tuple(network.depths.values())
     blocks = network.facts.blocks

@@ -7,19 +7,17 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import Rule, spread
-from srquant.insertion.collect_ranges import SIDES, ActivationBounds
+from srquant.insertion.collect_ranges import ActivationBounds
+from srquant.insertion.plan import SIDES, QuantizationPlan
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.insertion.residual_graph import inner_sums, trace_flow
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import QuantAdd, QuantConv2d, QuantLinear, QuantMatmul, scaled_weight
 
-SKIP_BITS = 8
 
-
-def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds, weight_rule: Rule) -> Network:
+def insert_quantizers(network: Network, plan: QuantizationPlan, bounds: ActivationBounds, weight_rule: Rule) -> Network:
     """A quantized copy of a float network.
 
     A layer with 8-bit activations that directly reads a sum on an 8-bit grid shares that grid, so that integer engines
@@ -27,39 +25,43 @@ def insert_quantizers(network: Network, policy: Policy, bounds: ActivationBounds
 
     Args:
         network: the float network, left unchanged.
-        policy: which layers, and their bits.
-        bounds: of every activation that the policy quantizes.
+        plan: of this network.
+        bounds: of every activation that the plan quantizes.
         weight_rule: bounds of a weight tensor.
+
+    Raises:
+        PolicyError: sums are to be on grids but there are none, or a layer has no quantized form.
     """
-    bits = policy.resolve(network)
-    flow = trace_flow(network)
     quantized = copy.deepcopy(network)
-    sums = _quantize_sums(quantized, inner_sums(network, flow), bounds) if policy.skip_bits is not None else {}
-    for name, layer_bits in bits.items():
+    sums, shared = _quantize_sums(quantized, plan, bounds), plan.shared_grids()
+    for name, bits in plan.layers.items():
         layer = quantized.module.get_submodule(name)
-        if layer_bits.activation == SKIP_BITS and flow.reads.get(name) in sums:
-            activation = sums[flow.reads[name]]
-        else:
-            activation = ActivationQuantizer(*bounds[name], layer_bits.activation)
-        weight = _weight_quantizer(layer.get_parameter("weight"), activation, layer_bits, policy, weight_rule)
+        activation = sums[shared[name]] if name in shared else ActivationQuantizer(*bounds[name], bits.activation)
+        weight = _weight_quantizer(layer.get_parameter("weight"), activation, bits, plan.policy, weight_rule)
         quantized.module.set_submodule(name, _quantized_layer(name, layer, activation, weight))
-    for name in policy.matmuls(network):
-        left, right = (ActivationQuantizer(*bounds[f"{name}.{side}"], policy.base.activation) for side in SIDES)
-        matmul = quantized.module.get_submodule(name)
-        assert isinstance(matmul, Matmul)
-        quantized.module.set_submodule(name, QuantMatmul(matmul, left, right))
+    _quantize_matmuls(quantized, plan, bounds)
     return quantized
 
 
-def _quantize_sums(network: Network, sums: list[str], bounds: ActivationBounds) -> dict[str, ActivationQuantizer]:
-    if not sums:
+def _quantize_sums(
+    network: Network, plan: QuantizationPlan, bounds: ActivationBounds
+) -> dict[str, ActivationQuantizer]:
+    if plan.policy.skip_bits is not None and not plan.sums:
         raise PolicyError("skip_bits=8, but the network has no residual Add modules; use a float skip stream")
-    quantizers = {name: ActivationQuantizer(*bounds[name], SKIP_BITS) for name in sums}
+    quantizers = {name: ActivationQuantizer(*bounds[name], bits) for name, bits in plan.sums.items()}
     for name, quantizer in quantizers.items():
         add = network.module.get_submodule(name)
         assert isinstance(add, Add)
         network.module.set_submodule(name, QuantAdd(add, quantizer))
     return quantizers
+
+
+def _quantize_matmuls(network: Network, plan: QuantizationPlan, bounds: ActivationBounds) -> None:
+    for name, bits in plan.matmuls.items():
+        left, right = (ActivationQuantizer(*bounds[f"{name}.{side}"], bits) for side in SIDES)
+        matmul = network.module.get_submodule(name)
+        assert isinstance(matmul, Matmul)
+        network.module.set_submodule(name, QuantMatmul(matmul, left, right))
 
 
 def _quantized_layer(

@@ -1,20 +1,14 @@
 """Which layers are quantized and with how many bits."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
-from torch import nn
-
-from srquant.errors import PolicyError, suggest
+from srquant.errors import PolicyError
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
-from srquant.models.blocks.layers import Matmul
-from srquant.models.network import Network
 
 Granularity = Literal["tensor", "channel"]
-Kind = Literal["conv", "linear", "matmul"]
-KINDS: tuple[Kind, ...] = ("conv", "linear", "matmul")
+LayerKind = Literal["conv", "linear", "matmul"]
+LAYER_KINDS: tuple[LayerKind, ...] = ("conv", "linear", "matmul")
 
 
 def check_bits(what: str, bits: int) -> None:
@@ -55,7 +49,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Policy:
-    """Bits of every layer of a network.
+    """Bits of every layer of a network; ``srquant.insertion.plan.resolve`` says what that is for one network.
 
     The default is the fully quantized setting of GBA, AdaBM and the outlier-aware paper: first layer and tail 8 bit,
     everything between at the base bits, residual adds in float.
@@ -81,67 +75,14 @@ class Policy:
     granularity: Granularity = "tensor"
     activation_granularity: Granularity = "tensor"
     symmetric_weights: bool = True
-    kinds: tuple[Kind, ...] = ("conv", "linear")
+    kinds: tuple[LayerKind, ...] = ("conv", "linear")
 
     def __post_init__(self) -> None:
-        if not self.kinds or not set(self.kinds) <= set(KINDS):
-            raise PolicyError(f"kinds of layers are {', '.join(self.kinds) or 'none'}: use some of {', '.join(KINDS)}")
+        if not self.kinds or not set(self.kinds) <= set(LAYER_KINDS):
+            given, known = ", ".join(self.kinds) or "none", ", ".join(LAYER_KINDS)
+            raise PolicyError(f"kinds of layers are {given}: use some of {known}")
         if self.skip_bits not in (None, 8):
             raise PolicyError(f"skip_bits is {self.skip_bits!r}: use 8, or None for a float skip stream")
         for granularity in (self.granularity, self.activation_granularity):
             if granularity not in ("tensor", "channel"):
                 raise PolicyError(f"granularity is {granularity!r}: use 'tensor' or 'channel'")
-
-    def resolve(self, network: Network) -> dict[str, LayerBits]:
-        """Bits of each layer that is quantized, in the order of the network's modules.
-
-        Raises:
-            PolicyError: a pattern matches no layer, or nothing is left to quantize between head and tail.
-        """
-        names = quantizable_layers(network)
-        bits = {name: self._default(name, network) for name in names}
-        for override in self.overrides:
-            for name in _matching(override.pattern, names):
-                bits[name] = override.bits
-        resolved = {name: chosen for name, chosen in bits.items() if chosen is not None}
-        ends = network.facts.ends
-        if resolved.keys() <= ends and not self.matmuls(network):
-            inside = len([name for name in names if name not in ends])
-            found = f"all {inside} convolutions and linear layers there are kept float" if inside else "it has no layer"
-            raise PolicyError(
-                f"nothing to quantize between the network's head and tail: {found}; give layers there bits, quantize "
-                f"more than {', '.join(self.kinds)}, or take another network"
-            )
-        return resolved
-
-    def matmuls(self, network: Network) -> list[str]:
-        """Names of the matrix products whose operands are quantized, in the order of the network's modules."""
-        if "matmul" not in self.kinds:
-            return []
-        return [name for name, module in network.module.named_modules() if isinstance(module, Matmul)]
-
-    def body(self, network: Network, fixed: Iterable[str] = ()) -> list[str]:
-        """Layers at the base bits: neither head nor tail, matched by no override and by no pattern of ``fixed``."""
-        ends, patterns = network.facts.ends, [*fixed, *(override.pattern for override in self.overrides)]
-        names = [name for name in self.resolve(network) if name not in ends]
-        return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
-
-    def _default(self, name: str, network: Network) -> LayerBits | None:
-        kind: Kind = "linear" if isinstance(network.module.get_submodule(name), nn.Linear) else "conv"
-        if kind not in self.kinds:
-            return None
-        if name in network.facts.head:
-            return self.head
-        return self.tail if name in network.facts.tail else self.base
-
-
-def quantizable_layers(network: Network) -> list[str]:
-    """Names of the convolutions and linear layers, in module order."""
-    return [name for name, layer in network.module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-
-
-def _matching(pattern: str, names: Iterable[str]) -> list[str]:
-    matching = [name for name in names if fnmatchcase(name, pattern)]
-    if not matching:
-        raise PolicyError(f"pattern {pattern!r} matches no layer; {suggest(pattern, names)}")
-    return matching

@@ -1,22 +1,23 @@
-"""Residual blocks whose sum is of grid points: what goes past a block is quantized like what goes in (PAMS, DDTB)."""
+"""Put both addends of residual sums on grids, as PAMS, DDTB and CADyQ do in residual blocks."""
 
 from srquant.errors import PolicyError
-from srquant.insertion.residual_graph import trace_flow
+from srquant.insertion.plan import QuantizationPlan
 from srquant.models.blocks.layers import Add
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import QuantAdd, QuantAddends, quant_layers
 
 
-def quantize_addends(quantized: Network, network: Network) -> list[str]:
-    """Put the addends of residual blocks on grids, in place; with a layer's input that makes three grids for EDSR's.
+def quantize_addends(quantized: Network, plan: QuantizationPlan) -> list[str]:
+    """Put the addends of the sums in ``plan.addends`` on grids, in place.
 
-    These are the sums inside ``facts.features`` whose first addend a quantized layer reads as well. The two share a
-    quantizer; the second addend has one of its own, as many bits wide and with the same bounds to start with.
+    The first addend, which skips the block, is also the input of a quantized layer and takes that layer's quantizer.
+    The second addend, the block's output, gets a quantizer of its own, with the same bits and at first the same bounds.
+    So a residual block of EDSR has three activation quantizers: of its input, behind its ReLU, and of its output.
 
     Args:
-        quantized: with quantized layers.
-        network: the float network that it was made from.
+        quantized: made by ``insert_quantizers`` with this plan.
+        plan: names the sums, and the layer that reads the first addend of each.
 
     Returns:
         Names of the sums.
@@ -24,10 +25,8 @@ def quantize_addends(quantized: Network, network: Network) -> list[str]:
     Raises:
         PolicyError: the sums themselves are on grids.
     """
-    layers, sums = quant_layers(quantized), []
-    for name, layer in trace_flow(network).beside.items():
-        if layer not in layers or not name.startswith(tuple(f"{block}." for block in network.facts.features)):
-            continue
+    layers = quant_layers(quantized)
+    for name, layer in plan.addends.items():
         add, left = quantized.module.get_submodule(name), layers[layer].input_quantizer
         if isinstance(add, QuantAdd):
             raise PolicyError("this method puts addends on grids: use a float skip stream (skip_bits none)")
@@ -35,5 +34,4 @@ def quantize_addends(quantized: Network, network: Network) -> list[str]:
         assert isinstance(left, ActivationQuantizer)  # fresh from insertion, where all have bounds
         right = ActivationQuantizer(left.lower, left.upper, left.bits, left.narrow)
         quantized.module.set_submodule(name, QuantAddends(add, left, right))
-        sums.append(name)
-    return sums
+    return list(plan.addends)

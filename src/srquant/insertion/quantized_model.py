@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from srquant.insertion.policy import Policy
 from srquant.models.network import Network
 
-Option = bool | int | float | str | None
+OptionValue = bool | int | float | str | None
+"""Value of a method's option as JSON holds it."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Origin:
     """
 
     method: str
-    options: dict[str, Option] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     calibration: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Weight grids that follow the weights in training: bounds by a rule, found anew after every step, not learned."""
+"""Refit the bounds of weight grids to the weights after a training step: by a rule, where bounds are not learned."""
 
 import torch
 from torch import Tensor
@@ -10,14 +10,14 @@ from srquant.quantizers.layers import QuantLayer, quant_layers, scaled_weight
 
 @torch.no_grad()
 def follow_weights(network: Network, rule: Rule) -> None:
-    """Bounds of all weight grids as the rule finds them for the present weights."""
+    """Set the bounds of all weight grids to those that ``rule`` computes from the current weights, in place."""
     for layer in quant_layers(network).values():
         follow_weight(layer, rule)
 
 
 @torch.no_grad()
 def follow_weight(layer: QuantLayer, rule: Rule) -> None:
-    """Bounds of one layer's weight grid as the rule finds them."""
+    """Set the bounds of one layer's weight grid to those that ``rule`` computes from its current weight, in place."""
     quantizer = layer.weight_quantizer
     weight = scaled_weight(layer.weight, layer.input_quantizer)
     rows = weight.flatten(1) if quantizer.upper.dim() else weight.reshape(1, -1)
@@ -28,14 +28,22 @@ def follow_weight(layer: QuantLayer, rule: Rule) -> None:
 
 
 def signed_max(rows: Tensor, levels: int) -> Bounds:
-    """Two bounds whose grid is ``{-n..n} * max / n`` and, where levels are even, one code that is never used."""
+    """The rule for the grid ``{-n..n} * max|W| / n``; even ``levels`` add ``-n - 1``, which no weight reaches.
+
+    Args:
+        rows: ``R x V``.
+        levels: of the grid; ``n = (levels - 1) // 2``.
+    """
     largest = rows.abs().amax(1)
     n = (levels - 1) // 2
     return (n + 1 - levels) * largest / n, largest
 
 
 def with_integer_zero(share: float) -> Rule:
-    """Percentiles moved by less than half a step, so that zero is a grid point (the ``asym99`` of DDTB for 0.01)."""
+    """The rule that cuts off ``share`` of the weights on each side and has zero on the grid; 0.01: DDTB's ``asym99``.
+
+    The bounds, percentiles of the weights, are both shifted by at most half a step so that a grid point lies on zero.
+    """
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         lower, upper = spread(quantile(rows, share).clamp(max=0), quantile(rows, 1 - share).clamp(min=0))
@@ -47,7 +55,7 @@ def with_integer_zero(share: float) -> Rule:
 
 
 def largest_but(share: float) -> Rule:
-    """The quantile of magnitudes that leaves ``share`` of them above, to both sides."""
+    """The rule whose bounds are plus and minus a magnitude that ``share`` of all magnitudes exceed."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         largest = quantile(rows.abs(), 1 - share)

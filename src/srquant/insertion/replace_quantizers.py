@@ -1,4 +1,4 @@
-"""Exchange the quantizers of a network for others, as methods do before and after training."""
+"""Replace the activation quantizers of a network: by those a method trains, and after training by plain ones."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from srquant.quantizers.layers import quant_modules
 
 
 def exchange_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
-    """Replace every activation quantizer, in place; what shared one shares the new one.
+    """Replace every activation quantizer, in place; layers that shared one share its replacement.
 
     Args:
         network: quantized.
-        make: from a present quantizer, each once, to the new one.
+        make: returns the replacement of a quantizer; called once for each.
     """
     made: dict[InputQuantizer, InputQuantizer] = {}
     for module in quant_modules(network).values():

@@ -1,4 +1,4 @@
-"""What the order of computation tells a policy: where sums go, and which layers read a sum directly."""
+"""The residual sums of a network and the layers that read them, found by tracing the order of computation."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,44 +25,44 @@ class LayerTracer(fx.Tracer):
 
 
 @dataclass
-class Flow:
-    """Facts about the residual adds of a network.
+class ResidualGraph:
+    """What surrounds the residual adds of a network. All names are those of the network's modules.
 
     Attributes:
-        rectified: adds whose sum goes through a ReLU and nowhere else.
-        last: adds that make the picture itself.
-        reads: for each layer that reads a sum (or its ReLU) directly, the name of the add.
-        beside: for each add whose first addend is what a layer reads too, the name of the first such layer.
+        rectified: adds whose sum is read by ReLUs only.
+        last: adds whose sum is the output picture, up to its mean colour.
+        reads: for each layer whose input is always the sum of one add, or the ReLU of a rectified one, that add.
+        addend_readers: for each add whose first addend is also the input of a layer, the first such layer.
     """
 
     rectified: set[str] = field(default_factory=set)
     last: set[str] = field(default_factory=set)
     reads: dict[str, str] = field(default_factory=dict)
-    beside: dict[str, str] = field(default_factory=dict)
+    addend_readers: dict[str, str] = field(default_factory=dict)
 
 
-def trace_flow(network: Network) -> Flow:
-    """Follow each sum to its readers; empty where the network can't be traced.
+def trace_residual_graph(network: Network) -> ResidualGraph:
+    """Find the readers of every sum; an empty graph where the network can't be traced.
 
-    Tracing runs the network's own code on symbols, which can fail in any way.
+    Tracing runs the network's own code on symbols instead of tensors, so any exception can come up.
     """
     try:
         graph = LayerTracer().trace(network.module)
     except Exception:
-        return Flow()
+        return ResidualGraph()
     modules = dict(network.module.named_modules())
     sums = [node for node in graph.nodes if isinstance(_module(node, modules), Add)]
     names = {str(node.target) for node in sums}
     rectified = names - {str(node.target) for node in sums if not _only_rectified(node, modules)}
     last = {str(node.target) for node in sums if _makes_picture(node, modules)}
-    beside = {str(node.target): layer for node in sums for layer in _readers(node.args[0], modules)[:1]}
-    return Flow(rectified, last, _reads(graph, modules, rectified), beside)
+    addend_readers = {str(node.target): layer for node in sums for layer in _readers(node.args[0], modules)[:1]}
+    return ResidualGraph(rectified, last, _reads(graph, modules, rectified), addend_readers)
 
 
-def inner_sums(network: Network, flow: Flow) -> list[str]:
-    """Names of the adds whose sums stay inside the network."""
+def inner_sums(network: Network, graph: ResidualGraph) -> list[str]:
+    """Names of the adds whose sum is not the output picture, in module order."""
     adds = [name for name, module in network.module.named_modules() if isinstance(module, Add)]
-    return [name for name in adds if name not in flow.last]
+    return [name for name in adds if name not in graph.last]
 
 
 def _readers(value: Any, modules: dict[str, nn.Module]) -> list[str]:
@@ -80,7 +80,7 @@ def _makes_picture(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def _reads(graph: fx.Graph, modules: dict[str, nn.Module], rectified: set[str]) -> dict[str, str]:
-    """Layers that read one and the same sum whenever they are called."""
+    """Layers whose every call reads the same sum, and that sum."""
     read: dict[str, set[str | None]] = {}
     for node in graph.nodes:
         if isinstance(_module(node, modules), nn.Conv2d | nn.Linear):

@@ -5,7 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.recipes import Progress
-from srquant.insertion.policy import Kind, Policy
+from srquant.insertion.policy import LayerKind, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.adabm import method as adabm
 from srquant.methods.gba import method as gba
@@ -60,7 +60,7 @@ class Method(Generic[Config]):
     summary: str
     config: type[Config]
     quantize: Quantize[Config]
-    attention: tuple[Kind, ...] = ("linear", "matmul")
+    attention: tuple[LayerKind, ...] = ("linear", "matmul")
 
 
 METHODS: dict[str, Method[Any]] = {

@@ -5,7 +5,8 @@ import copy
 from torch import Tensor
 
 from srquant.errors import PolicyError
-from srquant.insertion.collect_ranges import SIDES, ActivationBounds
+from srquant.insertion.collect_ranges import ActivationBounds
+from srquant.insertion.plan import QuantizationPlan
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.replace_quantizers import exchange_quantizers
@@ -43,10 +44,9 @@ def deployable(network: Network, policy: Policy, origin: Origin) -> QuantizedMod
     return QuantizedModel(quantized.requires_grad_(False), policy, origin)
 
 
-def constant_bounds(network: Network, policy: Policy, lower: Tensor, upper: Tensor) -> ActivationBounds:
-    """The same bounds, 0-d, for every activation that the policy quantizes."""
-    operands = [f"{name}.{side}" for name in policy.matmuls(network) for side in SIDES]
-    return dict.fromkeys([*policy.resolve(network), *operands], (lower, upper))
+def constant_bounds(plan: QuantizationPlan, lower: Tensor, upper: Tensor) -> ActivationBounds:
+    """The same bounds, 0-d, for every activation that the plan quantizes."""
+    return dict.fromkeys(plan.activations(), (lower, upper))
 
 
 def require_tensor_grids(method: str, policy: Policy) -> None:

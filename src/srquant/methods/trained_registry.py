@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from srquant.insertion.policy import Kind, Policy
+from srquant.insertion.policy import LayerKind, Policy
 from srquant.methods import float_training
 from srquant.methods.cabm import method as cabm
 from srquant.methods.cadyq import method as cadyq
@@ -58,7 +58,7 @@ class TrainedMethod(Generic[Config]):
     summary: str
     config: type[Config]
     prepare: Prepare[Config]
-    attention: tuple[Kind, ...] = ("linear",)
+    attention: tuple[LayerKind, ...] = ("linear",)
 
 
 TRAINED: dict[str, TrainedMethod[Any]] = {

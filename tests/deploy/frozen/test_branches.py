@@ -16,6 +16,7 @@ from srquant.grids.range_rules import minmax, symmetric_max
 from srquant.insertion.branched_network import BranchedNetwork, branches_of
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.measure.cost.layer_costs import fab, picture_fab
@@ -46,8 +47,9 @@ def pictures():
 def adaptive(architecture="edsr", bits=4):
     network = build(architecture, SIZES[architecture]).eval()
     policy = Policy(LayerBits(bits, bits))
-    bounds = activation_bounds(network, policy, [pictures()], Collection(minmax, None))
-    student = insert_quantizers(network, policy, bounds, symmetric_max)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [pictures()], Collection(minmax, None))
+    student = insert_quantizers(network, plan, bounds, symmetric_max)
     state = PictureBits(torch.zeros(1))
     ends = network.facts.ends
     make_adaptive(student, [name for name in quant_layers(student) if name not in ends], state)

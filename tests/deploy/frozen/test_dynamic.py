@@ -22,6 +22,7 @@ from srquant.errors import QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -54,8 +55,9 @@ def quantized() -> Callable[..., QuantizedModel]:
     ) -> QuantizedModel:
         network = build(architecture, NETWORKS[architecture]).eval()
         policy = Policy(LayerBits(bits, bits), skip_bits=skip_bits, symmetric_weights=symmetric)
-        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
-        student = insert_quantizers(network, policy, bounds, symmetric_mse)
+        plan = resolve(network, policy)
+        bounds = activation_bounds(network, plan, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        student = insert_quantizers(network, plan, bounds, symmetric_mse)
         for layer in quant_layers(student).values():
             axis = -1 if isinstance(layer, QuantLinear) else 1
             layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, axis)

@@ -16,6 +16,7 @@ from srquant.errors import EngineError, PolicyError, QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -37,8 +38,9 @@ def quantized() -> QuantizedModel:
     """An EDSR whose body is quantized by DAQ, float head and tail."""
     network = build("edsr", TINY).eval()
     policy = Policy(LayerBits(4, 3), head=None, tail=None)
-    bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
-    student = insert_quantizers(network, policy, bounds, symmetric_mse)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+    student = insert_quantizers(network, plan, bounds, symmetric_mse)
     for name, layer in quant_layers(student).items():
         layer.input_quantizer = DAQQuantizer(3, rectified=name.endswith("2"), step="code", spread_bits=8)
     settle(student)

@@ -21,6 +21,7 @@ from srquant.errors import PolicyError, QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -52,8 +53,9 @@ def quantized() -> Callable[..., QuantizedModel]:
     def make(architecture: str, bits: int = 4, budget: str = "paper", **policy) -> QuantizedModel:
         network = build(architecture, NETWORKS[architecture]).eval()
         policy = Policy(LayerBits(4, bits), **policy)
-        bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
-        student = insert_quantizers(network, policy, bounds, symmetric_mse)
+        plan = resolve(network, policy)
+        bounds = activation_bounds(network, plan, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+        student = insert_quantizers(network, plan, bounds, symmetric_mse)
         for layer in quant_layers(student).values():
             grid = layer.input_quantizer
             if grid.bits < 8:

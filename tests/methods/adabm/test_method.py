@@ -12,6 +12,7 @@ from srquant.distillation.losses import feature_distance, output_loss
 from srquant.errors import DatasetError, PolicyError
 from srquant.grids.range_rules import squared_error
 from srquant.insertion.branched_network import BranchedNetwork, branches_of
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.methods.adabm import method as adabm
 from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, adaptive_quantizers, mean_bits
@@ -38,7 +39,7 @@ def network():
 
 @pytest.fixture
 def student(network, calibration):
-    return initialise(network, calibration, Policy(), AdaBM())
+    return initialise(network, calibration, resolve(network, Policy()), AdaBM())
 
 
 def snapshot(student):
@@ -122,10 +123,10 @@ def groups_of(student):
 
 def test_each_turn_moves_its_group_alone(student, network, calibration):
     for epochs, group in enumerate(["weights", "activations", "bits"], 1):
-        copy = initialise(network, calibration, Policy(), AdaBM())
+        copy = initialise(network, calibration, resolve(network, Policy()), AdaBM())
         finetune(copy, network, calibration, 4, AdaBM(epochs=epochs - 1), None)
         before = snapshot(copy)
-        again = initialise(network, calibration, Policy(), AdaBM())
+        again = initialise(network, calibration, resolve(network, Policy()), AdaBM())
         finetune(again, network, calibration, 4, AdaBM(epochs=epochs), None)
         after = snapshot(again)
         moved = {name for name in after if not torch.equal(before[name], after[name])}
@@ -169,7 +170,7 @@ def test_one_file_with_branches_that_decide_as_learned(network, calibration, tmp
         assert torch.equal(frozen.network(images), expected)
         assert torch.equal(load(tmp_path / "model").network(images), expected)
     middle = quant_layers(branches_of(model.network)[1])
-    resolved = model.policy.resolve(network)
+    resolved = resolve(network, model.policy).layers
     assert {name: layer.input_quantizer.bits for name, layer in middle.items()} == {
         name: bits.activation for name, bits in resolved.items()
     }
@@ -201,7 +202,7 @@ def test_nothing_adapts_without_both_mappings(network, calibration):
 
 def test_relative_rates_do_not_depend_on_the_range(network, calibration):
     policy, config = Policy(), AdaBM(rates="relative", weight_rate=0.001, activation_rate=0.001, epochs=2)
-    student = initialise(network, calibration, policy, config)
+    student = initialise(network, calibration, resolve(network, policy), config)
     before = {name: float((q.upper - q.lower).detach()) for name, q in activation_quantizers(student).items()}
     finetune(student, network, calibration, 4, config, None)
     moved = {
@@ -236,15 +237,15 @@ def test_or_clamped_where_wanted(network, calibration, bits):
 
 def test_layers_given_bits_by_name_and_fixed_ones_do_not_adapt(network, calibration):
     policy = Policy(overrides=(Override("body.0.*", LayerBits(5, 5)),))
-    student = initialise(network, calibration, policy, AdaBM(fixed=("body.2",)))
+    student = initialise(network, calibration, resolve(network, policy), AdaBM(fixed=("body.2",)))
     assert list(adaptive_quantizers(student)) == ["body.1.body.0", "body.1.body.2"]
     with pytest.raises(PolicyError, match="no layer in the body"):
-        initialise(network, calibration, policy, AdaBM(fixed=("body.*",)))
+        initialise(network, calibration, resolve(network, policy), AdaBM(fixed=("body.*",)))
 
 
 def test_local_fusion_of_rdn_keeps_the_base_bits(calibration):
     network = build("rdn", {"blocks": 2, "layers": 1, "growth": 4, "features": 4}).eval()
-    names = list(adaptive_quantizers(initialise(network, calibration, Policy(), AdaBM())))
+    names = list(adaptive_quantizers(initialise(network, calibration, resolve(network, Policy()), AdaBM())))
     assert not any(name.endswith("LFF") for name in names)
     assert {"GFF.0", "GFF.1"} <= set(names)
 

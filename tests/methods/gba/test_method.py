@@ -14,6 +14,7 @@ from srquant.distillation.features import features_of
 from srquant.distillation.lessons import recorded
 from srquant.distillation.recipes import distillation
 from srquant.errors import PolicyError
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.gba.bit_offsets import learnable_bits
@@ -79,7 +80,7 @@ def test_mixed_bits_have_the_mean_of_the_base(network, calibration, mixed, of_we
     body = [bits[name] for name in bits if name not in ends]
     assert Counter(weight for weight, _ in body) == of_weights
     assert Counter(activation for _, activation in body) == of_activations
-    assert bits == {name: (b.weight, b.activation) for name, b in model.policy.resolve(network).items()}
+    assert bits == {name: (b.weight, b.activation) for name, b in resolve(network, model.policy).layers.items()}
 
 
 @pytest.mark.parametrize("largest", [1, 2, 3])

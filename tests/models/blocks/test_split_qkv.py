@@ -5,6 +5,7 @@ from torch import nn
 from srquant.grids.range_rules import minmax
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build
@@ -46,8 +47,9 @@ def test_swinir_light_has_384_quantizers():
     """144 linear layers with two each and 48 products with two each (2DQuant section 3.1)."""
     network = split_qkv(build("swinir", {}))
     policy = Policy(LayerBits(4, 4), kinds=("linear", "matmul"))
-    bounds = activation_bounds(network, policy, [torch.rand(1, 3, 8, 8)], Collection(minmax, None))
-    quantized = insert_quantizers(network, policy, bounds, minmax)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [torch.rand(1, 3, 8, 8)], Collection(minmax, None))
+    quantized = insert_quantizers(network, plan, bounds, minmax)
     assert sum(isinstance(module, nn.Linear) for module in network.modules()) == len(quant_layers(quantized)) == 144
     assert len(activation_quantizers(quantized)) == 240
     assert sum(p.numel() for n, p in quantized.named_parameters() if n.endswith((".lower", ".upper"))) == 2 * 240 + 144

@@ -15,7 +15,7 @@ from srquant.deploy.frozen.branches import BranchesSpec
 from srquant.deploy.frozen.freeze import FrozenModel, assemble, check_spec
 from srquant.errors import QuantizedFileError
 from srquant.insertion.branched_network import branches_of
-from srquant.insertion.depth_network import DepthNetwork, leave_out
+from srquant.insertion.depth_network import DepthNetwork, replace_skipped_blocks
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.module_spec import ModuleSpec
@@ -63,7 +63,7 @@ def _depths(header: Header, network: Network) -> dict[int, tuple[str, ...]]:
     if list(depths) != sorted(depths, reverse=True) or len(depths) != len(header.depths):
         raise QuantizedFileError(f"depths {list(map(len, header.depths))} are not in order")
     if depths:
-        leave_out(network, header.depths[0])
+        replace_skipped_blocks(network, header.depths[0])
     return depths
 
 

@@ -12,7 +12,7 @@ from typing import IO, Literal
 from srquant.errors import EngineError
 from srquant.measure.speed.timing import Timing, interleave
 
-Kind = Literal["torch", "openvino", "onnxruntime"]
+EngineName = Literal["torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Contender:
 
     engine: str
     precision: str
-    kind: Kind
+    kind: EngineName
     path: Path
 
 

@@ -13,7 +13,8 @@ When the network runs, one gradient filter per picture chooses b_I; b_L rests.
 The order of turns is the released code's; clipping and weights follow the paper (``bac_range``, ``omse``).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
@@ -29,7 +30,8 @@ from srquant.grids.range_rules import Bounds, Rule, minmax, shrink, symmetric_ma
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
-from srquant.insertion.policy import LayerBits, Override, Policy
+from srquant.insertion.plan import QuantizationPlan, resolve
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.adabm.adaptive_bits import (
@@ -125,7 +127,8 @@ def quantize(
         A ``BranchedNetwork`` where bits depend on the picture.
     """
     check(policy, config)
-    student = initialise(network, calibration, policy, config)
+    plan = resolve(network, policy)
+    student = initialise(network, calibration, plan, config)
     if config.bac:
         size, kept = (BATCH, 0.0) if config.bac_range == "paper" else (config.batch, 0.5)
         clip_to_bits(student, next(calibration.batches(size)), kept)
@@ -133,7 +136,7 @@ def quantize(
         finetune(student, network, calibration, policy.base.activation, config, progress)
     student.requires_grad_(False)
     origin = origin_of("adabm", config, calibration)
-    return QuantizedModel(settled(student), with_layer_bits(policy, student), origin)
+    return QuantizedModel(settled(student), plan.with_bits(layer_bits(student)).policy, origin)
 
 
 def check(policy: Policy, config: AdaBM) -> None:
@@ -149,14 +152,14 @@ def check(policy: Policy, config: AdaBM) -> None:
         raise PolicyError("adabm needs one activation grid per tensor: leave activation_granularity at 'tensor'")
 
 
-def initialise(network: Network, calibration: CalibrationSet, policy: Policy, config: AdaBM) -> Network:
+def initialise(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, config: AdaBM) -> Network:
     """A quantized copy with min-max bounds and the first bits, from one pass of the float network."""
-    layers = adaptive_layers(network, policy, config)
+    layers = adaptive_layers(plan, config)
     quantiles = DensityQuantiles(config.image_percentile / 100, config.momentum)
     with input_deviations(network, layers) as deviations:
         batches = quantiles.watching(calibration.batches(BATCH))
-        bounds = activation_bounds(network, policy, batches, Collection(minmax, config.momentum))
-    student = insert_quantizers(network, policy, bounds, weight_rule(config.omse, policy.base.weight))
+        bounds = activation_bounds(network, plan, batches, Collection(minmax, config.momentum))
+    student = insert_quantizers(network, plan, bounds, weight_rule(config.omse, plan.policy.base.weight))
     pictures = PictureBits(torch.zeros(1)) if config.image_to_bit else None
     make_adaptive(student, layers, pictures)
     if config.layer_to_bit:
@@ -167,13 +170,13 @@ def initialise(network: Network, calibration: CalibrationSet, policy: Policy, co
     return student if pictures is None else AdaptiveNetwork(student, thresholds(quantiles.bounds), pictures)
 
 
-def adaptive_layers(network: Network, policy: Policy, config: AdaBM) -> list[str]:
+def adaptive_layers(plan: QuantizationPlan, config: AdaBM) -> list[str]:
     """Layers of the body at the base bits, but those that are fixed or given bits by name.
 
     Raises:
         PolicyError: there are none.
     """
-    names = policy.body(network, config.fixed)
+    names = [name for name in plan.body if not any(fnmatchcase(name, pattern) for pattern in config.fixed)]
     if not names:
         raise PolicyError("adabm finds no layer in the body whose bits it could adapt: leave some at the base bits")
     return names
@@ -283,10 +286,10 @@ def settled(student: Network) -> Network:
     return plain
 
 
-def with_layer_bits(policy: Policy, student: Network) -> Policy:
-    """The policy with the bits that layers have for pictures of middle density."""
-    found = tuple(
-        Override(name, LayerBits(quant_layers(student)[name].weight_quantizer.bits, quantizer.deployable().bits))
+def layer_bits(student: Network) -> dict[str, LayerBits]:
+    """The bits that adaptive layers have for pictures of middle density."""
+    layers = quant_layers(student)
+    return {
+        name: LayerBits(layers[name].weight_quantizer.bits, quantizer.deployable().bits)
         for name, quantizer in adaptive_quantizers(student).items()
-    )
-    return replace(policy, overrides=(*policy.overrides, *found))
+    }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from srquant.distillation.losses import attention_loss
-from srquant.insertion.policy import quantizable_layers
+from srquant.insertion.plan import quantizable_layers
 from srquant.models.hooks import kept_outputs
 from srquant.models.network import Network
 from srquant.training.attention_teacher import Teacher, tail_inputs

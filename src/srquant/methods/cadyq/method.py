@@ -23,6 +23,7 @@ from srquant.errors import PolicyError
 from srquant.grids.range_rules import symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
@@ -141,19 +142,19 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
     """Grids of all candidates before every layer of the body; arguments as ``trained_registry.Prepare``."""
     check(policy, config)
     policy = replace(policy, symmetric_weights=False)
-    names = policy.body(network)
-    if not names:
+    plan = resolve(network, policy)
+    if not plan.body:
         raise PolicyError("cadyq finds no layer in the body that could choose its bits: leave some at the base bits")
     samples = (sample for crop in crops for sample in torch.split(crop, 1))
-    bounds = activation_bounds(network, policy, samples, Collection(symmetric_max, "mean"))
-    student = insert_quantizers(network, policy, bounds, signed_max)
+    bounds = activation_bounds(network, plan, samples, Collection(symmetric_max, "mean"))
+    student = insert_quantizers(network, plan, bounds, signed_max)
     if config.addends:
-        quantize_addends(student, network)
+        quantize_addends(student, plan)
     scale = GRADIENT_SCALE if network.facts.value_range > 1 else 1.0
     made: dict[InputQuantizer, InputQuantizer] = {
         layer.input_quantizer: selecting(layer, config, scale)
         for name, layer in quant_layers(student).items()
-        if name in names
+        if name in plan.body
     }
     made |= {
         module.right: SymmetricQuantizer(bounded(module.right).upper, OUTPUT_BITS)

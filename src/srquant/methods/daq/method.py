@@ -21,6 +21,7 @@ from srquant.distillation.losses import output_loss
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import symmetric_max
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer
@@ -79,8 +80,8 @@ class DAQStudent(Student):
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DAQ, steps: int) -> DAQStudent:
     """Dynamic quantizers before every layer; arguments as ``trained_registry.Prepare``."""
     check(policy, config)
-    unit = torch.ones(())
-    student = insert_quantizers(network, policy, constant_bounds(network, policy, -unit, unit), symmetric_max)
+    plan, unit = resolve(network, policy), torch.ones(())
+    student = insert_quantizers(network, plan, constant_bounds(plan, -unit, unit), symmetric_max)
     rectified = rectified_layers(network, list(quant_layers(student)), crops)
     for name, layer in quant_layers(student).items():
         bits, axis = layer.input_quantizer.bits, layer.channel_axis

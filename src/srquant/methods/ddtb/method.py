@@ -21,8 +21,8 @@ from srquant.distillation.loop import NARROWEST, Rate
 from srquant.distillation.losses import WHITE, output_loss
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, quantile, spread
-from srquant.insertion.collect_ranges import SIDES
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import SIDES, resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
@@ -169,10 +169,11 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     require_tensor_grids("ddtb", policy)
     require_float_sums("ddtb", policy)
     policy = replace(policy, symmetric_weights=False)
-    first = constant_bounds(network, policy, torch.tensor(-FIRST_BOUND), torch.tensor(FIRST_BOUND))
-    student = insert_quantizers(network, policy, first, with_integer_zero(WEIGHT_SHARE))
+    plan = resolve(network, policy)
+    first = constant_bounds(plan, torch.tensor(-FIRST_BOUND), torch.tensor(FIRST_BOUND))
+    student = insert_quantizers(network, plan, first, with_integer_zero(WEIGHT_SHARE))
     if config.addends:
-        quantize_addends(student, network)
+        quantize_addends(student, plan)
     plain = activation_quantizers(student)
     seen = watch(network, list(plain), crops, chosen(config.share, SHARES, 0.01, network))
     gated = most_variable(seen, chosen(config.dynamic_ratio, RATIOS, 0.3, network) if config.gates else 0.0)

@@ -20,6 +20,7 @@ from srquant.distillation.losses import output_loss
 from srquant.grids.range_rules import symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.refit_weight_grids import follow_weights
@@ -114,8 +115,9 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     """Bounds of the crops to start with; arguments as ``trained_registry.Prepare``."""
     require_tensor_grids("dorefa", policy)
     policy = replace(policy, symmetric_weights=True)
-    bounds = activation_bounds(network, policy, crops, Collection(symmetric_max, config.momentum))
-    student = insert_quantizers(network, policy, bounds, symmetric_max)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, crops, Collection(symmetric_max, config.momentum))
+    student = insert_quantizers(network, plan, bounds, symmetric_max)
     for layer in quant_layers(student).values():
         upper, bits = layer.weight_quantizer.upper, layer.weight_quantizer.bits
         layer.weight_quantizer = TanhWeightQuantizer(-upper, upper, bits, symmetric=True)

@@ -28,7 +28,8 @@ from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import ActivationBounds, Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
-from srquant.insertion.policy import Override, Policy
+from srquant.insertion.plan import QuantizationPlan, resolve
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.gba.allocation import allocate_bits
@@ -109,29 +110,45 @@ def quantize(
     if config.dan_stages and policy.activation_granularity == "channel":
         raise PolicyError("DAN gives every channel a range already: use one activation grid per tensor, or no DAN")
     policy = replace(policy, symmetric_weights=False)
-    body, dan = _body(network, policy, config), config.dan_stages or ()
-    bounds = first_bounds(network, calibration, policy, config)
+    check_offsets(policy, config)
+    plan = resolve(network, policy)
+    body, dan = _body(plan, config), config.dan_stages or ()
+    bounds = first_bounds(network, calibration, plan, config)
     batches = chain.from_iterable(calibration.batches(config.batch, epoch) for epoch in range(config.epochs))
     with recorded(network, batches) as lessons:
         for group in MIXED[config.mixed]:
-            student = _student(network, policy, bounds, 2 in dan)
+            student = _student(network, plan, bounds, 2 in dan)
             report = counter(progress, f"bits of {group}", len(lessons))
             gradients = bit_gradients(student, _quantizers(student, group, body), lessons, config, report)
             offsets = allocate_bits(gradients, config.largest)
-            policy = _with_offsets(network, policy, dict(zip(body, offsets, strict=True)), group)
-            bounds = first_bounds(network, calibration, policy, config) if config.ranges == "mse" else bounds
-        student = _student(network, policy, bounds, 3 in dan)
+            plan = plan.with_bits(_changed_bits(plan, dict(zip(body, offsets, strict=True)), group))
+            bounds = first_bounds(network, calibration, plan, config) if config.ranges == "mse" else bounds
+        student = _student(network, plan, bounds, 3 in dan)
         if config.finetune:
             learn_bounds(student, lessons, config, progress)
     round_weights(student, network, calibration.batches(BATCH), config.rounding)
     settle(student)
-    return QuantizedModel(student, policy, origin_of("gba", config, calibration))
+    return QuantizedModel(student, plan.policy, origin_of("gba", config, calibration))
 
 
-def first_bounds(network: Network, calibration: CalibrationSet, policy: Policy, config: GBA) -> ActivationBounds:
+def check_offsets(policy: Policy, config: GBA) -> None:
+    """Raise a ``PolicyError`` where base bits plus offsets could leave 2..8."""
+    for group in MIXED[config.mixed]:
+        base = policy.base.activation if group == "activations" else policy.base.weight
+        if not FEWEST_BITS <= base - config.largest <= base + config.largest <= MOST_BITS:
+            raise PolicyError(
+                f"{base}-bit {group} with offsets of up to {config.largest} would have {base - config.largest} to "
+                f"{base + config.largest} bits, only {FEWEST_BITS} to {MOST_BITS} exist: use other base bits, "
+                f"{'a smaller largest' if config.largest > 1 else 'or mixed=none for the same bits everywhere'}"
+            )
+
+
+def first_bounds(
+    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, config: GBA
+) -> ActivationBounds:
     """Stage 1: bounds of activations; those of smallest error depend on the bits."""
     rule = minmax if config.ranges == "minmax" else mse
-    return activation_bounds(network, policy, calibration.batches(BATCH), Collection(rule, config.momentum))
+    return activation_bounds(network, plan, calibration.batches(BATCH), Collection(rule, config.momentum))
 
 
 def bit_gradients(
@@ -177,9 +194,9 @@ def _loss(config: GBA) -> Loss:
     return distillation(config.feature_weight / WHITE)
 
 
-def _student(network: Network, policy: Policy, bounds: ActivationBounds, dynamic: bool) -> Network:
+def _student(network: Network, plan: QuantizationPlan, bounds: ActivationBounds, dynamic: bool) -> Network:
     """The quantized network with the bounds of stage 1."""
-    student = insert_quantizers(network, policy, bounds, symmetric_mse)
+    student = insert_quantizers(network, plan, bounds, symmetric_mse)
     if dynamic:
         for layer in quant_layers(student).values():
             axis = -1 if isinstance(layer, QuantLinear) else 1
@@ -193,30 +210,18 @@ def _quantizers(student: Network, group: Group, layers: Iterable[str]) -> list[Q
     return [bounded_quantizer(layer) if group == "activations" else layer.weight_quantizer for layer in found]
 
 
-def _with_offsets(network: Network, policy: Policy, offsets: Mapping[str, int], group: Group) -> Policy:
-    """The policy in which these layers have the base bits of a group plus their offsets."""
-    bits, overrides = policy.resolve(network), {override.pattern: override for override in policy.overrides}
-    for name, offset in offsets.items():
-        changed = (
-            replace(bits[name], activation=policy.base.activation + offset)
-            if group == "activations"
-            else replace(bits[name], weight=policy.base.weight + offset)
-        )
-        overrides[name] = Override(name, changed)
-    return replace(policy, overrides=tuple(overrides.values()))
+def _changed_bits(plan: QuantizationPlan, offsets: Mapping[str, int], group: Group) -> dict[str, LayerBits]:
+    """Bits of layers that have the base bits of a group plus their offsets."""
+    base = plan.policy.base
+    if group == "activations":
+        return {
+            name: replace(plan.layers[name], activation=base.activation + offset) for name, offset in offsets.items()
+        }
+    return {name: replace(plan.layers[name], weight=base.weight + offset) for name, offset in offsets.items()}
 
 
-def _body(network: Network, policy: Policy, config: GBA) -> list[str]:
+def _body(plan: QuantizationPlan, config: GBA) -> list[str]:
     """Layers whose bits can change: neither head nor tail, and without an override."""
-    for group in MIXED[config.mixed]:
-        base = policy.base.activation if group == "activations" else policy.base.weight
-        if not FEWEST_BITS <= base - config.largest <= base + config.largest <= MOST_BITS:
-            raise PolicyError(
-                f"{base}-bit {group} with offsets of up to {config.largest} would have {base - config.largest} to "
-                f"{base + config.largest} bits, only {FEWEST_BITS} to {MOST_BITS} exist: use other base bits, "
-                f"{'a smaller largest' if config.largest > 1 else 'or mixed=none for the same bits everywhere'}"
-            )
-    body = policy.body(network)
-    if not body and config.mixed != "none":
+    if not plan.body and config.mixed != "none":
         raise PolicyError("no layer's bits can be chosen: all are head, tail, float or fixed by an override")
-    return body
+    return list(plan.body)

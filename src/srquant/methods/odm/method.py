@@ -23,6 +23,7 @@ from srquant.grids.mean_over_processes import mean_over_processes
 from srquant.grids.range_rules import percentile
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.refit_weight_grids import follow_weights, largest_but
@@ -171,8 +172,9 @@ def factor_quantizers(network: Network) -> list[FactorQuantizer]:
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: ODM, steps: int) -> OdmStudent:
     """Percentiles of the crops to start with; arguments as ``trained_registry.Prepare``."""
     policy = replace(policy, symmetric_weights=True)
-    bounds = activation_bounds(network, policy, crops, Collection(percentile(config.share), "mean"))
-    student = learns_weights(insert_quantizers(network, policy, bounds, largest_but(config.share)))
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, crops, Collection(percentile(config.share), "mean"))
+    student = learns_weights(insert_quantizers(network, plan, bounds, largest_but(config.share)))
     for quantizer in activation_quantizers(student).values():
         quantizer.requires_grad_(True)
     for layer in quant_layers(student).values():

@@ -28,6 +28,7 @@ from srquant.distillation.recipes import Progress, counter
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, Rule, minmax, quantile, symmetric_max, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
+from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -95,12 +96,15 @@ def quantize(
 def initialize(network: Network, calibration: CalibrationSet, policy: Policy, config: OutlierAware) -> Network:
     """Section 3.2: a quantized copy of the float network, all statistics from the float one."""
     if config.plq:
-        check_pieces(policy, network)
+        check_granularity(policy)
+    plan = resolve(network, policy)
+    if config.plq:
+        check_bits(plan)
     weight_rule = symmetric_max if config.weights == "max" else symmetric_mse
-    student = insert_by_ranges(network, calibration, policy, Ranges(minmax, weight_rule, config.momentum))
+    student = insert_by_ranges(network, calibration, plan, Ranges(minmax, weight_rule, config.momentum))
     if config.plq:
         collect = Collection(breakpoint_rule(config.percentile), config.momentum)
-        breakpoints = activation_bounds(network, policy, calibration.batches(STATISTICS), collect)
+        breakpoints = activation_bounds(network, plan, calibration.batches(STATISTICS), collect)
         for name, layer in quant_layers(student).items():
             grid = bounded_quantizer(layer)
             if grid.bits < UNIFORM_BITS:
@@ -109,11 +113,15 @@ def initialize(network: Network, calibration: CalibrationSet, policy: Policy, co
     return student
 
 
-def check_pieces(policy: Policy, network: Network) -> None:
-    """Raise a ``PolicyError`` where activations can't have a piecewise grid: one per channel, or of 2 bits."""
+def check_granularity(policy: Policy) -> None:
+    """Raise a ``PolicyError`` where activations are to have a grid per channel: piecewise grids are per tensor."""
     if policy.activation_granularity != "tensor":
         raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
-    coarse = [name for name, bits in policy.resolve(network).items() if bits.activation < PLQ_BITS[0]]
+
+
+def check_bits(plan: QuantizationPlan) -> None:
+    """Raise a ``PolicyError`` where an activation has too few bits for a piecewise grid."""
+    coarse = [name for name, bits in plan.layers.items() if bits.activation < PLQ_BITS[0]]
     if coarse:
         raise PolicyError(
             f"2 bits for the activations of layer '{coarse[0]}' (of {len(coarse)} in all): piecewise grids begin at "

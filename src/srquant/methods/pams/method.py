@@ -18,6 +18,7 @@ from torch import Tensor
 from srquant.distillation.loop import Rate
 from srquant.distillation.losses import WHITE, output_loss
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
@@ -125,10 +126,10 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
     require_tensor_grids("pams", policy)
     require_float_sums("pams", policy)
     policy = replace(policy, symmetric_weights=False)
-    first = torch.tensor(FIRST_BOUND)
-    student = insert_quantizers(network, policy, constant_bounds(network, policy, -first, first), signed_max)
+    plan, first = resolve(network, policy), torch.tensor(FIRST_BOUND)
+    student = insert_quantizers(network, plan, constant_bounds(plan, -first, first), signed_max)
     if config.addends:
-        quantize_addends(student, network)
+        quantize_addends(student, plan)
     exchange_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
     student = learns_weights(student)
     result = PamsStudent(student, network, policy, config, steps)

@@ -30,6 +30,7 @@ from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, Rule, percentile, symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -101,14 +102,15 @@ def clip(network: Network, calibration: CalibrationSet, policy: Policy, config: 
     weight_rule = symmetric_max if policy.symmetric_weights else percentile(config.weight_share)
     collect = Collection(dual_clipping(config.share, config.share_8bit), "mean")
     batches = islice(calibration.batches(BATCH), BATCHES)
-    first = activation_bounds(network, policy, [next(batches)], collect)
-    student = insert_quantizers(network, policy, first, weight_rule)
+    images, plan = next(batches), resolve(network, policy)
+    first = activation_bounds(network, plan, [images], collect)
+    student = insert_quantizers(network, plan, first, weight_rule)
     others = min(BATCHES, math.ceil(calibration.count / BATCH)) - 1
     if not others:
         return student
-    rest = activation_bounds(with_weights_of(student, network), policy, batches, collect)
+    rest = activation_bounds(with_weights_of(student, network), plan, batches, collect)
     bounds = {name: weighted(first[name], rest[name], others) for name in first}
-    return insert_quantizers(network, policy, bounds, weight_rule)
+    return insert_quantizers(network, plan, bounds, weight_rule)
 
 
 def weighted(one: Bounds, mean: Bounds, others: int) -> Bounds:

@@ -21,6 +21,7 @@ from srquant.distillation.losses import output_loss
 from srquant.errors import PolicyError
 from srquant.insertion.depth_network import DepthNetwork
 from srquant.insertion.insert_quantizers import quantizable
+from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -79,7 +80,7 @@ class QuantSRStudent(Student):
         self.crops, self.policy, self.config = crops, policy, config
         self.plan = Plan(steps, EPOCHS)
         self.depths = depths_of(network, config)
-        insert_learned(network, policy, config)
+        insert_learned(network, resolve(network, policy), config)
         make_skippable(network)
         start_activations(network, crops[0])
         self.order: Tensor
@@ -165,20 +166,20 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: Q
     return QuantSRStudent(student, crops, policy, config, steps)
 
 
-def insert_learned(network: Network, policy: Policy, config: QuantSR) -> None:
-    """Replace the layers that the policy quantizes, in place.
+def insert_learned(network: Network, plan: QuantizationPlan, config: QuantSR) -> None:
+    """Replace the layers that the plan quantizes, in place.
 
     Raises:
         PolicyError: a layer has no deployable form.
     """
     bend = config.k if config.redistribution else 0.0
-    for name, bits in policy.resolve(network).items():
+    for name, bits in plan.layers.items():
         layer = network.module.get_submodule(name)
         network.module.set_submodule(name, LearnedLayer(quantizable(name, layer), bits, bend))
-    for name in policy.matmuls(network):
+    for name, product_bits in plan.matmuls.items():
         matmul = network.module.get_submodule(name)
         assert isinstance(matmul, Matmul)
-        network.module.set_submodule(name, LearnedMatmul(matmul, policy.base.activation, bend))
+        network.module.set_submodule(name, LearnedMatmul(matmul, product_bits, bend))
 
 
 def depths_of(network: Network, config: QuantSR) -> tuple[int, ...]:

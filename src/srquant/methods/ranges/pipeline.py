@@ -8,8 +8,9 @@ from srquant.distillation.recipes import RECIPES, Progress, finetune
 from srquant.grids.range_rules import Rule
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import Policy
-from srquant.insertion.quantized_model import Option, Origin, QuantizedModel
+from srquant.insertion.quantized_model import OptionValue, Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.options import text_of
 from srquant.models.network import Network
@@ -59,7 +60,7 @@ def quantize_by_ranges(
     progress: Progress | None,
 ) -> QuantizedModel:
     """Find ranges in the float network, insert quantizers, finetune their bounds if asked, round weights, settle."""
-    student = insert_by_ranges(network, calibration, policy, ranges)
+    student = insert_by_ranges(network, calibration, resolve(network, policy), ranges)
     if recipe != "none":
         finetune(student, network, calibration, RECIPES[recipe](), progress)
     round_weights(student, network, calibration.batches(ranges.batch), ranges.rounding)
@@ -67,11 +68,11 @@ def quantize_by_ranges(
     return QuantizedModel(student, policy, origin)
 
 
-def insert_by_ranges(network: Network, calibration: CalibrationSet, policy: Policy, ranges: Ranges) -> Network:
+def insert_by_ranges(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, ranges: Ranges) -> Network:
     """A quantized copy of the float network with the bounds that the rules find, not settled."""
     collect = Collection(ranges.activation, ranges.momentum, ranges.picture)
-    bounds = activation_bounds(network, policy, calibration.batches(ranges.batch), collect)
-    return insert_quantizers(network, policy, bounds, ranges.weight)
+    bounds = activation_bounds(network, plan, calibration.batches(ranges.batch), collect)
+    return insert_quantizers(network, plan, bounds, ranges.weight)
 
 
 def origin_of(method: str, config: Any, calibration: CalibrationSet | None = None) -> Origin:
@@ -79,7 +80,7 @@ def origin_of(method: str, config: Any, calibration: CalibrationSet | None = Non
 
     Without a calibration set its fingerprint is left empty, for the training loop to fill in.
     """
-    options: dict[str, Option] = {
+    options: dict[str, OptionValue] = {
         name: text_of(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
     }
     return Origin(method, options, "" if calibration is None else calibration.fingerprint())

@@ -26,6 +26,7 @@ from srquant.distillation.recipes import Progress, counter, distillation
 from srquant.grids.range_rules import minmax
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -98,8 +99,9 @@ def initialize(
     images = next(calibration.batches(STATISTICS))
     activation = {"paper": dobi_by_sign, "code": dobi_two_sided, "none": minmax}[dobi]
     one_sided = dict.fromkeys(reading_gelu(network, images[:1]), dobi_one_sided) if dobi == "paper" else {}
-    bounds = activation_bounds(network, policy, [images], Collection(activation, None, rules=one_sided))
-    return insert_quantizers(network, policy, bounds, minmax if dobi == "none" else dobi_two_sided)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [images], Collection(activation, None, rules=one_sided))
+    return insert_quantizers(network, plan, bounds, minmax if dobi == "none" else dobi_two_sided)
 
 
 def calibrate(

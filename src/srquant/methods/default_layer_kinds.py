@@ -1,0 +1,17 @@
+"""Kinds of layers that a method quantizes unless told otherwise."""
+
+from typing import Any
+
+from srquant.insertion.policy import LayerKind
+from srquant.methods.registry import Method
+from srquant.methods.trained_registry import TrainedMethod
+from srquant.models.blocks.layers import Matmul
+from srquant.models.network import Network
+
+WITHOUT_ATTENTION: tuple[LayerKind, ...] = ("conv", "linear")
+
+
+def default_layer_kinds(method: Method[Any] | TrainedMethod[Any], network: Network) -> tuple[LayerKind, ...]:
+    """Convolutions and linear layers; in a network with attention the kinds that the method's paper quantizes there."""
+    attention = any(isinstance(module, Matmul) for module in network.module.modules())
+    return method.attention if attention else WITHOUT_ATTENTION
