@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from srquant.grids.mean_over_processes import mean_over_processes
+from srquant.grids.straight_through import straight_through
 from srquant.grids.uniform import fake_quantize
 from srquant.quantizers.base import ActivationQuantizer
 
@@ -79,5 +80,4 @@ class PamsQuantizer(SymmetricQuantizer):
             return super().forward(x, bits)
         self.see(x, self.kept)
         step = 2 * self.seen / (self.levels - 1)
-        points = (x.detach() / step).round_().mul_(step)
-        return x + (points - x.detach())
+        return straight_through((x.detach() / step).round_().mul_(step), x)

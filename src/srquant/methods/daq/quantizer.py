@@ -11,9 +11,9 @@ tensor([-2.7277, -0.9092,  0.9092,  2.7277])
 import torch
 from torch import Tensor
 
+from srquant.grids.straight_through import straight_through
 from srquant.grids.uniform import fake_quantize
 from srquant.insertion.policy import FEWEST_BITS, MOST_BITS
-from srquant.methods.adabm.adaptive_bits import surrogate
 from srquant.quantizers.base import WeightQuantizer, weight_levels
 from srquant.quantizers.by_picture import ConditionalQuantizer, Setting
 
@@ -76,7 +76,7 @@ class DAQQuantizer(ConditionalQuantizer):
         with torch.no_grad():
             centre, step = self.grid(x)
             points = self.positions(x, centre, step) * step + centre
-        return surrogate(points, x)
+        return straight_through(points, x)
 
     def codes(self, x: Tensor) -> Tensor:
         """Number of the grid point, counted from the centre; at most 255."""
@@ -149,7 +149,7 @@ class SpreadWeightQuantizer(WeightQuantizer):
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, shape of the weight."""
         upper = self.last_point(weight)
-        return surrogate(fake_quantize(weight.detach(), -upper, upper, self.levels), weight)
+        return straight_through(fake_quantize(weight.detach(), -upper, upper, self.levels), weight)
 
     def plain(self, weight: Tensor) -> WeightQuantizer:
         """The quantizer that a trained weight keeps."""

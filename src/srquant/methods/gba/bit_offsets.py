@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srquant.grids.straight_through import straight_through
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 
 
@@ -30,8 +31,7 @@ def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) 
 
 def rounded(offset: Tensor) -> Tensor:
     """``round(s)`` with the gradient of ``tanh(s)`` (GBA Eq. 5)."""
-    smooth = offset.tanh()
-    return offset.detach().round() + (smooth - smooth.detach())
+    return straight_through(offset.round(), offset.tanh())
 
 
 def _with_bits(base: int, offset: nn.Parameter) -> Any:
