@@ -131,12 +131,18 @@ class Guards:
     def __call__(self) -> None:
         """Move upper bounds up where they came too close to the lower ones."""
         for quantizer, narrowest in self.narrowest:
-            if isinstance(quantizer, PiecewiseQuantizer):
-                quantizer.keep_apart(narrowest)
-            elif quantizer.lower is None:
-                quantizer.upper.clamp_(min=narrowest / 2)
-            else:
-                quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
+            keep_apart(quantizer, narrowest)
+
+
+@torch.no_grad()
+def keep_apart(quantizer: Quantizer, narrowest: Tensor) -> None:
+    """Move the upper bound up where it is nearer to the lower one than ``narrowest``, shape of the bounds."""
+    if isinstance(quantizer, PiecewiseQuantizer):
+        quantizer.keep_apart(narrowest)
+    elif quantizer.lower is None:
+        quantizer.upper.clamp_(min=narrowest / 2)
+    else:
+        quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
 
 
 def width(quantizer: Quantizer) -> Tensor:

@@ -31,7 +31,7 @@ from srquant.insertion.policy import FEWEST_BITS, MOST_BITS, Override, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.gba.allocation import allocate_bits
-from srquant.methods.gba.bit_offsets import learnable_bits
+from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
@@ -138,17 +138,17 @@ def bit_gradients(
 ) -> list[float]:
     """Stage 2: mean gradient of the loss in the bits of each quantizer (Eq. 6)."""
     with learnable_bits(quantizers) as offsets:
-        sums = [torch.zeros_like(offset) for offset in offsets]
+        gradients = MeanGradients(offsets)
 
         @torch.no_grad()
         def collect() -> None:
-            for total, offset in zip(sums, offsets, strict=True):
-                total += torch.zeros(()) if offset.grad is None else offset.grad
+            gradients.add()
+            for offset in offsets:
                 offset.clamp_(-config.largest, config.largest)
 
         optimizer = torch.optim.Adam(offsets, config.allocation_rate if config.mode == "adam" else 0.0)
         train_pass(student, lessons, optimizer, _loss(config), collect, report)
-    return [float(total) / len(lessons) for total in sums]
+    return gradients.means()
 
 
 def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Progress | None) -> None:
