@@ -143,10 +143,10 @@ SHORTER = ("iterations=300", "batch=2")
 """As many crops as other methods' finetuning sees; more of them lower the loss and not the squared error."""
 
 COMPENSATED = ("rounding=compensated",)
-"""Weights make up for each other's rounding errors; ours."""
+"""GPTQ, by the name that finished runs know it by."""
 
 CORRECTED = ("rounding=corrected",)
-"""And for what quantization did before them; ours."""
+"""GPTAQ, likewise."""
 
 ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
 BALANCED = (*ADABM_RATES, "feature_weight=0.2")

@@ -32,7 +32,7 @@ from srquant.upscale.engines.engines import open_engine
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 W8A8, W4A4, W3A3, W2A2 = (LayerBits(bits, bits) for bits in (8, 4, 3, 2))
-TOGETHER, COMPENSATED = ("finetune=together",), ("rounding=compensated",)
+TOGETHER, GPTQ = ("finetune=together",), ("rounding=gptq",)
 FLOAT = (37.801, 33.373)
 
 
@@ -96,18 +96,18 @@ SETTINGS = (
     Setting("minmax W2A2", "minmax", Policy(W2A2)),
     Setting("mse W2A2 + finetuning", "mse", Policy(W2A2), TOGETHER),
     Setting("mse W3A3 + finetuning", "mse", Policy(W3A3), TOGETHER),
-    Setting("mse W4A4, compensated", "mse", Policy(W4A4), COMPENSATED),
-    Setting("mse W4A4, per-channel weights, compensated", "mse", Policy(W4A4, granularity="channel"), COMPENSATED),
+    Setting("mse W4A4, compensated", "mse", Policy(W4A4), GPTQ),
+    Setting("mse W4A4, per-channel weights, compensated", "mse", Policy(W4A4, granularity="channel"), GPTQ),
     Setting(
         "tails W4A4, channel grids, compensated",
         "tails",
         Policy(W4A4, granularity="channel", activation_granularity="channel"),
-        COMPENSATED,
+        GPTQ,
     ),
-    Setting("mse W3A3, compensated", "mse", Policy(W3A3), COMPENSATED),
-    Setting("mse W3A3, per-channel weights, compensated", "mse", Policy(W3A3, granularity="channel"), COMPENSATED),
-    Setting("mse W2A2, compensated", "mse", Policy(W2A2), COMPENSATED),
-    Setting("mse W2A2, per-channel weights, compensated", "mse", Policy(W2A2, granularity="channel"), COMPENSATED),
+    Setting("mse W3A3, compensated", "mse", Policy(W3A3), GPTQ),
+    Setting("mse W3A3, per-channel weights, compensated", "mse", Policy(W3A3, granularity="channel"), GPTQ),
+    Setting("mse W2A2, compensated", "mse", Policy(W2A2), GPTQ),
+    Setting("mse W2A2, per-channel weights, compensated", "mse", Policy(W2A2, granularity="channel"), GPTQ),
     Setting("mse W6A6", "mse", Policy(LayerBits(6, 6))),
 )
 
@@ -162,7 +162,7 @@ def main() -> None:
     about = (
         f"EDSR 8x64 x2, float {FLOAT[0]} / {FLOAT[1]} dB, head and tail 8 bit, seed {arguments.seed}. "
         "Y-PSNR in dB. Finetuning: all bounds, 6 passes of 50 steps, batch 2, learning rates relative to each range; "
-        "with weights per channel: weight bounds alone. Compensated: `--set rounding=compensated`, nothing is learned."
+        "with weights per channel: weight bounds alone. Compensated: `--set rounding=gptq`, nothing is learned."
     )
     columns = {
         "setting": "setting",

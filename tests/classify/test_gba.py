@@ -8,6 +8,7 @@ from srquant.classify.resnet import folded
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import squared_error
 from srquant.insertion.policy import LayerBits
+from srquant.methods.gba.bit_offsets import learnable_bits
 
 BITS = LayerBits(4, 4)
 
@@ -61,9 +62,10 @@ def test_finetuning_brings_the_network_nearer_to_the_float_one(network, images, 
 def test_gradients_of_bits_point_at_the_layer_with_the_larger_error(network, images):
     exact = folded(network)
     student = insert_gradient_layers(exact, BITS, inputs_of_layers(exact, [images], 0.9), "channel", False)
-    probes = {name: layer.probe("activations") for name, layer in gradient_layers(student).items()}
-    gba.distance(student, exact, images, 10.0).backward()
-    gradients = {name: float(probe.grad) for name, probe in probes.items()}
+    layers = gradient_layers(student)
+    with learnable_bits(layer.quantizer("activations") for layer in layers.values()) as offsets:
+        gba.distance(student, exact, images, 10.0).backward()
+    gradients = {name: float(offset.grad) for name, offset in zip(layers, offsets, strict=True)}
     assert sum(gradients.values()) < 0
     assert abs(gradients["conv1"]) < max(abs(g) for name, g in gradients.items() if name != "conv1")
 

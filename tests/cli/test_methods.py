@@ -33,5 +33,12 @@ def test_the_table_shows_type_default_and_source(run):
         assert cell in line
 
 
+@pytest.mark.parametrize("method", ["mse", "tails", "2dquant", "gba"])
+def test_roundings_are_shown_by_the_names_of_their_papers(run, method):
+    value = json.loads(run("methods", method, "--json", "-").stdout)
+    (option,) = [option for option in value["options"] if option["name"] == "rounding"]
+    assert option["type"] == "nearest | gptq | gptaq"
+
+
 def test_unknown_method(run, complaint):
     assert "did you mean 'gba'?" in complaint(run("methods", "gbaa"))

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from srquant.errors import PolicyError
-from srquant.methods.options import configure, option, options_of
+from srquant.methods.options import configure, option, options_of, replace_aliases
 from srquant.methods.registry import METHODS
 
 
@@ -20,6 +20,10 @@ class Example:
     dynamic: bool = option(True, "normalise", "Eq. 8")
     stages: tuple[int, ...] = option((1, 2, 3), "where", "ours")
     share: float | None = option(None, "cut", "ours", most=0.5)
+    loss: Literal["l1", "l2"] = option("l1", "distance", "ours", aliases={"squares": "l2"})
+
+    def __post_init__(self) -> None:
+        replace_aliases(self)
 
 
 def test_every_type_is_parsed():
@@ -38,7 +42,13 @@ def test_options_say_what_they_take():
         "dynamic": ("true | false", "true"),
         "stages": ("a whole number,...", "1,2,3"),
         "share": ("a number | none", "none"),
+        "loss": ("l1 | l2", "l1"),
     }
+
+
+def test_other_names_of_a_value_become_its_own():
+    assert configure(Example, ["loss=squares"]) == Example(loss="squares") == Example(loss="l2")
+    assert Example(loss="squares").loss == "l2"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +58,7 @@ def test_options_say_what_they_take():
         ("epochs", "NAME=VALUE"),
         ("epochs=many", "option epochs is 'many': give a whole number"),
         ("reading=book", "option reading is 'book': use paper or code"),
+        ("loss=square", "option loss is 'square': use l1 or l2"),
         ("dynamic=maybe", "use true or false"),
         ("stages=1,x", "option stages"),
         ("epochs=0", "option epochs is 0: use 1 or more"),

@@ -8,7 +8,7 @@ from torch import nn
 
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLinear
-from srquant.weight_rounding.gptaq import correct_layer, middle, statistics
+from srquant.weight_rounding.gptaq import adjust_layer, middle, statistics
 
 LAYERS = {
     "convolution": nn.Conv2d(6, 8, 3, padding=1),
@@ -38,13 +38,13 @@ def inputs_of(layer):
 @torch.no_grad()
 def test_outputs_come_closer_to_those_of_float_inputs(layer):
     x, noisy = inputs_of(layer)
-    wanted, corrected = layer(x), quantized(layer)
-    before = (corrected(noisy) - wanted).square().mean()
-    correct_layer(corrected, x, noisy)
-    error = corrected(noisy) - wanted
+    wanted, adjusted = layer(x), quantized(layer)
+    before = (adjusted(noisy) - wanted).square().mean()
+    adjust_layer(adjusted, x, noisy)
+    error = adjusted(noisy) - wanted
     assert error.square().mean() < 0.85 * before
-    grid = corrected.weight_quantizer(corrected.weight)
-    torch.testing.assert_close(grid, corrected.weight, rtol=1e-5, atol=1e-6)
+    grid = adjusted.weight_quantizer(adjusted.weight)
+    torch.testing.assert_close(grid, adjusted.weight, rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def test_without_any_loss_it_is_the_float_layer():
     layer = LAYERS["linear"]
     student = quantized(layer, weight_bits=8, input_bits=8)
     x = student.input_quantizer(inputs_of(layer)[0])
-    correct_layer(student, x, x)
+    adjust_layer(student, x, x)
     torch.testing.assert_close(student(x), layer(x), atol=0.05, rtol=0)
     torch.testing.assert_close(student.layer.bias, layer.bias, atol=0.05, rtol=0)
 
@@ -67,7 +67,7 @@ def test_least_squares_by_hand():
     hundredths = WeightQuantizer(torch.tensor(-1.27), torch.tensor(1.27), 8, True)
     student = QuantLinear(layer, sixteenths, hundredths)
     x = torch.linspace(-4, 6, 11)[None, :, None]
-    correct_layer(student, x, x / 2)
+    adjust_layer(student, x, x / 2)
     assert float(student.weight) == pytest.approx(0.95)
     mean, noisy_mean = 1.0, 0.5
     assert float(student.layer.bias) == pytest.approx(3 + 0.5 * mean - 0.95 * noisy_mean)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLinear, scaled_weight
-from srquant.weight_rounding.gptq import compensated_weight, input_columns, inverse_factors, rounded, zero_padded
+from srquant.weight_rounding.gptq import gptq_weight, input_columns, inverse_factors, rounded, zero_padded
 
 GRID = WeightQuantizer(torch.tensor(-7.0), torch.tensor(7.0), 4, True)
 
@@ -54,7 +54,7 @@ def output(layer, weight, x):
 def test_outputs_change_less_and_weights_lie_on_the_grid(layer, per_channel, by_input):
     layer = quantized(layer, per_channel, by_input)
     x = inputs_of(layer.layer)
-    weight = compensated_weight(layer, moments_of(layer, x))
+    weight = gptq_weight(layer, moments_of(layer, x))
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
     relative = scaled / layer.weight
     torch.testing.assert_close(layer.weight_quantizer(weight * relative), weight * relative, rtol=1e-5, atol=1e-6)

@@ -16,20 +16,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from srquant.classify.gradient_layer import GradientLayer, Group, inputs_of_layers, insert_gradient_layers
+from srquant.classify.gradient_layer import GradientLayer, inputs_of_layers, insert_gradient_layers
 from srquant.classify.insert import CLASSIFIER, STEM
 from srquant.classify.resnet import ResNet18, blocks, folded
 from srquant.classify.seed import seeded
-from srquant.distillation.losses import feature_loss, normalised
-from srquant.distillation.recipes import Progress, counter
+from srquant.distillation.lessons import Lesson
+from srquant.distillation.loop import NARROWEST, adam, bound_rates
+from srquant.distillation.losses import normalised
+from srquant.distillation.recipes import Group, Progress, counter, distillation
 from srquant.errors import PolicyError
 from srquant.grids.uniform import FEWEST_BITS
 from srquant.insertion.policy import Granularity, LayerBits
 from srquant.methods.gba.allocation import allocate_bits
+from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
 from srquant.methods.options import option
-
-NARROWEST = 1e-3
-"""Bounds stay at least this far apart, relative to their distance at the start."""
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,32 @@ def allocate(
 ) -> None:
     """Give every low-bit layer its bits of activations or weights (Eq. 6 and 7)."""
     layers = [layer for name, layer in gradient_layers(student).items() if name not in (STEM, CLASSIFIER)]
-    probes = [layer.probe(group) for layer in layers]
+    quantizers = [layer.quantizer(group) for layer in layers]
     report = counter(progress, f"gradients of {group}", steps_of(images, config))
-    for batch in batches(images, config):
-        distance(student, teacher, batch, config.feature_weight).backward()  # type: ignore[no-untyped-call]
-        report()
-    gradients = [0.0 if probe.grad is None else float(probe.grad) / steps_of(images, config) for probe in probes]
-    for layer, offset in zip(layers, allocate_bits(gradients, config.largest), strict=True):
-        layer.add_bits(group, offset)
+    with learnable_bits(quantizers) as offsets:
+        gradients = MeanGradients(offsets)
+        for batch in batches(images, config):
+            distance(student, teacher, batch, config.feature_weight).backward()  # type: ignore[no-untyped-call]
+            gradients.add()
+            report()
+    for quantizer, offset in zip(quantizers, allocate_bits(gradients.means(), config.largest), strict=True):
+        quantizer.bits += offset
 
 
 def finetune(student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None) -> None:
     """Learn all bounds; bits and weights rest."""
     quantizers = [q for layer in gradient_layers(student).values() for q in (layer.inputs, layer.weights)]
-    narrowest = [NARROWEST * (q.upper - q.lower).detach() for q in quantizers]
-    parameters = [p.requires_grad_(True) for q in quantizers for p in (q.lower, q.upper)]
-    optimizer = torch.optim.Adam(parameters, config.learning_rate)
+    narrowest = [NARROWEST * quantizer.width() for quantizer in quantizers]
+    optimizer = adam(bound_rates(quantizers, config.learning_rate, relative=False))
+    for quantizer in quantizers:
+        quantizer.requires_grad_(True)
     report = counter(progress, "bounds", steps_of(images, config))
     for batch in batches(images, config):
         optimizer.zero_grad()
         distance(student, teacher, batch, config.feature_weight).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         for quantizer, least in zip(quantizers, narrowest, strict=True):
-            quantizer.upper.data = torch.maximum(quantizer.upper.data, quantizer.lower.data + least)
+            quantizer.keep_apart(least)
         report()
 
 
@@ -116,9 +119,8 @@ def distance(student: ResNet18, teacher: ResNet18, images: Tensor, feature_weigh
     with torch.no_grad():
         wanted, wanted_features = outputs(teacher, images)
     logits, features = outputs(student, images)
-    return (logits - wanted).abs().mean() + feature_weight * feature_loss(
-        features, [normalised(feature) for feature in wanted_features]
-    )
+    lesson = Lesson(images, wanted, [normalised(feature) for feature in wanted_features])
+    return distillation(feature_weight)(logits, features, lesson)
 
 
 def outputs(network: ResNet18, images: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +9,12 @@ from torch import Tensor, nn
 from srquant.classify.insert import CLASSIFIER, ENDS, STEM, replace
 from srquant.classify.layers import apply_layer
 from srquant.classify.resnet import ResNet18
+from srquant.distillation.recipes import Group
 from srquant.grids.range_rules import Bounds, RunningBounds, minmax, symmetric_mse
 from srquant.insertion.policy import Granularity, LayerBits
 from srquant.models.hooks import watch_inputs
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.dan import DynamicQuantizer
-
-Group = Literal["activations", "weights"]
 
 
 class GradientLayer(nn.Module):
@@ -33,26 +31,13 @@ class GradientLayer(nn.Module):
         self.layer = layer
         self.inputs = inputs
         self.weights = weights
-        self.probes: dict[Group, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C x H x W`` or ``N x C`` to the layer's output."""
-        points = self.inputs(x, self.probes.get("activations"))
-        weight = self.weights(self.layer.weight, self.probes.get("weights"))
-        return apply_layer(self.layer, points, weight)
+        return apply_layer(self.layer, self.inputs(x), self.weights(self.layer.weight))
 
-    def probe(self, group: Group) -> Tensor:
-        """A 0-d tensor in the place of the bits, which collects the gradient of the loss in them."""
-        bits = torch.full_like(self.layer.weight[:1].flatten()[0], float(self._quantizer(group).bits))
-        self.probes[group] = bits.requires_grad_(True)
-        return self.probes[group]
-
-    def add_bits(self, group: Group, offset: int) -> None:
-        """Change the bits and end their probing."""
-        self._quantizer(group).bits += offset
-        del self.probes[group]
-
-    def _quantizer(self, group: Group) -> ActivationQuantizer:
+    def quantizer(self, group: Group) -> ActivationQuantizer:
+        """That of the input or that of the weight."""
         return self.inputs if group == "activations" else self.weights
 
 

@@ -1,9 +1,9 @@
 """Grids by search: the range shrunk step by step to the smallest Lp error (BRECQ code, ``p = 2.4``, 80 steps)."""
 
-import torch
 from torch import Tensor
 
 from srquant.grids.range_rules import SEARCH_VALUES
+from srquant.grids.search import best_candidate, evenly_spaced
 
 POWER = 2.4
 SHRINKS = 80
@@ -21,16 +21,10 @@ def search_grid(rows: Tensor, levels: int) -> tuple[Tensor, Tensor]:
         Scale (distance of the points, above 0) and zero point (whole numbers in 0..levels-1), ``rows`` each.
     """
     low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
-    rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
-    scale, zero_point = _grid(low, high, levels)
-    best = lp_error(rows, scale, zero_point, levels)
-    for shrink in range(1, SHRINKS):
-        candidate = _grid(low * (1 - shrink / 100), high * (1 - shrink / 100), levels)
-        error = lp_error(rows, *candidate, levels)
-        better = error < best
-        best = torch.where(better, error, best)
-        scale, zero_point = torch.where(better, candidate[0], scale), torch.where(better, candidate[1], zero_point)
-    return scale, zero_point
+    rows = evenly_spaced(rows, SEARCH_VALUES)
+    factors = (1 - shrink / 100 for shrink in range(SHRINKS))
+    candidates = (_grid(low * factor, high * factor, levels) for factor in factors)
+    return best_candidate(candidates, lambda scale, zero_point: lp_error(rows, scale, zero_point, levels))
 
 
 def lp_error(rows: Tensor, scale: Tensor, zero_point: Tensor, levels: int) -> Tensor:

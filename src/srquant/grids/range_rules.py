@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srquant.grids.search import best_candidate, evenly_spaced
 from srquant.grids.uniform import codes, step_size
 
 Bounds = tuple[Tensor, Tensor]
@@ -79,15 +80,10 @@ def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Boun
         smallest: factor that is tried last, in percent.
     """
     lower, upper = spread(*widest)
-    rows = rows[:, :: -(-rows.shape[1] // SEARCH_VALUES)]
-    best = torch.full_like(lower, torch.inf)
-    factor = torch.ones_like(lower)
-    for percent in range(100, smallest - 1, -1):
-        candidate = percent / 100
-        error = squared_error(rows, candidate * lower, candidate * upper, levels)
-        better = error < best
-        best, factor = torch.where(better, error, best), torch.where(better, candidate, factor)
-    return factor * lower, factor * upper
+    rows = evenly_spaced(rows, SEARCH_VALUES)
+    factors = (percent / 100 for percent in range(100, smallest - 1, -1))
+    candidates = ((factor * lower, factor * upper) for factor in factors)
+    return best_candidate(candidates, lambda lower, upper: squared_error(rows, lower, upper, levels))
 
 
 def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:

@@ -7,8 +7,9 @@ class MinMax:
 
 import math
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from srquant.errors import PolicyError, suggest
@@ -35,9 +36,34 @@ class Option:
     source: str
 
 
-def option(default: Any, doc: str, source: str, least: float = 0, most: float | None = None) -> Any:
-    """A dataclass field that explains itself; numbers that ``configure`` takes lie between ``least`` and ``most``."""
-    return field(default=default, metadata={"doc": doc, "source": source, "least": least, "most": most})
+def option(
+    default: Any,
+    doc: str,
+    source: str,
+    least: float = 0,
+    most: float | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """A dataclass field that explains itself.
+
+    Args:
+        default: its value unless another is given.
+        doc: what it does.
+        source: where the default comes from.
+        least: numbers that ``configure`` takes aren't below.
+        most: nor above; None for any.
+        aliases: other names of its values; a config with some calls ``replace_aliases`` in ``__post_init__``.
+    """
+    metadata = {"doc": doc, "source": source, "least": least, "most": most, "aliases": aliases}
+    return field(default=default, metadata=metadata)
+
+
+def replace_aliases(config: Any) -> None:
+    """Give values of a config that have another name their own, in place."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if isinstance(value, str):
+            object.__setattr__(config, f.name, f.metadata["aliases"].get(value, value))
 
 
 def options_of(config: type[Any]) -> list[Option]:
@@ -68,7 +94,7 @@ def configure(config: type[Config], settings: Iterable[str]) -> Config:
             raise PolicyError(f"setting {setting!r}: give it as NAME=VALUE")
         if name not in known:
             raise PolicyError(f"no option is called {name!r}; {suggest(name, known)}")
-        values[name] = _parse(name, hints[name], text)
+        values[name] = _parse(name, hints[name], known[name].metadata["aliases"].get(text, text))
         _check_range(known[name], values[name])
     return replace(config(), **values)  # type: ignore[type-var]
 

@@ -6,15 +6,18 @@ from typing import Literal
 from torch import Tensor
 
 from srquant.models.network import Network
-from srquant.weight_rounding.gptaq import correct
-from srquant.weight_rounding.gptq import compensate
+from srquant.weight_rounding.gptaq import apply_gptaq
+from srquant.weight_rounding.gptq import apply_gptq
 
-Rounding = Literal["nearest", "compensated", "corrected"]
-"""To the nearest point; so that errors make up for each other; so that they make up for those of the input as well."""
+Rounding = Literal["nearest", "gptq", "gptaq"]
+"""To the nearest point; GPTQ: weights make up for each other's errors; GPTAQ: for the error of inputs as well."""
+
+ALIASES = {"compensated": "gptq", "corrected": "gptaq"}
+"""Other names that options take."""
 
 ROUNDING = (
-    "of weights: each to its nearest point; so that a layer's inputs make up for each other's errors (GPTQ); "
-    "or so that they also make up for what earlier layers and the input's own grid did (GPTAQ)"
+    "of weights: each to its nearest point; so that a layer's weights make up for each other's errors (GPTQ); "
+    "or so that they also make up for the error of quantized inputs (GPTAQ)"
 )
 
 
@@ -27,7 +30,7 @@ def round_weights(student: Network, network: Network, batches: Iterable[Tensor],
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1].
         rounding: with ``nearest`` nothing is to be done, as quantizers round so by themselves.
     """
-    if rounding == "compensated":
-        compensate(student, network, batches)
-    elif rounding == "corrected":
-        correct(student, batches)
+    if rounding == "gptq":
+        apply_gptq(student, network, batches)
+    elif rounding == "gptaq":
+        apply_gptaq(student, batches)

@@ -1,10 +1,9 @@
-"""Weights that also make up for what quantization did to their inputs.
+"""GPTAQ: adjusts weights for the error of quantized inputs (Li et al., ICML 2025).
 
-GPTAQ (Li et al., ICML 2025): a layer shall give the float network's outputs although it sees grid points of what
-earlier layers, quantized and corrected, gave. Its objective is met in two steps. With ``X`` the float inputs and ``Q``
-the grid points, means taken off where the layer has a bias, the weight ``W`` becomes the least-squares answer
-``W + W (X - Q) Q' (Q Q')^-1`` and is then rounded as in ``compensate``, with ``Q Q'`` for ``H``. The bias, ours, takes
-the difference of mean outputs.
+A layer shall give the float network's outputs although it sees grid points of what earlier layers, quantized and
+adjusted, gave. Its objective is met in two steps. With ``X`` the float inputs and ``Q`` the grid points, means taken
+off where the layer has a bias, the weight ``W`` becomes the least-squares answer ``W + W (X - Q) Q' (Q Q')^-1`` and is
+then rounded by GPTQ, with ``Q Q'`` for ``H``. The bias, ours, takes the difference of mean outputs.
 """
 
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantLayer, quantized_weight
-from srquant.weight_rounding.gptq import compensated_weight, damped, input_columns, zero_padded
+from srquant.weight_rounding.gptq import damped, gptq_weight, input_columns, zero_padded
 from srquant.weight_rounding.run_beside_float import run_side_by_side
 
 DAMPING = 0.1
@@ -29,14 +28,14 @@ QUIETEST = 1e-4
 
 
 @torch.no_grad()
-def correct(student: Network, batches: Iterable[Tensor]) -> None:
+def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids and change their biases, in place.
 
     Args:
         student: quantized, its bounds found, with the weights of the float network.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the middle of the first 100 counts.
     """
-    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), correct_layer)
+    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), adjust_layer)
 
 
 def middle(images: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ def middle(images: Tensor) -> Tensor:
     return images[..., top : top + SIDE, left : left + SIDE]
 
 
-def correct_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
+def adjust_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
     """Change one layer.
 
     Args:
@@ -57,7 +56,7 @@ def correct_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
     seen = statistics(layer, inputs, noisy)
     rows = weight.reshape(len(seen.mean), -1, seen.mean.shape[1]).double()
     weight.copy_((rows + rows @ step_towards_float(seen)).view_as(weight))
-    weight.copy_(compensated_weight(layer, seen.moments))
+    weight.copy_(gptq_weight(layer, seen.moments))
     if bias is not None:
         points = quantized_weight(layer).reshape(rows.shape).double()
         bias.add_(_outputs(rows, seen.float_mean) - _outputs(points, seen.mean))

@@ -1,8 +1,8 @@
-"""Weights rounded one input at a time, each error made up for by the inputs that are still to come.
+"""GPTQ: rounds weights one input at a time; those of later inputs make up for the error (Frantar et al., ICLR 2023).
 
-GPTQ (Frantar et al., ICLR 2023), optimal brain surgery for rounding: with ``H`` the second moments of a layer's
-inputs, the weights that follow input ``i`` move by ``-error * U[i, j] / U[i, i]``, ``U`` the upper Cholesky factor of
-the inverse of ``H``. So the layer's outputs change less than with every weight at its nearest point. No bound moves.
+It is optimal brain surgery for rounding: with ``H`` the second moments of a layer's inputs, the weights that follow
+input ``i`` move by ``-error * U[i, j] / U[i, i]``, ``U`` the upper Cholesky factor of the inverse of ``H``. So the
+layer's outputs change less than with every weight at its nearest point. No bound moves.
 """
 
 import math
@@ -26,7 +26,7 @@ POSITIONS = 512
 
 
 @torch.no_grad()
-def compensate(student: Network, network: Network, batches: Iterable[Tensor]) -> None:
+def apply_gptq(student: Network, network: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids, in place.
 
     Args:
@@ -37,7 +37,7 @@ def compensate(student: Network, network: Network, batches: Iterable[Tensor]) ->
     layers = quant_layers(student)
     moments = input_moments(network, layers, batches)
     for name, layer in layers.items():
-        layer.layer.weight.copy_(compensated_weight(layer, moments[name]))
+        layer.layer.weight.copy_(gptq_weight(layer, moments[name]))
 
 
 def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ def input_columns(layer: QuantLayer, padded: Tensor) -> Iterator[Tensor]:
         yield columns.reshape(conv.groups, -1, columns.shape[1])
 
 
-def compensated_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
+def gptq_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
     """The weight on its grid, its rounding errors made up for.
 
     Args:

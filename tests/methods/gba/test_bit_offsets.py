@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from srquant.methods.gba.bit_offsets import learnable_bits, rounded
+from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits, rounded
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.dan import DynamicQuantizer
 
@@ -51,3 +51,12 @@ def test_offsets_change_bits_only_inside_the_context():
             assert len(quantizer(values).unique()) == 4
     for quantizer, values, points in zip(quantizers, inputs, before, strict=True):
         assert torch.equal(quantizer(values), points)
+
+
+def test_means_of_gradients_count_every_step():
+    offsets = [torch.nn.Parameter(torch.zeros(())) for _ in range(2)]
+    gradients = MeanGradients(offsets)
+    for slope in (1.0, 2.0, 6.0):
+        (slope * offsets[0]).backward()
+        gradients.add()
+    assert gradients.means() == [3.0, 0.0]

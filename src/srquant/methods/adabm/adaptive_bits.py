@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.grids.picture_density import gradient_density
+from srquant.grids.straight_through import straight_through
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
@@ -41,7 +42,7 @@ class AdaptiveQuantizer(ActivationQuantizer):
 
     def layer_bits(self) -> Tensor:
         """What the layer adds: -1, 0 or 1; the gradient is that of tanh (AdaBM section 3.2)."""
-        return surrogate(self.layer_factor.clamp(-1, 1).round(), self.layer_factor.tanh())
+        return straight_through(self.layer_factor.clamp(-1, 1).round(), self.layer_factor.tanh())
 
     def current_bits(self) -> Tensor:
         """Bits for the pictures in work: ``N``, or 0-d where pictures add nothing."""
@@ -84,7 +85,7 @@ class DensityThresholds(nn.Module):
         """``N`` densities to ``N`` of -1, 0, 1; the gradient is that of tanh across the interval."""
         hard = (density > self.upper).float() - (density < self.lower).float()
         position = (density - (self.upper + self.lower) / 2) * 2 / (self.upper - self.lower)
-        return surrogate(hard, position.tanh())
+        return straight_through(hard, position.tanh())
 
 
 class AdaptiveNetwork(Network):
@@ -129,8 +130,3 @@ def mean_bits(network: Network) -> Tensor:
     adaptive = [q.current_bits().mean() for q in quantizers if isinstance(q, AdaptiveQuantizer)]
     plain = [torch.tensor(float(q.bits)) for q in quantizers if not isinstance(q, AdaptiveQuantizer)]
     return torch.stack([*adaptive, *(bits for bits in plain if bits < MOST_BITS)]).mean()
-
-
-def surrogate(value: Tensor, soft: Tensor) -> Tensor:
-    """``value``, exactly, with the gradient of ``soft``."""
-    return soft - soft.detach() + value.detach()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.methods.adabm.adaptive_bits import surrogate
+from srquant.grids.straight_through import straight_through
 from srquant.methods.cadyq.candidates import CandidateQuantizer
 from srquant.quantizers.stored import Json
 
@@ -92,13 +92,13 @@ class SelectingQuantizer(CandidateQuantizer):
         self.choice = self.choice_of(flags, shares)
         shaped = shares.T.view(len(self.choices), -1, *[1] * (x.dim() - 1))
         soft = sum((share * self.points(x, k) for k, share in enumerate(shaped)), torch.zeros(()))
-        return surrogate(self.chosen(x, flags), soft)
+        return straight_through(self.chosen(x, flags), soft)
 
     def choice_of(self, flags: Tensor, shares: Tensor) -> Choice:
         """Bits of samples that take candidates ``flags`` (``N``) with probabilities ``shares`` (``N x K``)."""
         bits = torch.tensor(self.choices, dtype=shares.dtype, device=shares.device)
         expected = shares @ bits
-        return Choice(surrogate(bits[flags], expected), expected.detach())
+        return Choice(straight_through(bits[flags], expected), expected.detach())
 
     def take(self) -> Choice:
         """What was chosen in the last pass, and forget it."""

@@ -11,8 +11,8 @@ tensor([-2.7277, -0.9092,  0.9092,  2.7277])
 import torch
 from torch import Tensor
 
+from srquant.grids.straight_through import straight_through
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS, fake_quantize
-from srquant.methods.adabm.adaptive_bits import surrogate
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.by_picture import ConditionalQuantizer
 from srquant.quantizers.integer_weight import weight_levels
@@ -77,7 +77,7 @@ class DAQQuantizer(ConditionalQuantizer):
         with torch.no_grad():
             centre, step = self.grid(x)
             points = self.positions(x, centre, step) * step + centre
-        return surrogate(points, x)
+        return straight_through(points, x)
 
     def codes(self, x: Tensor) -> Tensor:
         """Number of the grid point, counted from the centre; at most 255."""
@@ -151,7 +151,7 @@ class SpreadWeightQuantizer(WeightQuantizer):
         """Values to grid points, shape of the weight; ``bits`` (0-d) instead of its own, without a gradient."""
         whole = self.bits if bits is None else int(bits)
         upper = self.last_point(weight, whole)
-        return surrogate(fake_quantize(weight.detach(), -upper, upper, weight_levels(whole)), weight)
+        return straight_through(fake_quantize(weight.detach(), -upper, upper, weight_levels(whole)), weight)
 
     def deployable(self, weight: Tensor) -> WeightQuantizer:
         """The static grid of a trained weight."""

@@ -1,12 +1,13 @@
 """Bits that are learned: each quantizer has its own plus a rounded offset (GBA Eq. 4 and 5)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from srquant.grids.straight_through import straight_through
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 
 
@@ -26,10 +27,35 @@ def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) 
         yield offsets
 
 
+class MeanGradients:
+    """Mean over steps of the gradients of the loss in bits (GBA Eq. 6).
+
+    Args:
+        offsets: from ``learnable_bits``.
+    """
+
+    def __init__(self, offsets: Sequence[nn.Parameter]) -> None:
+        self.offsets = offsets
+        self.sums = [torch.zeros_like(offset) for offset in offsets]
+        self.steps = 0
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take in the gradients of a step and clear them; what the loss doesn't reach has none."""
+        for total, offset in zip(self.sums, self.offsets, strict=True):
+            if offset.grad is not None:
+                total += offset.grad
+            offset.grad = None
+        self.steps += 1
+
+    def means(self) -> list[float]:
+        """One for each offset."""
+        return [float(total) / self.steps for total in self.sums]
+
+
 def rounded(offset: Tensor) -> Tensor:
     """``round(s)`` with the gradient of ``tanh(s)`` (GBA Eq. 5)."""
-    smooth = offset.tanh()
-    return offset.detach().round() + (smooth - smooth.detach())
+    return straight_through(offset.round(), offset.tanh())
 
 
 def _with_bits(base: int, offset: nn.Parameter) -> Any:

@@ -33,13 +33,13 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.gba.allocation import allocate_bits
-from srquant.methods.gba.bit_offsets import learnable_bits
-from srquant.methods.options import option
+from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
+from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
 from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import QuantLinear, activation_quantizers, bounded_quantizer, quant_layers
-from srquant.weight_rounding.choose import ROUNDING, Rounding, round_weights
+from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
 STAGES = (1, 2, 3)
 MIXED: dict[str, tuple[Group, ...]] = {
@@ -85,9 +85,10 @@ class GBA:
     ranges: Literal["minmax", "mse"] = option(
         "minmax", "first bounds of static activations: smallest and largest, or smallest squared error", "paper; ours"
     )
-    rounding: Rounding = option("nearest", ROUNDING, "paper; ours")
+    rounding: Rounding = option("nearest", ROUNDING, "paper; ours", aliases=ALIASES)
 
     def __post_init__(self) -> None:
+        replace_aliases(self)
         if set(self.dan_stages or ()) - set(STAGES):
             raise PolicyError(f"dan_stages is {self.dan_stages}: use some of 1,2,3, or none")
         for name in ("largest", "epochs", "batch"):
@@ -156,17 +157,17 @@ def bit_gradients(
 ) -> list[float]:
     """Stage 2: mean gradient of the loss in the bits of each quantizer (Eq. 6)."""
     with learnable_bits(quantizers) as offsets:
-        sums = [torch.zeros_like(offset) for offset in offsets]
+        gradients = MeanGradients(offsets)
 
         @torch.no_grad()
         def collect() -> None:
-            for total, offset in zip(sums, offsets, strict=True):
-                total += torch.zeros(()) if offset.grad is None else offset.grad
+            gradients.add()
+            for offset in offsets:
                 offset.clamp_(-config.largest, config.largest)
 
         optimizer = torch.optim.Adam(offsets, config.allocation_rate if config.mode == "adam" else 0.0)
         train_pass(student, lessons, optimizer, _loss(config), collect, report)
-    return [float(total) / len(lessons) for total in sums]
+    return gradients.means()
 
 
 def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Progress | None) -> None:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from srquant.grids.straight_through import straight_through
 from srquant.quantizers.symmetric import SymmetricQuantizer
 
 
@@ -15,5 +16,4 @@ class PamsQuantizer(SymmetricQuantizer):
         self.see(x, self.kept)
         last = self.levels - 1 if bits is None else bits.detach().exp2() - 2
         step = 2 * self.seen / last
-        points = (x.detach() / step).round_().mul_(step)
-        return x + (points - x.detach())
+        return straight_through((x.detach() / step).round_().mul_(step), x)

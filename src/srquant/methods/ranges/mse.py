@@ -3,7 +3,7 @@
 1. Float network on batches of 16 crops: min-max of each activation times the factor 1.00, 0.99 .. 0.01 with the
    smallest squared error at the layer's own bits; moving average 0.9.
 2. Weights: the largest magnitude times the factor found the same way.
-3. Optionally finetune the bounds, and let weights make up for each other's rounding.
+3. Optionally finetune the bounds, and round weights by GPTQ or GPTAQ.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from srquant.distillation.recipes import Progress
 from srquant.grids.range_rules import mse, symmetric_mse
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.methods.options import option
+from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
-from srquant.weight_rounding.choose import ROUNDING, Rounding
+from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class MSE:
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
     momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
-    rounding: Rounding = option("nearest", ROUNDING, "as published; ours")
+    rounding: Rounding = option("nearest", ROUNDING, "as published; ours", aliases=ALIASES)
+
+    def __post_init__(self) -> None:
+        replace_aliases(self)
 
 
 def quantize(

@@ -6,7 +6,7 @@ Few bits need the search of ``mse`` instead. First layers see pictures, whose ra
 1. Float network on batches of 16 crops: quantiles 3e-5 and 1 - 3e-5 of each activation at 7 and 8 bits, smallest
    squared error below, moving average 0.9; first layers: from black to white.
 2. Weights: the largest magnitude at 7 and 8 bits, smallest squared error below.
-3. Optionally finetune the bounds, and let weights make up for each other's rounding.
+3. Optionally finetune the bounds, and round weights by GPTQ or GPTAQ.
 
 Meant for one activation grid per channel, which makes 8-bit pictures lossless input: each colour's grid is its pixels.
 """
@@ -20,10 +20,10 @@ from srquant.distillation.recipes import Progress
 from srquant.grids.range_rules import Bounds, Rule, minmax, mse, percentile, symmetric_max, symmetric_mse
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.methods.options import option
+from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import FINETUNE, MOMENTUM, Ranges, Recipe, origin_of, quantize_by_ranges
 from srquant.models.network import Network
-from srquant.weight_rounding.choose import ROUNDING, Rounding
+from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding
 
 MANY_LEVELS = 127
 """Grids with more points are judged by their tails."""
@@ -38,7 +38,10 @@ class Tails:
     share: float = option(
         3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14", most=0.49
     )
-    rounding: Rounding = option("nearest", ROUNDING, "as published; ours")
+    rounding: Rounding = option("nearest", ROUNDING, "as published; ours", aliases=ALIASES)
+
+    def __post_init__(self) -> None:
+        replace_aliases(self)
 
 
 def quantize(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.grids.range_rules import Bounds, minmax, spread, squared_error
+from srquant.grids.search import best_candidate, evenly_spaced
 from srquant.models.hooks import watch_inputs, watch_outputs
 from srquant.models.network import Network
 
@@ -61,10 +62,6 @@ def _search(rows: Tensor, levels: int, left: float, right: float) -> Bounds:
     """The first of the ranges with the smallest error, each narrower by ``left`` and ``right`` parts of a step."""
     lower, upper = spread(*minmax(rows, levels))
     step = (upper - lower) / CANDIDATES
-    rows = rows[:, :: -(-rows.shape[1] // JUDGED) | 1]  # odd, so that it doesn't keep hitting one column of a picture
-    best, narrowing = torch.full_like(lower, torch.inf), torch.zeros_like(lower)
-    for i in range(CANDIDATES):
-        error = squared_error(rows, lower + i * left * step, upper - i * right * step, levels)
-        better = error < best
-        best, narrowing = torch.where(better, error, best), torch.where(better, i * step, narrowing)
-    return lower + left * narrowing, upper - right * narrowing
+    rows = evenly_spaced(rows, JUDGED, odd=True)
+    candidates = ((lower + i * left * step, upper - i * right * step) for i in range(CANDIDATES))
+    return best_candidate(candidates, lambda lower, upper: squared_error(rows, lower, upper, levels))

@@ -30,13 +30,13 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
-from srquant.methods.options import option
+from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, quant_layers
-from srquant.weight_rounding.choose import ROUNDING, Rounding, round_weights
+from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
 STATISTICS = 32
 """Crops of the one batch that DOBI sees."""
@@ -70,8 +70,11 @@ class TwoDQuant:
     )
     schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rate", "section 4.1; code: constant")
     beta2: float = option(0.999, "Adam's second beta", "section 4.1; code: 0.99")
-    rounding: Rounding = option("nearest", ROUNDING, "paper; ours")
+    rounding: Rounding = option("nearest", ROUNDING, "paper; ours", aliases=ALIASES)
     crops: int = option(8, "most different crops of a picture; the teacher's answers wait on disk", "ours", least=1)
+
+    def __post_init__(self) -> None:
+        replace_aliases(self)
 
 
 def quantize(
