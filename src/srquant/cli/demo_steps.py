@@ -21,7 +21,7 @@ from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
 from srquant.report.crops import Box, Column, side_by_side
-from srquant.upscale.engines.engines import OpenVINOEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from srquant.data.benchmark import BenchmarkSet
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.quality.scores import Report
-    from srquant.upscale.engines.engines import Engine as Running
+    from srquant.upscale.engines.protocol import Engine as Running
 
 MOST_NAMES = 4
 
@@ -44,7 +44,7 @@ def evaluate(
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.cost.layer_costs import picture_fab
     from srquant.measure.quality import scores
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
     opened = open_model(model, scale, depth)
@@ -66,10 +66,10 @@ def evaluate(
 def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet", patch: int | None) -> dict[str, Any]:
     """What a quantized network spends and which engine runs it, as JSON; codes are counted on a set's pictures."""
     from srquant.measure.cost.report import SIDE, middles, spending
-    from srquant.upscale.engines.precision import float_layers
+    from srquant.upscale.engines.float_layers import quantized_layers_in_float
 
     spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
-    return spent.to_json() | {"engine": engine.name, "float_layers": list(float_layers(engine, model))}
+    return spent.to_json() | {"engine": engine.name, "float_layers": list(quantized_layers_in_float(engine, model))}
 
 
 def bit_lines(spent: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
 if TYPE_CHECKING:
-    from srquant.upscale.engines.engines import Engine as OpenEngine
+    from srquant.upscale.engines.protocol import Engine as OpenEngine
     from srquant.upscale.jobs.folder import FolderReport
     from srquant.upscale.jobs.folder import Progress as FolderProgress
     from srquant.upscale.tiles.spans import TileSize
@@ -45,7 +45,7 @@ def upscale(
         raise ImageError(f"{source} doesn't exist: check the name")
 
     from srquant.deploy.file.open_model import open_network
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
 
     running = open_engine(engine, open_network(model, scale, depth), threads)
     note(f"engine {running.name}")

@@ -25,7 +25,9 @@ from srquant.measure.cost.report import spending
 from srquant.methods.daq.quantizer import DAQQuantizer
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, fastest
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.open_engine import fastest
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.tiles.support import measure_support
 
 TINY = {"blocks": 1, "features": 8}

@@ -31,7 +31,7 @@ from srquant.methods.adabm.adaptive_bits import (
 )
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
-from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.engines.open_engine import open_engine
 
 SIZES = {"edsr": {"blocks": 2, "features": 8}, "carn": {"features": 8}}
 

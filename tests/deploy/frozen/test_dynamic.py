@@ -34,7 +34,10 @@ from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import QuantLinear, quant_layers
-from srquant.upscale.engines.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.protocol import Engine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.support import measure_support
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 

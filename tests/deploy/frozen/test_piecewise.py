@@ -33,7 +33,8 @@ from srquant.methods.outlier_aware.method import OutlierAware, quantize
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import quant_layers
 from srquant.quantizers.plq import PiecewiseQuantizer
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
 NETWORKS = {
     "edsr": {"blocks": 1, "features": 8},

@@ -15,7 +15,8 @@ from srquant.measure.cost.report import spending
 from srquant.methods.cadyq import method as cadyq
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.tiles.support import measure_support
 
 POLICY = Policy(LayerBits(8, 8), head=None, tail=None)

@@ -13,7 +13,8 @@ from srquant.data.images import read_rgb
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines.engines import Images, TorchEngine
+from srquant.upscale.engines.protocol import Images
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_tile
 

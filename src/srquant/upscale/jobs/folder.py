@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srquant.data.images import list_images
 from srquant.errors import ImageError, InputError, OutputError
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
 from srquant.upscale.jobs.one_picture import check_target, write_target
 from srquant.upscale.jobs.staging import make_folder, remove_stale

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from srquant.errors import OutputError
-from srquant.upscale.engines.branching import engine_for
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.branching_engine import engine_for
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.staging import make_folder, remove_stale, staged
 from srquant.upscale.pictures.read import Picture, PictureRows, open_picture
 from srquant.upscale.pictures.rows import Pixels

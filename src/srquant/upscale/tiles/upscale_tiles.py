@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from srquant.upscale.engines.branching import engine_for
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.branching_engine import engine_for
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.pictures.rows import ArrayRows, Pixels, Rows, as_images
 from srquant.upscale.tiles.spans import Span, TileSize, contribution, even_size, next_span, spans
 
@@ -15,7 +15,7 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
     """Upscale a picture from top to bottom.
 
     Args:
-        engine: what runs the network; one with branches decides for each tile, see ``branching.engine_for``.
+        engine: runs the network; a ``BranchingEngine`` would choose a branch for each tile, see ``engine_for``.
         picture: 8 or 16 bit; one band is shown to the network as gray, and its result is averaged over the colours.
         tile: input pixels along a side that one tile contributes (it reads up to twice the radius more), or ``auto``
             for what fits the free memory. Halved when memory runs out.
