@@ -31,7 +31,7 @@ class BranchingEngine:
         self.open_branch = open_branch
         self.opened = {MIDDLE: open_branch(network.branches[MIDDLE])}
         self.name = self.opened[MIDDLE].name
-        self.support = self.opened[MIDDLE].support
+        self.tiling = self.opened[MIDDLE].tiling
 
     def branch(self, picture_bits: int) -> Engine:
         """The engine for pictures that add -1, 0 or 1 bits."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from srquant.models.network import Network
 from srquant.upscale.engines.protocol import Images
-from srquant.upscale.tiles.support import measure_support
+from srquant.upscale.tiles.tiling import measure_tiling
 
 
 class OnnxRuntimeEngine:
@@ -27,7 +27,7 @@ class OnnxRuntimeEngine:
         from srquant.deploy.onnx.model import to_onnx
 
         self.network = network
-        self.support = measure_support(network)
+        self.tiling = measure_tiling(network)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         model = to_onnx(network).SerializeToString()

@@ -7,7 +7,7 @@ import numpy as np
 
 from srquant.models.network import Network
 from srquant.upscale.engines.protocol import Images
-from srquant.upscale.tiles.support import measure_support
+from srquant.upscale.tiles.tiling import measure_tiling
 
 KEPT_SHAPES = 2
 """Input shapes for which a compiled model is kept."""
@@ -35,7 +35,7 @@ class OpenVINOEngine:
         from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
 
         self.network = network
-        self.support = measure_support(network)
+        self.tiling = measure_tiling(network)
         self.core = openvino.Core()
         self.model = to_openvino(network)
         self.compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srquant.models.network import Network
-from srquant.upscale.tiles.support import Support
+from srquant.upscale.tiles.tiling import Tiling
 
 Images = NDArray[np.float32]
 
@@ -17,12 +17,12 @@ class Engine(Protocol):
     Attributes:
         name: ``torch``, ``openvino`` or ``onnxruntime``.
         network: the network that it runs.
-        support: the overlap, alignment and memory of its tiles.
+        tiling: the overlap, alignment and memory of its tiles.
     """
 
     name: str
     network: Network
-    support: Support
+    tiling: Tiling
 
     def __call__(self, images: Images) -> Images:
         """Upscale ``N x 3 x H x W`` RGB in [0, 1] to ``N x 3 x scale*H x scale*W`` around [0, 1], not clipped."""

@@ -6,7 +6,7 @@ import torch
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.models.network import Network
 from srquant.upscale.engines.protocol import Images
-from srquant.upscale.tiles.support import device_of, measure_support
+from srquant.upscale.tiles.tiling import device_of, measure_tiling
 
 
 class TorchEngine:
@@ -16,7 +16,7 @@ class TorchEngine:
 
     def __init__(self, network: Network) -> None:
         self.network = network.eval()
-        self.support = measure_support(self.network)
+        self.tiling = measure_tiling(self.network)
         self.device = device_of(network)
 
     def __call__(self, images: Images) -> Images:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside the target under another name, then renamed."""
+"""Write files completely or not at all: first under a temporary name beside the target, then renamed."""
 
 import os
 import re
@@ -17,7 +17,7 @@ STAGED = re.compile(r"\.srquant-(\d+)-[0-9a-f]{8}")
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A file name beside ``target`` to write to; the file, if there is one, is gone after the block.
+    """A temporary path beside ``target`` to write to; a file left at that path is removed after the block.
 
     Raises:
         OutputError: writing failed, for instance because the disk is full.
@@ -32,7 +32,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what killed runs left in a folder; files of runs that are still alive stay."""
+    """Remove temporary files that killed runs left in a folder, but not those of processes that are still running."""
     for path in folder.iterdir():
         match = STAGED.fullmatch(path.name)
         if match and not psutil.pid_exists(int(match[1])):
@@ -40,10 +40,10 @@ def remove_stale(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that files can be written to, with its parents.
+    """Create a folder and its parents, and check that files can be written to it.
 
     Raises:
-        OutputError: it can't be made or written to.
+        OutputError: it can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError | pyvips.Error) -> OutputError:
-    """An error met while a file was written."""
+    """The error for a file that couldn't be written."""
     reason = error.strerror if isinstance(error, OSError) else str(error.detail).strip()
     return OutputError(
         f"can't write {path} ({reason}): free some space or choose another place; nothing was left behind"
