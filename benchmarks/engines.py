@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.measure.speed.contenders import contenders, integer_contender, noise, write_noise
-from srquant.measure.speed.race import Contender, Measured, measure
+from srquant.measure.speed.exported_models import export_all, export_integer, noise, write_noise
+from srquant.measure.speed.time_models import ExportedModel, Measured, time_models
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
@@ -51,7 +51,7 @@ class Row:
     bars: str
 
 
-def low_bit(network: Network, folder: Path) -> Iterator[Contender]:
+def low_bit(network: Network, folder: Path) -> Iterator[ExportedModel]:
     """W4A4 with both skip streams; random weights, so ranges come from noise."""
     calibration = CalibrationSet(write_noise(folder / "low_bit"), count=4, patch=64)
     for name, policy in {
@@ -59,10 +59,10 @@ def low_bit(network: Network, folder: Path) -> Iterator[Contender]:
         "openvino-w4a4-skip8": Policy(LayerBits(4, 4), skip_bits=8),
     }.items():
         frozen = freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
-        yield integer_contender(name, frozen, folder)
+        yield export_integer(name, frozen, folder)
 
 
-def nncf_int8(float_model: Path, folder: Path) -> Contender:
+def nncf_int8(float_model: Path, folder: Path) -> ExportedModel:
     """NNCF's own int8, calibrated on the same noise."""
     import nncf
     import openvino
@@ -74,16 +74,16 @@ def nncf_int8(float_model: Path, folder: Path) -> Contender:
     quantized = nncf.quantize(model, nncf.Dataset(list(noise()), to_input), subset_size=4)
     path = folder / "nncf.xml"
     openvino.save_model(quantized, path, compress_to_fp16=False)
-    return Contender("openvino-nncf", "int8", "openvino", path)
+    return ExportedModel("openvino-nncf", "int8", "openvino", path)
 
 
 def to_rows(measured: list[Measured]) -> list[Row]:
     """Times, and ratios against the peers."""
-    times = {(m.contender.engine, m.contender.precision): m.timing.median_ms for m in measured}
+    times = {(m.model.engine, m.model.precision): m.timing.median_ms for m in measured}
     peers = [times[peer] for peer in (("openvino", "float32"), ("torch", "float32"), ("onnxruntime-static", "int8"))]
     rows = []
     for m in measured:
-        c, t = m.contender, m.timing
+        c, t = m.model, m.timing
         ratios = [peer / t.median_ms for peer in peers]
         bars = BARS.get(c.engine) if c.precision == "int8" else None
         text = (
@@ -107,12 +107,12 @@ def main() -> None:
     network = Network(EDSR(16, 64, 4), facts(16, 64, 4)).eval()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        entries = contenders(network, folder)
+        entries = export_all(network, folder)
         entries += low_bit(network, folder)
         if importlib.util.find_spec("nncf"):
             float_model = next(c.path for c in entries if (c.engine, c.precision) == ("openvino", "float32"))
             entries.append(nncf_int8(float_model, folder))
-        measured = measure(entries, HEIGHT, WIDTH, arguments.threads, arguments.rounds)
+        measured = time_models(entries, HEIGHT, WIDTH, arguments.threads, arguments.rounds)
     rows = to_rows(measured)
     for row in rows:
         print(row)

@@ -55,7 +55,7 @@ def write_picture(path: Path, width: int, height: int) -> None:
 def upscale(engine: str, tile: str, weights: Path, source: Path, target: Path) -> None:
     """What one process does; prints peak memory and seconds as JSON."""
     from srquant.models.load import load_model
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.jobs.one_picture import upscale_file
 
     opened = open_engine(engine, load_model(weights))

@@ -19,7 +19,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
 from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.measure.speed.contenders import write_noise
+from srquant.measure.speed.exported_models import write_noise
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network

@@ -34,8 +34,10 @@ from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import Engine, TorchEngine, open_engine
-from srquant.upscale.engines.precision import float_layers
+from srquant.upscale.engines.float_layers import quantized_layers_in_float
+from srquant.upscale.engines.open_engine import open_engine
+from srquant.upscale.engines.protocol import Engine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 FLOAT = "float"
@@ -110,7 +112,7 @@ def measure(run: Run) -> dict[str, Any]:
         **spending(frozen, middles(sets[0])).to_json(),
         "engine": engine.name,
         "engine_complaint": complaint,
-        "float_layers": float_layers(engine, frozen),
+        "float_layers": quantized_layers_in_float(engine, frozen),
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
     }

@@ -27,7 +27,7 @@ from srquant.deploy.file.open_model import open_network
 from srquant.measure.cost.layer_costs import picture_fab
 from srquant.measure.quality.patches import Measure
 from srquant.measure.quality.scores import Report, evaluate
-from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.engines.open_engine import open_engine
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 EDGES = (0.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.01)

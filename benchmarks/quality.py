@@ -28,7 +28,7 @@ from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.engines.open_engine import open_engine
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 W8A8, W4A4, W3A3, W2A2 = (LayerBits(bits, bits) for bits in (8, 4, 3, 2))

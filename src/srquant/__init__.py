@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from srquant.models.load import load_model
     from srquant.models.network import Network
     from srquant.models.wrap import wrap
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.jobs.folder import upscale_folder
     from srquant.upscale.jobs.one_picture import upscale_file
     from srquant.upscale.tiles.upscale_tiles import upscale_array
@@ -74,7 +74,7 @@ _HOMES = {
     "models.wrap": ("wrap",),
     "insertion.quantized_model": ("QuantizedModel",),
     "insertion.policy": ("LayerBits", "Override", "Policy"),
-    "upscale.engines.engines": ("open_engine",),
+    "upscale.engines.open_engine": ("open_engine",),
     "upscale.jobs.folder": ("upscale_folder",),
     "upscale.jobs.one_picture": ("upscale_file",),
     "upscale.tiles.upscale_tiles": ("upscale_array",),

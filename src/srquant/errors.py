@@ -1,15 +1,15 @@
 """Everything srquant raises on purpose.
 
 SRQuantError
-├── InputError (ValueError)          what the user gave is wrong; exit code 2
-│   ├── CheckpointError              a file of float weights
-│   ├── ImageError                   a picture
-│   ├── DatasetError                 a folder of pictures
-│   ├── PolicyError                  bits, layer names, method options
-│   ├── QuantizedFileError           a file written by ``srquant quantize``
-│   └── OutputError                  a place to write to
-├── EngineError (RuntimeError)       an inference engine is missing or can't do what was asked; exit code 2
-└── TrainingError (RuntimeError)     a training that was stopped; exit code 1
+├── InputError (ValueError)          a wrong input of the user; exit code 2
+│   ├── CheckpointError              a file of float weights can't be used
+│   ├── ImageError                   a picture can't be used
+│   ├── DatasetError                 a folder of pictures can't be used
+│   ├── PolicyError                  wrong bits, layer names or method options
+│   ├── QuantizedFileError           a quantized file can't be used
+│   └── OutputError                  the output can't be written
+├── EngineError (RuntimeError)       an inference engine is missing or can't run the network; exit code 2
+└── TrainingError (RuntimeError)     a training run failed; exit code 1
 """
 
 import difflib
@@ -21,7 +21,7 @@ class SRQuantError(Exception):
 
 
 class InputError(SRQuantError, ValueError):
-    """Something the user gave is wrong. The message names the thing, its value and the next step."""
+    """A wrong input of the user. The message names the input, its value and the next step."""
 
 
 class CheckpointError(InputError):
@@ -29,11 +29,11 @@ class CheckpointError(InputError):
 
 
 class ImageError(InputError):
-    """A picture can't be read or has a form that can't be upscaled."""
+    """A picture can't be read, or is of a kind that can't be upscaled."""
 
 
 class DatasetError(InputError):
-    """A folder doesn't hold the pictures it should."""
+    """A folder doesn't contain the pictures that are needed."""
 
 
 class PolicyError(InputError):
@@ -41,11 +41,11 @@ class PolicyError(InputError):
 
 
 class QuantizedFileError(InputError):
-    """A quantized file is damaged, from a newer version, or contradicts itself."""
+    """A quantized file is damaged, inconsistent, or from a newer version."""
 
 
 class OutputError(InputError):
-    """The output can't be written, or exists and must not be replaced."""
+    """The output can't be written, or already exists and must not be replaced."""
 
 
 class EngineError(SRQuantError, RuntimeError):
@@ -53,14 +53,14 @@ class EngineError(SRQuantError, RuntimeError):
 
 
 class TrainingError(SRQuantError, RuntimeError):
-    """A training diverged, or lost one of its processes; its last checkpoint is good."""
+    """A training run diverged or lost one of its processes; it can continue from its last checkpoint."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Near names as the end of an error message, e.g. ``did you mean 'mse'?``.
+    """The names most similar to a wrong name, as the end of an error message, e.g. ``did you mean 'mse'?``.
 
     Returns:
-        The near names, or all known names where none is near.
+        The similar names, or all known names if none is similar.
     """
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)

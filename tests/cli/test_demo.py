@@ -4,7 +4,7 @@ import pytest
 import pyvips
 
 from srquant.cli import demo_steps
-from srquant.cli.demo_pictures import LEARNED_FROM, MEASURED_ON
+from srquant.cli.demo_pictures import CALIBRATION_PICTURES, TEST_PICTURES
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_table_files_and_pictures(run, quick, tmp_path):
 
 
 def test_pictures_to_learn_from_and_to_measure_on_differ():
-    assert not set(LEARNED_FROM) & set(MEASURED_ON)
+    assert not set(CALIBRATION_PICTURES) & set(TEST_PICTURES)
 
 
 def test_existing_folder_needs_overwrite(run, complaint, tmp_path):

@@ -45,7 +45,7 @@ def test_what_a_quantized_model_spends(run, files, quantized):
     assert 3 < body["effective_activation_bits"] <= 4
     shown = run("evaluate", quantized, "--data", files / "Tiny", "--engine", "torch").stdout
     assert f"effective bits {bits['effective_activation_bits']:.2f} activations" in shown
-    assert "static ranges, engine torch, 0 quantized layers no engine computes in integers" in shown
+    assert "static ranges, engine torch, 0 quantized layers that no engine computes in integers" in shown
     assert "†" not in shown
 
 

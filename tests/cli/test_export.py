@@ -34,7 +34,7 @@ def test_dynamic_ranges_are_told_by_export_and_info(run, files, calibration, tmp
 
 
 def test_other_suffix_is_refused(run, files, complaint, tmp_path):
-    assert ".xml for OpenVINO or .onnx" in complaint(run("export", files / "edsr.pt", "-o", tmp_path / "m.engine"))
+    assert ".xml for OpenVINO, or .onnx" in complaint(run("export", files / "edsr.pt", "-o", tmp_path / "m.engine"))
 
 
 @pytest.mark.parametrize("existing", ["m.xml", "m.bin"])

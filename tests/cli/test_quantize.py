@@ -118,8 +118,8 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
         (("--method", "minimax"), "did you mean 'minmax'?"),
         (("--finetune", "--recipe", "publish"), "did you mean 'published'?"),
         (("--recipe", "published"), "add --finetune"),
-        (("--method", "gba", "--finetune"), "gba decides itself"),
-        (("--method", "ptq4sr", "--finetune"), "ptq4sr decides itself"),
+        (("--method", "gba", "--finetune"), "gba trains by itself"),
+        (("--method", "ptq4sr", "--finetune"), "ptq4sr trains by itself"),
         (("--set", "momentun=0.5"), "did you mean 'momentum'"),
         (("--set", "momentum"), "NAME=VALUE"),
         (("--set", "momentum=much"), "give a number"),
@@ -154,7 +154,7 @@ def test_bad_options_are_refused(quantize, complaint, arguments, says, tmp_path)
 
 def test_empty_calibration_folder(quantize, complaint, tmp_path):
     (tmp_path / "none").mkdir()
-    assert "holds no pictures" in complaint(quantize("--calibration", tmp_path / "none"))
+    assert "contains no pictures" in complaint(quantize("--calibration", tmp_path / "none"))
 
 
 def test_unwritable_output(quantize, complaint, tmp_path):
@@ -175,4 +175,4 @@ def test_diverged_network(quantize, complaint, tmp_path):
 
 
 def test_quantized_file_cant_be_quantized_again(quantize, quantized, complaint):
-    assert "quantized already" in complaint(quantize(model=quantized))
+    assert "is already quantized" in complaint(quantize(model=quantized))

@@ -163,7 +163,7 @@ def test_bad_options_are_refused(train, complaint, folder, arguments, says):
     ("method", "init", "says"),
     [
         ("quantsrr", None, "did you mean 'quantsr'?"),
-        ("minmax", None, "minmax trains no weights: use srquant quantize"),
+        ("minmax", None, "minmax doesn't train weights: use srquant quantize"),
         ("float", "missing.pt", "missing.pt: no such file"),
         ("float", "edsr:blocks=", "such as edsr:blocks=16"),
         ("float", "edsr:blocks=x", "blocks='x'"),
@@ -182,22 +182,22 @@ def test_bad_pictures_are_refused(train, complaint, folder, files, tmp_path):
     (tmp_path / "empty").mkdir()
     write_picture(tmp_path / "LR" / "0.png", 22, 24, seed=0)
     write_picture(tmp_path / "LR" / "1.png", 11, 12, seed=0)
-    assert "holds no pictures" in complaint(train(hr=tmp_path / "empty"))
+    assert "contains no pictures" in complaint(train(hr=tmp_path / "empty"))
     assert "LR/1.png 11x12" in complaint(train("--lr", tmp_path / "LR"))
-    assert "put its true pictures into" in complaint(train("--validate", tmp_path / "LR"))
+    assert "put its high-resolution pictures into" in complaint(train("--validate", tmp_path / "LR"))
     assert not folder.path.exists()
 
 
 def test_folders_that_cant_be_written(train, complaint, folder):
     folder.path.mkdir()
     (folder.path / "mine.txt").write_text("mine")
-    assert "holds files, but no run" in complaint(train())
-    assert "holds files, but no run" in complaint(train("--overwrite"))
+    assert "contains files, but no run" in complaint(train())
+    assert "contains files, but no run" in complaint(train("--overwrite"))
     assert (folder.path / "mine.txt").read_text() == "mine"
 
 
 def test_quantized_files_are_no_start(train, complaint, quantized):
-    assert "quantized already" in complaint(train(init=quantized))
+    assert "is already quantized" in complaint(train(init=quantized))
 
 
 def test_random_weights_follow_the_seed(train, folder):

@@ -30,12 +30,12 @@ def test_folder_goes_on_and_tells_failures(run, files, tmp_path):
     (source / "broken.png").write_bytes(b"no picture")
     first = run("upscale", files / "edsr.pt", source, "-o", target)
     assert first.exit_code == 1
-    assert "4 written, 0 done before, 1 failed" in first.stdout
+    assert "4 written, 0 already done, 1 failed" in first.stdout
     assert "broken.png" in first.stderr
     (source / "broken.png").unlink()
     second = run("upscale", files / "edsr.pt", source, "-o", target)
     assert second.exit_code == 0
-    assert "0 written, 4 done before, 0 failed" in second.stdout
+    assert "0 written, 4 already done, 0 failed" in second.stdout
 
 
 def test_existing_output_needs_overwrite(run, files, last_complaint, tmp_path):
@@ -60,7 +60,7 @@ def test_missing_picture(run, files, complaint, tmp_path):
 def test_empty_folder(run, files, last_complaint, tmp_path):
     (tmp_path / "in").mkdir()
     result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out", "--engine", "torch")
-    assert "holds no pictures" in last_complaint(result)
+    assert "contains no pictures" in last_complaint(result)
 
 
 def test_truncated_picture(run, files, last_complaint, tmp_path):

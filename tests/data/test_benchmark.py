@@ -114,10 +114,10 @@ def test_pictures_smaller_than_the_scale_are_named(folder):
 
 
 def test_a_folder_without_true_pictures(tmp_path):
-    with pytest.raises(DatasetError, match=r"is no benchmark: put its true pictures into .*HR"):
+    with pytest.raises(DatasetError, match=r"is not a benchmark set: put its high-resolution pictures into .*HR"):
         BenchmarkSet(tmp_path, 2)
     (tmp_path / "HR").mkdir()
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="contains no pictures"):
         BenchmarkSet(tmp_path, 2)
 
 

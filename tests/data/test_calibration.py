@@ -127,12 +127,12 @@ def test_fingerprint_follows_contents_seed_and_patch_but_not_the_place(folder, t
 
 
 def test_too_few_pictures(folder):
-    with pytest.raises(DatasetError, match=r"holds 10 pictures but 11 are wanted: .*--count 10"):
+    with pytest.raises(DatasetError, match=r"contains 10 pictures but 11 are needed: .*--count 10"):
         CalibrationSet(folder, 11)
 
 
 def test_no_pictures(tmp_path):
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="contains no pictures"):
         CalibrationSet(tmp_path)
 
 

@@ -144,7 +144,7 @@ def test_listing_is_sorted_and_leaves_out_what_is_no_picture(tmp_path):
 
 
 def test_an_empty_folder_says_where_pictures_are(tmp_path):
-    with pytest.raises(DatasetError, match=r"holds no pictures.*put some there"):
+    with pytest.raises(DatasetError, match=r"contains no pictures.*put some there"):
         list_images(tmp_path)
     (tmp_path / "HR").mkdir()
     (tmp_path / "HR" / "a.png").touch()

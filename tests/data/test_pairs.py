@@ -124,7 +124,7 @@ def test_all_eight_forms_come(folder):
 
 def test_pictures_are_decoded_once_while_they_fit(folder, monkeypatch):
     read = []
-    module = sys.modules["srquant.data.pictures"]
+    module = sys.modules["srquant.data.picture_cache"]
     monkeypatch.setattr(module, "read_rgb", lambda path, inner=module.read_rgb: read.append(path) or inner(path))
     PairSet((folder,), 2, 8).batch(range(20))
     assert len(read) == 5
@@ -166,18 +166,19 @@ def test_a_picture_smaller_than_the_scale(folder):
 
 def test_a_missing_partner(folder, lows):
     (lows / "3x2.png").unlink()
-    with pytest.raises(DatasetError, match=r"HR/3\.png has no partner in .*LR: put 3x2\.png there"):
+    with pytest.raises(DatasetError, match=r"HR/3\.png has no low-resolution version in .*LR: put 3x2\.png there"):
         PairSet((folder,), 2, 8, low=(lows,))
 
 
 def test_partners_of_another_scale_are_both_named(folder, lows):
     write(lows / "3x2.png", downscale(read_rgb(folder / "3.png"), 4))
-    with pytest.raises(DatasetError, match=r"HR/3\.png has 46x53 pixels, its partner .*LR/3x2\.png 11x13"):
+    says = r"HR/3\.png has 46x53 pixels, its low-resolution version .*LR/3x2\.png 11x13"
+    with pytest.raises(DatasetError, match=says):
         PairSet((folder,), 2, 8, low=(lows,))
 
 
 def test_as_many_low_folders_as_true_ones(folder, lows):
-    with pytest.raises(DatasetError, match="2 folders of true pictures, 1 of low"):
+    with pytest.raises(DatasetError, match="2 folders of high-resolution pictures but 1 of low"):
         PairSet((folder, folder), 2, 8, low=(lows,))
 
 
@@ -188,7 +189,7 @@ def test_values_out_of_range(folder, name, value):
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="contains no pictures"):
         PairSet((tmp_path,), 2)
 
 

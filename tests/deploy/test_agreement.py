@@ -21,7 +21,9 @@ from srquant.measure.quality.metrics import psnr_y
 from srquant.methods.registry import METHODS
 from srquant.models.load import build, load_model
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 
 W2, W3, W4, W6, W8 = (LayerBits(bits, bits) for bits in (2, 3, 4, 6, 8))
 SAME_VALUE = 1e-4

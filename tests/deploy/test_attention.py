@@ -38,7 +38,8 @@ from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import QuantMatmul
-from srquant.upscale.engines.engines import OpenVINOEngine, TorchEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 
 SMALL = {
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "scale": 2, "window": 4},

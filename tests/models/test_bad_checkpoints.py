@@ -96,17 +96,17 @@ def test_no_state_dict(content, tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_not_finite(value, weights, tmp_path):
     weights["body.0.body.2.weight"][1, 2, 0, 0] = value
-    refused_weights(weights, tmp_path, r"body\.0\.body\.2\.weight holds NaN or infinity")
+    refused_weights(weights, tmp_path, r"body\.0\.body\.2\.weight contains NaN or infinity")
 
 
 def test_missing_weight(weights, tmp_path):
     del weights["body.1.bias"]
-    refused_weights(weights, tmp_path, r"misses body\.1\.bias")
+    refused_weights(weights, tmp_path, r"misses the weights body\.1\.bias")
 
 
 def test_unexpected_weight(weights, tmp_path):
     weights["body.0.attention.weight"] = torch.ones(1)
-    refused_weights(weights, tmp_path, r"unexpected body\.0\.attention\.weight")
+    refused_weights(weights, tmp_path, r"has the unknown weights body\.0\.attention\.weight")
 
 
 def test_other_shape(weights, tmp_path):

@@ -171,7 +171,7 @@ def test_carn_gives_the_wanted_scale(scale, tmp_path):
     assert network(torch.rand(1, 3, 4, 4)).shape[2] == 4 * scale
 
 
-@pytest.mark.parametrize(("scale", "message"), [(None, "say which"), (8, "not by 8")])
+@pytest.mark.parametrize(("scale", "message"), [(None, "choose one with --scale or scale="), (8, "not by 8")])
 def test_carn_without_the_wanted_scale(scale, message, tmp_path):
     with pytest.raises(CheckpointError, match=message):
         load_model(saved(multi_scale_carn(), tmp_path / "carn.pth"), scale=scale)

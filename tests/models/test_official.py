@@ -10,7 +10,7 @@ import pytest
 from srquant.data.benchmark import BenchmarkSet
 from srquant.measure.quality.scores import Report, evaluate
 from srquant.models.load import load_model
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 FLOAT_SET5_X4 = {

@@ -130,7 +130,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 def test_folders_of_other_things_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match="holds files, but no run"):
+        with pytest.raises(OutputError, match="contains files, but no run"):
             RunFolder(tmp_path).begin({}, overwrite)
     with pytest.raises(OutputError, match="is a file"):
         RunFolder(tmp_path / "mine.txt").check({})

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from srquant.cli.app import app
 from srquant.errors import InputError, TrainingError
-from srquant.training.processes import Processes, connected
+from srquant.training.processes import Processes, connection_errors
 from srquant.training.run_folder import RunFolder
 
 PATIENCE = 120
@@ -99,7 +99,7 @@ def test_a_lost_worker_ends_the_run_with_an_error(command, start, tmp_path):
     assert process.returncode == 1
     last = errors.strip().splitlines()[-1]
     assert last.startswith("srquant: ")
-    assert f"process 1 ({child.pid}) was ended by SIGKILL" in last or "lost another process" in last
+    assert f"process 1 ({child.pid}) was killed by SIGKILL" in last or "lost another process" in last
     assert "give the same command to continue" in last
     assert not RunFolder(tmp_path / "run").model.exists()
 
@@ -118,12 +118,12 @@ def test_workers_end_with_the_process_that_started_them(command, start, tmp_path
 )
 def test_a_broken_connection_says_how_to_continue(error):
     says = r"step 7 lost another process .*continue from run/checkpoint\.pt"
-    with pytest.raises(TrainingError, match=says), connected(7, "run/checkpoint.pt"):
+    with pytest.raises(TrainingError, match=says), connection_errors(7, "run/checkpoint.pt"):
         raise error
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(RuntimeError, match="shapes") as caught, connected(7, "run"):
+    with pytest.raises(RuntimeError, match="shapes") as caught, connection_errors(7, "run"):
         raise RuntimeError("shapes don't fit")
     assert type(caught.value) is RuntimeError
 

@@ -144,7 +144,7 @@ def test_validation_sees_evaluation_mode_and_leaves_each_part_in_its_own(trainer
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(trainer, folder):
-    with pytest.raises(TrainingError, match=r"loss of step 8 is nan; .*checkpoint\.pt keeps step 6; .*learning rate"):
+    with pytest.raises(TrainingError, match=r"loss of step 8 is nan; .*checkpoint\.pt, is of step 6; .*learning rate"):
         trainer(Probe(12, bad_loss=8), checkpoint_every=6, log_every=5).train()
     state = load_state(folder.checkpoint)
     assert state.steps == 6
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(trainer, folder):
 
 
 def test_a_loss_that_is_not_finite_before_the_first_checkpoint(trainer, folder):
-    with pytest.raises(TrainingError, match="loss of step 2 is nan; there was no checkpoint yet"):
+    with pytest.raises(TrainingError, match="loss of step 2 is nan; there is no checkpoint yet"):
         trainer(Probe(12, bad_loss=2), log_every=3).train()
     assert not folder.checkpoint.exists()
 

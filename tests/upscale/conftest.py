@@ -4,7 +4,7 @@ from torch import nn
 
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import json, resource, sys
 from pathlib import Path
 from torch import nn
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs.one_picture import upscale_file
 
 engine = TorchEngine(Network(nn.Upsample(scale_factor=2, mode="bilinear"), Facts("custom", 2, 1.0, (), ())))

@@ -1,4 +1,4 @@
-"""The command line: one file per verb."""
+"""The command line: one file per subcommand."""
 
 from srquant.cli.app import main
 

@@ -1,7 +1,6 @@
-"""The command ``srquant`` and what its verbs share: exit codes and one-line errors.
+"""The command ``srquant``: its subcommands, exit codes and one-line errors.
 
-Exit codes: 0 done, 1 something failed on the way, 2 what the user gave or asked for can't be used, 130
-interrupted.
+Exit codes: 0 done, 1 something failed during the work, 2 wrong input of the user or missing engine, 130 interrupted.
 """
 
 from collections.abc import Callable
@@ -23,11 +22,11 @@ from srquant.cli.upscale import upscale
 from srquant.errors import EngineError, InputError, SRQuantError
 
 
-class Verbs(TyperGroup):
-    """Ends with one line on stderr where an error was raised on purpose."""
+class Subcommands(TyperGroup):
+    """Subcommands whose srquant errors end the program with one line on stderr, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
+        """Run a subcommand."""
         try:
             return super().invoke(ctx)
         except (InputError, EngineError) as error:
@@ -37,7 +36,11 @@ class Verbs(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_show_locals=False
+    cls=Subcommands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
 )
 
 EXAMPLES: dict[Callable[..., None], str] = {
@@ -51,12 +54,12 @@ EXAMPLES: dict[Callable[..., None], str] = {
     bench: "srquant bench edsr_w4a4.safetensors --input 180x320 --rounds 7",
     demo: "srquant demo -o demo",
 }
-for verb, example in EXAMPLES.items():
-    app.command(epilog=f"Example: [bold]{example}[/bold]")(verb)
+for subcommand, example in EXAMPLES.items():
+    app.command(epilog=f"Example: [bold]{example}[/bold]")(subcommand)
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and stop, if wanted."""
+    """If ``wanted``, print the version and exit."""
     if wanted:
         from srquant import __version__
 
@@ -70,7 +73,7 @@ def srquant(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Quantize super-resolution networks to 2-8 bits, measure what that did, run them with integer arithmetic."""
+    """Quantize super-resolution networks to 2-8 bits, measure their quality, run them with integer arithmetic."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``srquant bench``: how fast engines run a model, and how much memory they take."""
+"""``srquant bench``: time and memory of a model in each engine."""
 
 import tempfile
 from functools import partial
@@ -11,9 +11,9 @@ from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, Th
 from srquant.cli.output import check_json, note, progress, show, table, write_json
 
 if TYPE_CHECKING:
-    from srquant.measure.speed.race import Measured
+    from srquant.measure.speed.time_models import Measured
 
-Rounds = Annotated[int, typer.Option(min=1, help="How often each engine runs, in turns.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each engine is timed; the engines take turns.")]
 
 
 def bench(
@@ -24,21 +24,21 @@ def bench(
     scale: Scale = None,
     json: Json = None,
 ) -> None:
-    """Time a model in float engines, in ONNX Runtime's own int8, and in its integer form, each in its own process."""
+    """Time a model in float, in ONNX Runtime's own int8 and in srquant's integer arithmetic, one process each."""
     height, width = input_size(size)
     check_json(json)
 
     from srquant.deploy.file.open_model import open_model
-    from srquant.measure.speed.contenders import contenders
-    from srquant.measure.speed.race import measure
+    from srquant.measure.speed.exported_models import export_all
+    from srquant.measure.speed.time_models import time_models
 
     threads = threads or usable_cores()
     opened = open_model(model, scale)
     with tempfile.TemporaryDirectory() as folder:
         note("exporting")
-        rivals = contenders(opened, Path(folder))
+        models = export_all(opened, Path(folder))
         with progress() as step:
-            measured = measure(rivals, height, width, threads, rounds, partial(step, "rounds"))
+            measured = time_models(models, height, width, threads, rounds, partial(step, "rounds"))
     rows = table("engine", "precision", "median ms", "min ms", "max ms", "peak MB", title=f"{model.name}, {size}")
     for row in to_rows(measured):
         rows.add_row(*(f"{value:.1f}" if isinstance(value, float) else value for value in row.values()))
@@ -47,11 +47,11 @@ def bench(
 
 
 def to_rows(measured: "list[Measured]") -> list[dict[str, str | float]]:
-    """The rows scripts rely on."""
+    """The results as JSON; scripts rely on these keys."""
     return [
         {
-            "engine": m.contender.engine,
-            "precision": m.contender.precision,
+            "engine": m.model.engine,
+            "precision": m.model.precision,
             "median_ms": round(m.timing.median_ms, 3),
             "min_ms": round(m.timing.min_ms, 3),
             "max_ms": round(m.timing.max_ms, 3),

@@ -1,4 +1,4 @@
-"""``srquant demo``: the whole path once, with the packaged network and pictures that come with scikit-image."""
+"""``srquant demo``: quantize the packaged network, measure and upscale, with pictures of the scikit-image package."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,24 +23,24 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
         raise OutputError(f"{output} exists: use --overwrite to write into it, or choose another folder")
     check_folder(output)
 
-    from srquant.cli.demo_pictures import LEARNED_FROM, MEASURED_ON, write_pictures
+    from srquant.cli.demo_pictures import CALIBRATION_PICTURES, TEST_PICTURES, write_pictures
     from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines
     from srquant.models.load import load_model
     from srquant.models.packaged import DEFAULT, packaged_models
 
     network = load_model(packaged_models()[DEFAULT])
     pictures = write_pictures(output, network.facts.scale)
-    note(f"learning ranges from {', '.join(LEARNED_FROM)}\nmeasuring on {', '.join(MEASURED_ON)}")
+    note(f"calibration pictures: {', '.join(CALIBRATION_PICTURES)}\ntest pictures: {', '.join(TEST_PICTURES)}")
     with progress() as step:
         models = candidates(network, pictures.calibration, output, step)
         times = time_engines(network, models, threads or usable_cores(), step)
         measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, output, step)]
     compare(pictures.benchmark, models, measured, output / "comparison.png")
-    show(result_table(measured), f"files and pictures: {output}, side by side: {output / 'comparison.png'}")
+    show(result_table(measured), f"files and pictures: {output}, comparison: {output / 'comparison.png'}")
 
 
 def result_table(rows: "list[Row]") -> "Table":
-    """One row per way to upscale."""
+    """One row per network, and one for bicubic interpolation."""
     shown = table(
         "", "PSNR-Y", "SSIM", "file KB", "PyTorch\nfloat32 ms", "OpenVINO\nfloat32 ms", "OpenVINO\ninteger ms"
     )

@@ -15,13 +15,13 @@ from srquant.deploy.file.save_load import save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.insertion.policy import Granularity, LayerBits, Policy
 from srquant.measure.quality.scores import Report, evaluate
-from srquant.measure.speed.contenders import float_contenders, integer_contender
-from srquant.measure.speed.race import measure
+from srquant.measure.speed.exported_models import export_float, export_integer
+from srquant.measure.speed.time_models import time_models
 from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
 from srquant.report.crops import Box, Column, side_by_side
-from srquant.upscale.engines.engines import OpenVINOEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
 from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
@@ -31,17 +31,17 @@ Milliseconds = tuple[float | None, float | None, float | None]
 
 NOT_TIMED: Milliseconds = (None, None, None)
 HEIGHT, WIDTH, ROUNDS = 180, 320, 9
-"""Size of the picture that is timed, and how often."""
+"""Size in pixels of the picture that is timed, and number of timed runs."""
 
 BOXES = {"astronaut": Box(350, 136, 64), "chelsea": Box(84, 140, 64), "rocket": Box(200, 10, 64)}
-"""What the comparison shows of each picture."""
+"""The crop of each picture that the comparison shows."""
 
 ZOOM = 3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to quantize the network: the body at ``bits``, its ends at 8; grids are of activations."""
+    """One way to quantize the network: body at ``bits``, head and tail at 8; ``grids``: granularity of activations."""
 
     label: str
     name: str
@@ -60,7 +60,7 @@ RECIPES = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network that is measured; its file, and its label, and the name of its folder."""
+    """A network that is measured: label in the table, name of its folder of pictures, network, file."""
 
     label: str
     name: str
@@ -70,7 +70,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """Quality, size and speed."""
+    """One row of the result: quality, size and speed."""
 
     label: str
     report: Report
@@ -79,7 +79,7 @@ class Row:
 
 
 def candidates(network: Network, calibration: CalibrationSet, folder: Path, step: Step) -> list[Candidate]:
-    """The float network, and what each recipe makes of it, saved."""
+    """The float network, and the quantized network of each recipe, which is saved to a file."""
     made = [Candidate("float", "float", network, packaged_models()[DEFAULT])]
     for recipe in RECIPES:
         frozen = quantize(recipe, network, calibration, step)
@@ -90,7 +90,7 @@ def candidates(network: Network, calibration: CalibrationSet, folder: Path, step
 
 
 def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step: Step) -> FrozenModel:
-    """Follow a recipe."""
+    """Quantize a network by a recipe."""
 
     def labelled(stage: str, done: int, total: int) -> None:
         step(f"{recipe.label}: {stage}", done, total)
@@ -101,12 +101,12 @@ def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step
 
 
 def time_engines(network: Network, models: list[Candidate], threads: int, step: Step) -> dict[str, Milliseconds]:
-    """Median times by label, all engines in turns."""
+    """Median times by label; all engines are timed in turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rivals = float_contenders(network, folder)[:2]
-        rivals += [integer_contender(model.name, model.network, folder) for model in models[1:]]
-        measured = measure(rivals, HEIGHT, WIDTH, threads, ROUNDS, partial(step, "timing"))
+        exported = export_float(network, folder)[:2]
+        exported += [export_integer(model.name, model.network, folder) for model in models[1:]]
+        measured = time_models(exported, HEIGHT, WIDTH, threads, ROUNDS, partial(step, "timing"))
     torch, openvino, *integer = [m.timing.median_ms for m in measured]
     quantized = {model.label: (None, None, ms) for model, ms in zip(models[1:], integer, strict=True)}
     return {models[0].label: (torch, openvino, None), **quantized}
@@ -115,7 +115,7 @@ def time_engines(network: Network, models: list[Candidate], threads: int, step: 
 def rows(
     models: list[Candidate], benchmark: BenchmarkSet, times: dict[str, Milliseconds], folder: Path, step: Step
 ) -> list[Row]:
-    """Measure every network and write its pictures."""
+    """Measure every network and write the pictures that it upscales."""
     measured = []
     for model in models:
         engine = OpenVINOEngine(model.network)
@@ -126,17 +126,17 @@ def rows(
 
 
 def bicubic_row(benchmark: BenchmarkSet) -> Row:
-    """What plain interpolation gives."""
+    """The row of bicubic interpolation."""
     return Row("bicubic", evaluate(partial(upscale, scale=benchmark.scale), benchmark, "bicubic"), None, NOT_TIMED)
 
 
 def low_folder(benchmark: BenchmarkSet) -> Path:
-    """Where the set keeps its low-resolution pictures."""
+    """Folder of the set's low-resolution pictures."""
     return benchmark.folder / "LR_bicubic" / f"X{benchmark.scale}"
 
 
 def compare(benchmark: BenchmarkSet, models: list[Candidate], measured: list[Row], path: Path) -> None:
-    """Write a piece of every picture in every form, side by side."""
+    """Write crops of every picture, upscaled by every network, side by side."""
     folder, scale = path.parent, benchmark.scale
     shown = [sample for sample in benchmark if sample.name in BOXES]
     forms = [[upscale(sample.low, scale) for sample in shown]]

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from srquant.data.benchmark import BenchmarkSet
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.quality.scores import Report
-    from srquant.upscale.engines.engines import Engine as Running
+    from srquant.upscale.engines.protocol import Engine as Running
 
 MOST_NAMES = 4
+"""Layer names that are shown in one line."""
 
 Data = Annotated[
     list[Path],
-    typer.Option(metavar="DIR", show_default=False, help="Set with HR and maybe LR_bicubic/X2; may be repeated."),
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help="Benchmark set: folder with HR and, if present, LR_bicubic/X2; repeatable.",
+    ),
 ]
-Patch = Annotated[int | None, typer.Option(min=1, help="Upscale patches of this side one by one; papers use 96.")]
+Patch = Annotated[
+    int | None, typer.Option(min=1, help="Upscale patches of this side one by one, as some papers do with 96.")
+]
 
 
 def evaluate(
@@ -44,7 +51,7 @@ def evaluate(
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.cost.layer_costs import picture_fab
     from srquant.measure.quality import scores
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
     opened = open_model(model, scale, depth)
@@ -57,25 +64,28 @@ def evaluate(
             scores.evaluate(upscaler, benchmark, running.name, bits, patch, partial(step, benchmark.name))
             for benchmark in sets
         ]
-    spent = spent_by(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
+    spent = bit_report(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
     show(*(score_table(report) for report in reports), *([] if spent is None else bit_lines(spent)), json_to=json)
     values = [report.to_json() | {"bits": spent} for report in reports]
     write_json(values[0] if len(values) == 1 else values, json)
 
 
-def spent_by(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet", patch: int | None) -> dict[str, Any]:
-    """What a quantized network spends and which engine runs it, as JSON; codes are counted on a set's pictures."""
+def bit_report(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet", patch: int | None) -> dict[str, Any]:
+    """Bits and operations of a quantized network and the engine that runs it, as JSON.
+
+    Codes are counted on pictures of the set.
+    """
     from srquant.measure.cost.report import SIDE, middles, spending
-    from srquant.upscale.engines.precision import float_layers
+    from srquant.upscale.engines.float_layers import quantized_layers_in_float
 
     spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
-    return spent.to_json() | {"engine": engine.name, "float_layers": list(float_layers(engine, model))}
+    return spent.to_json() | {"engine": engine.name, "float_layers": list(quantized_layers_in_float(engine, model))}
 
 
 def bit_lines(spent: dict[str, Any]) -> list[str]:
-    """The same for readers."""
+    """``bit_report`` as lines of text."""
     floats = spent["float_layers"]
-    where = "no engine computes in integers" if spent["engine"] == "torch" else "in float"
+    where = "that no engine computes in integers" if spent["engine"] == "torch" else "in float"
     left = f", {len(floats)} quantized layers {where}{': ' if floats else ''}{first_names(floats)}"
     return [
         f"effective bits {spent['effective']} (log2 of codes used between head and tail)",
@@ -87,7 +97,7 @@ def bit_lines(spent: dict[str, Any]) -> list[str]:
 
 
 def first_names(layers: list[str]) -> str:
-    """The first few names."""
+    """The first names of a list, as text."""
     return ", ".join(layers[:MOST_NAMES]) + (", ..." if len(layers) > MOST_NAMES else "")
 
 

@@ -1,4 +1,4 @@
-"""``srquant export``: a model for other programs."""
+"""``srquant export``: write a model for OpenVINO or ONNX runtimes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +10,15 @@ from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
 if TYPE_CHECKING:
-    from srquant.deploy.openvino.precision import LayerPrecision
+    from srquant.deploy.export.layer_precision import LayerPrecision
     from srquant.insertion.branched_network import BranchedNetwork
     from srquant.models.network import Network
 
 Output = Annotated[
-    Path, typer.Option("-o", "--output", show_default=False, help=".xml for OpenVINO (.bin beside it) or .onnx.")
+    Path,
+    typer.Option(
+        "-o", "--output", show_default=False, help="File to write: .xml for OpenVINO (with a .bin beside it), or .onnx."
+    ),
 ]
 
 
@@ -27,12 +30,12 @@ def export(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Write a model for OpenVINO or ONNX runtimes and show the precision each layer runs in here.
+    """Write a model for OpenVINO or ONNX runtimes and show in which precision each layer runs on this machine.
 
     A network whose bits depend on the picture becomes three files: NAME.low, NAME.middle and NAME.high.
     """
     if output.suffix not in (".xml", ".onnx"):
-        raise OutputError(f"{output}: its suffix decides the format; use .xml for OpenVINO or .onnx")
+        raise OutputError(f"{output}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
     check_json(json)
 
     from srquant.deploy.file.open_model import open_network
@@ -51,21 +54,21 @@ def export(
 
 
 def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Network]":
-    """The branches by the files they go to."""
+    """The branches by the file that each is written to."""
     from srquant.insertion.branched_network import NAMES
 
     return {output.with_suffix(f".{NAMES[bits]}{output.suffix}"): part for bits, part in network.branches.items()}
 
 
 def check_files(path: Path, overwrite: bool) -> None:
-    """Find out before long work whether the file, and the .bin beside an .xml, can be written."""
+    """Check, before any long work, that the file can be written, and for an .xml also the .bin beside it."""
     check_output(path, overwrite)
     if path.suffix == ".xml":
         check_output(path.with_suffix(".bin"), overwrite)
 
 
 def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
-    """Write one network and show its precisions; returns the values for JSON."""
+    """Write one network and show the precision of its layers; returns the values for JSON."""
     from srquant.measure.cost.layer_summaries import layer_summaries
 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}

@@ -1,4 +1,4 @@
-"""``srquant info``: what a model file holds."""
+"""``srquant info``: layers, bits, size and operations of a model file."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def info(
     model: Model, scale: Scale = None, depth: Depth = None, size: InputSize = DEFAULT_INPUT, json: Json = None
 ) -> None:
-    """Show what a model is: layers, bits, size, operations."""
+    """Show the layers, bits, size and operations of a model."""
     height, width = input_size(size)
     check_json(json)
 
@@ -66,7 +66,7 @@ def bits_by_branch(network: "Network") -> dict[str, list[int]]:
 
 
 def branches_to_json(network: "BranchedNetwork", by_branch: dict[str, list[int]]) -> dict[str, object]:
-    """What more there is to say about a network whose bits depend on the picture."""
+    """The additional JSON values of a network whose bits depend on the picture."""
     return {"thresholds": network.thresholds.tolist(), "branch_bits": by_branch}
 
 
@@ -88,18 +88,19 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
 
 
 def depth_line(cost: "DepthCost") -> str:
-    """One line: what a depth costs."""
+    """One line: operations and size of the network at one depth."""
     blocks = ", ".join(cost.blocks)
-    return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {cost.size_bytes:,} bytes alone ({blocks})"
+    size = f"{cost.size_bytes:,} bytes as a separate file"
+    return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {size} ({blocks})"
 
 
 def depths_to_json(costs: "list[DepthCost]") -> dict[str, object]:
-    """What there is to say about a network of several depths; nothing about others."""
+    """The additional JSON values of a network of several depths; empty for others."""
     return {"depths": [asdict(cost) for cost in costs]} if costs else {}
 
 
 def text_of(bits: int | None) -> str:
-    """Bits as a reader wants them."""
+    """Bits as text."""
     return "-" if bits is None else "float" if bits == 32 else str(bits)
 
 
@@ -119,7 +120,10 @@ def operations(costs: "list[LayerCost]", size: str) -> str:
 
 
 def to_json(network: "Network", path: Path, layers: "list[LayerSummary]") -> dict[str, object]:
-    """The keys scripts rely on: the float network's parameters, the file's bytes."""
+    """The results as JSON; scripts rely on these keys.
+
+    ``parameters`` counts those of the float network, ``size_bytes`` is the size of the file.
+    """
     keys = ("name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes", "choices")
     return {
         "architecture": network.facts.architecture,

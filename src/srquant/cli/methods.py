@@ -1,4 +1,4 @@
-"""``srquant methods``: what there is to choose from, and what can be set."""
+"""``srquant methods``: list the methods and their options."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from srquant.methods.trained_registry import TrainedMethod
 
 QUANTIZE, TRAIN = "srquant quantize", "srquant train"
-"""Who takes a method."""
+"""The command that a method belongs to."""
 
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Show this method's options.")]
 
 
 def methods(name: Name = None, json: Json = None) -> None:
-    """List the methods that quantize or train, or one's options with defaults and where these come from."""
+    """List all methods, or the options of one method with defaults and their sources."""
     check_json(json)
 
     from srquant.methods.options import options_of

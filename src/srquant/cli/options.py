@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs take, and how their values are read."""
+"""Arguments and options that several subcommands share, and how their values are read."""
 
 import os
 import re
@@ -14,19 +14,20 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         show_default=False,
-        help="Checkpoint (.pt, .pth, .safetensors), file made by quantize, or edsr_small_x2 (packaged).",
+        help="Checkpoint (.pt, .pth, .safetensors), quantized file, or edsr_small_x2 (packaged).",
     ),
 ]
-Scale = Annotated[int | None, typer.Option(help="Scale, where a checkpoint holds several.")]
+Scale = Annotated[int | None, typer.Option(help="Upscaling factor, if the checkpoint contains several.")]
 Depth = Annotated[
-    int | None, typer.Option(help="Residual blocks to run, where a model was trained for several depths; else all.")
+    int | None,
+    typer.Option(help="Number of residual blocks to run, if the model was trained for several depths; default: all."),
 ]
-Engine = Annotated[str, typer.Option(help="auto, torch, openvino or onnxruntime.")]
+Engine = Annotated[str, typer.Option(help="auto (the fastest that works), torch, openvino or onnxruntime.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads to compute with; all cores by default.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads; default: all cores.")]
 InputSize = Annotated[str, typer.Option("--input", metavar="HxW", help="Size of the low-resolution picture.")]
 
 DEFAULT_INPUT = "180x320"
@@ -36,7 +37,7 @@ def input_size(text: str) -> tuple[int, int]:
     """Height and width of ``180x320``.
 
     Raises:
-        InputError: it doesn't look like that.
+        InputError: the text has another form.
     """
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
@@ -58,5 +59,5 @@ def tile_size(text: str) -> int | Literal["auto"]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

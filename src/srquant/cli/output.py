@@ -1,4 +1,4 @@
-"""Results on stdout, progress and complaints on stderr, JSON where it is wanted."""
+"""Output of the subcommands: results on stdout, progress and errors on stderr, JSON if asked for."""
 
 import json
 import tempfile
@@ -17,25 +17,25 @@ from srquant.files import write_whole
 
 STDOUT = "-"
 WIDE = 200
-"""Columns of a file or pipe."""
+"""Width in characters if stdout is a file or pipe."""
 
 Step = Callable[[str, int, int], None]
-"""Told a stage's name, the steps done and all its steps."""
+"""Called with the name of a stage, the number of its steps done, and of all its steps."""
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with one line on stderr."""
+    """Print one line on stderr and exit."""
     typer.echo(f"srquant: {message}", err=True)
     raise typer.Exit(code)
 
 
 def note(message: str) -> None:
-    """Say something that is no result."""
+    """Print a message that is not a result, on stderr."""
     typer.echo(message, err=True)
 
 
 def show(*results: Table | str, json_to: str | None = None) -> None:
-    """Print results, unless stdout belongs to JSON."""
+    """Print results, unless JSON is written to stdout."""
     if json_to == STDOUT:
         return
     console = Console(highlight=False, soft_wrap=True)
@@ -54,7 +54,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def write_json(value: object, to: str | None) -> None:
-    """Write JSON to a file or stdout (``-``); nowhere for None.
+    """Write JSON to a file or to stdout (``-``); do nothing for None.
 
     Raises:
         OutputError: the file can't be written.
@@ -69,10 +69,10 @@ def write_json(value: object, to: str | None) -> None:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Find out before long work whether a file can be written.
+    """Check, before any long work, that a file can be written.
 
     Raises:
-        OutputError: it exists and may not be replaced, is a folder, or its folder can't be written to.
+        OutputError: it exists and ``overwrite`` is False, is a folder, or its folder can't be written to.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name the file to write")
@@ -82,7 +82,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def check_json(to: str | None) -> None:
-    """Find out before long work whether JSON can be written there; an earlier file is replaced.
+    """Check, before any long work, that JSON can be written to a file; an existing file will be replaced.
 
     Raises:
         OutputError: its folder can't be written to.
@@ -92,17 +92,19 @@ def check_json(to: str | None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise an ``OutputError`` unless files can be made beside ``path``."""
+    """Raise an ``OutputError`` unless files can be created in the folder of ``path``."""
     try:
         with tempfile.TemporaryFile(dir=path.absolute().parent):
             pass
     except OSError as error:
-        raise OutputError(f"can't write {path}: {error.strerror} ({path.absolute().parent}); choose another") from error
+        raise OutputError(
+            f"can't write {path}: {error.strerror} ({path.absolute().parent}); choose another folder"
+        ) from error
 
 
 @contextmanager
 def progress() -> Iterator[Step]:
-    """A bar per stage on stderr."""
+    """Show a progress bar per stage on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         stages = {}

@@ -1,4 +1,4 @@
-"""``srquant quantize``: checkpoint -> quantized file."""
+"""``srquant quantize``: quantize a float checkpoint and write a quantized file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from srquant.cli.options import Overwrite, Scale
 from srquant.cli.output import check_output, progress, show
-from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_config, parse_override, skip
+from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_config, parse_override, skip_bits_of
 from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ Model = Annotated[
     Path, typer.Argument(metavar="MODEL", show_default=False, help="Float checkpoint (.pt, .pth, .safetensors).")
 ]
 Calibration = Annotated[
-    Path, typer.Option(metavar="DIR", show_default=False, help="Low-resolution pictures; no ground truth needed.")
+    Path,
+    typer.Option(
+        metavar="DIR", show_default=False, help="Low-resolution pictures for calibration; no ground truth needed."
+    ),
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .safetensors file to write.")]
 MethodName = Annotated[
@@ -34,25 +37,36 @@ Settings = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the method (srquant methods NAME); repeatable."),
 ]
 FinetuneFlag = Annotated[
-    bool, typer.Option("--finetune", help="minmax, percentile, mse, tails: learn the bounds from the float network.")
+    bool,
+    typer.Option(
+        "--finetune", help="minmax, percentile, mse, tails: learn the bounds, with the float network as teacher."
+    ),
 ]
 Recipe = Annotated[
     str | None,
     typer.Option(
         show_default=False,
-        help="With --finetune: together (default), squares (for PSNR), weights (alone), or published as for baselines.",
+        help="With --finetune: together (default), squares (for PSNR), weights (weight bounds only), or published (as "
+        "the papers train their baselines).",
     ),
 ]
 Layers = Annotated[
     str,
     typer.Option(
-        metavar="KINDS", help="What is quantized: some of conv,linear,matmul; auto: what the method's paper does."
+        metavar="KINDS",
+        help="Kinds of layers to quantize: conv, linear, matmul, separated by commas; auto: as in the method's paper.",
     ),
 ]
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the body's weights, 2 to 8.")]
-ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of its activations, 2 to 8.")]
-EndBits = Annotated[str, typer.Option(metavar="BITS", help="BITS or W/A of these layers; float (or 0) keeps them so.")]
-SkipBits = Annotated[str, typer.Option(metavar="float|8", help="Bits of the sums after residual adds.")]
+ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of the body's activations, 2 to 8.")]
+EndBits = Annotated[
+    str,
+    typer.Option(
+        metavar="BITS",
+        help="Bits of these layers: one number, or W/A for weights/activations; float or 0: not quantized.",
+    ),
+]
+SkipBits = Annotated[str, typer.Option(metavar="float|8", help="Bits of the sums of skip connections.")]
 WeightGrids = Annotated[str, typer.Option("--granularity", help="One weight grid per tensor or per output channel.")]
 InputGrids = Annotated[
     str, typer.Option("--activation-granularity", help="One activation grid per tensor or per input channel.")
@@ -60,12 +74,14 @@ InputGrids = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--override", metavar="PATTERN=W/A", help="Other bits for layers by name (* ?), or =float; repeatable."
+        "--override",
+        metavar="PATTERN=W/A",
+        help="Other bits for layers whose name matches (* and ? as in file names), or =float; repeatable.",
     ),
 ]
-Count = Annotated[int, typer.Option(help="Calibration pictures.")]
-Patch = Annotated[int, typer.Option(help="Side of their crops in pixels.")]
-Seed = Annotated[int, typer.Option(help="Decides which pictures and crops.")]
+Count = Annotated[int, typer.Option(help="Number of calibration pictures.")]
+Patch = Annotated[int, typer.Option(help="Side of the calibration crops in pixels.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random choice of pictures and crops.")]
 
 
 def quantize(
@@ -105,7 +121,7 @@ def quantize(
         LayerBits(weight_bits, activation_bits),
         layer_bits("--head-bits", head_bits),
         layer_bits("--tail-bits", tail_bits),
-        skip(skip_bits),
+        skip_bits_of(skip_bits),
         tuple(parse_override(text) for text in override or ()),
         cast("Granularity", granularity),
         cast("Granularity", activation_granularity),
@@ -127,11 +143,11 @@ def load_float(path: Path, scale: int | None) -> "Network":
     """A float network.
 
     Raises:
-        CheckpointError: the file can't be loaded, or is quantized.
+        CheckpointError: the file can't be loaded, or is already quantized.
     """
     from srquant.deploy.file.save_load import is_quantized_file
     from srquant.models.load import load_model
 
     if path.is_file() and is_quantized_file(path):
-        raise CheckpointError(f"{path} is quantized already; give the float checkpoint")
+        raise CheckpointError(f"{path} is already quantized; give the float checkpoint")
     return load_model(path, scale)

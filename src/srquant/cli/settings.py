@@ -1,4 +1,4 @@
-"""How the values of ``srquant quantize`` are read: bits, layers, a method's options."""
+"""Read the values of the options that choose a method, its options, bits and layers."""
 
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from srquant.models.network import Network
 
 FLOAT = ("0", "float")
-"""How a user says that something stays float."""
+"""Values by which the user keeps something float."""
 
 AUTO = "auto"
 
@@ -27,7 +27,8 @@ def find_method(name: str) -> "Method[Any]":
 
     if name in TRAINED:
         raise PolicyError(
-            f"{name} trains weights: use srquant train --method {name}; these don't: {', '.join(METHODS)}"
+            f"{name} trains weights: use srquant train --method {name}; methods of srquant quantize: "
+            f"{', '.join(METHODS)}"
         )
     if name not in METHODS:
         raise PolicyError(f"no method is called {name!r}; {suggest(name, METHODS)}")
@@ -35,22 +36,22 @@ def find_method(name: str) -> "Method[Any]":
 
 
 def method_config(method: "Method[Any]", finetune: bool, recipe: str | None, settings: list[str]) -> Any:
-    """The method's options: its defaults, what ``--finetune`` and ``--recipe`` mean for it, then ``--set``.
+    """The method's options: defaults, changed by ``--finetune`` and ``--recipe``, then by ``--set``.
 
     Raises:
-        PolicyError: no such option or value, or a recipe for a method that has none.
+        PolicyError: no such option or value, or ``--finetune`` for a method that doesn't have it.
     """
     from srquant.methods.options import configure
 
     if recipe is not None and not finetune:
-        raise PolicyError(f"--recipe {recipe} says how to finetune: add --finetune")
+        raise PolicyError(f"--recipe {recipe} has no effect without --finetune: add --finetune, or leave --recipe out")
     if not finetune:
         return configure(method.config, settings)
     known = recipes(method)
     if not known:
         raise PolicyError(
-            f"--finetune is for methods that only find ranges, {method.name} decides itself what it learns: leave it "
-            f"out; 'srquant methods {method.name}' shows its options"
+            f"--finetune is only for methods that find ranges and nothing else; {method.name} trains by itself: leave "
+            f"it out; 'srquant methods {method.name}' shows its options"
         )
     chosen = recipe or known[0]
     if chosen not in known:
@@ -59,7 +60,7 @@ def method_config(method: "Method[Any]", finetune: bool, recipe: str | None, set
 
 
 def recipes(method: "Method[Any]") -> list[str]:
-    """How a range method can finetune; nothing for other methods."""
+    """Names of the finetuning recipes of a range method; empty for other methods."""
     from srquant.methods.ranges.pipeline import Recipe
 
     is_range_method = get_type_hints(method.config).get("finetune") == Recipe
@@ -67,7 +68,7 @@ def recipes(method: "Method[Any]") -> list[str]:
 
 
 def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: "Network") -> "tuple[LayerKind, ...]":
-    """Kinds of layers from ``conv,linear,matmul``, or what the method takes in such a network for ``auto``.
+    """Kinds of layers from text such as ``conv,linear,matmul``; ``auto``: the method's default for this network.
 
     Raises:
         PolicyError: an unknown kind.
@@ -90,7 +91,7 @@ def layer_bits(what: str, text: str) -> "LayerBits | None":
     """Bits from ``8``, ``4/8`` (weights/activations), or ``float``.
 
     Raises:
-        PolicyError: anything else.
+        PolicyError: the text has another form.
     """
     from srquant.insertion.policy import LayerBits
 
@@ -103,8 +104,8 @@ def layer_bits(what: str, text: str) -> "LayerBits | None":
     return LayerBits(int(weight), int(activation))
 
 
-def skip(text: str) -> Literal[8] | None:
-    """Bits of the skip stream.
+def skip_bits_of(text: str) -> Literal[8] | None:
+    """Bits of the sums of skip connections.
 
     Raises:
         PolicyError: neither 8 nor float.
@@ -117,10 +118,10 @@ def skip(text: str) -> Literal[8] | None:
 
 
 def parse_override(text: str) -> "Override":
-    """An override from ``body.3.*=4/8``.
+    """An override from text such as ``body.3.*=4/8``.
 
     Raises:
-        PolicyError: it doesn't look like that.
+        PolicyError: the text has another form.
     """
     from srquant.insertion.policy import Override
 

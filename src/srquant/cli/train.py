@@ -1,4 +1,4 @@
-"""``srquant train``: pictures and a float network -> a trained network, float or quantized."""
+"""``srquant train``: train a float or quantized network with high-resolution pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -8,23 +8,23 @@ import typer
 from srquant.cli.options import Scale
 from srquant.cli.quantize import EndBits, Layers, Overrides, Settings
 from srquant.cli.settings import layer_bits, layer_kinds, parse_override
-from srquant.cli.train_inputs import body_bits, content_of, find_trained, first_network
+from srquant.cli.train_inputs import body_bits, find_trained, first_network, start_identity
 
 if TYPE_CHECKING:
     from srquant.training.processes import Accelerator, Precision
 
-MethodName = Annotated[str, typer.Option("--method", show_default=False, help="See srquant methods.")]
+MethodName = Annotated[str, typer.Option("--method", show_default=False, help="Training method, see srquant methods.")]
 Init = Annotated[
     str,
     typer.Option(
         metavar="CKPT",
         show_default=False,
-        help="Float checkpoint, edsr_small_x2 (packaged), or for float edsr:blocks=16,features=64,scale=2 to start "
-        "from random weights.",
+        help="Float checkpoint or edsr_small_x2 (packaged); --method float can also start from random weights: "
+        "edsr:blocks=16,features=64,scale=2.",
     ),
 ]
 High = Annotated[
-    list[Path], typer.Option("--hr", metavar="DIR", show_default=False, help="True pictures; may be repeated.")
+    list[Path], typer.Option("--hr", metavar="DIR", show_default=False, help="High-resolution pictures; repeatable.")
 ]
 Low = Annotated[
     list[Path] | None,
@@ -32,35 +32,48 @@ Low = Annotated[
         "--lr",
         metavar="DIR",
         show_default=False,
-        help="Their low-resolution versions NAMExS.png or NAME.png, one DIR per --hr; made by bicubic if left out.",
+        help="Low-resolution versions NAMExS.png or NAME.png, one DIR per --hr; default: made by bicubic downscaling.",
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="RUN_DIR", show_default=False, help="Folder of the run.")
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="RUN_DIR",
+        show_default=False,
+        help="Folder of the run; a stopped run in it is continued.",
+    ),
 ]
 WeightBits = Annotated[
     int | None, typer.Option("-w", "--weight-bits", show_default="4", help="Bits of the body's weights, 2 to 8.")
 ]
 ActivationBits = Annotated[
-    int | None, typer.Option("-a", "--activation-bits", show_default="4", help="Bits of its activations, 2 to 8.")
+    int | None,
+    typer.Option("-a", "--activation-bits", show_default="4", help="Bits of the body's activations, 2 to 8."),
 ]
-Steps = Annotated[int, typer.Option(help="Steps of the optimizer; schedules are shares of them.")]
+Steps = Annotated[int, typer.Option(help="Number of optimizer steps; the method's schedule is scaled to it.")]
 Batch = Annotated[int, typer.Option(help="Crops per step and process.")]
 Patch = Annotated[int, typer.Option(help="Side of the low-resolution crops in pixels.")]
-Seed = Annotated[int, typer.Option(help="Decides crops and random weights.")]
+Seed = Annotated[int, typer.Option(help="Seed of crops and random numbers.")]
 ValidationSets = Annotated[
-    list[Path] | None, typer.Option("--validate", metavar="DIR", help="Benchmark set with HR; may be repeated.")
+    list[Path] | None,
+    typer.Option("--validate", metavar="DIR", help="Benchmark set (folder with HR) for validation; repeatable."),
 ]
 ValidateEvery = Annotated[int, typer.Option(help="Steps between two validations.")]
-Ema = Annotated[float, typer.Option(help="Decay of a moving average of the weights, the result then; 0 for none.")]
+Ema = Annotated[
+    float, typer.Option(help="Decay of a moving average of the weights, which becomes the result; 0: no average.")
+]
 LogEvery = Annotated[int, typer.Option(help="Steps per row of metrics.csv.")]
 CheckpointEvery = Annotated[int, typer.Option(help="Steps between two checkpoints.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events as well.")]
-Devices = Annotated[int, typer.Option(help="Processes on this machine, one device each.")]
-Nodes = Annotated[int, typer.Option("--num-nodes", help="Machines; the command is started on each.")]
+Devices = Annotated[int, typer.Option(help="Number of processes on this machine, one device each.")]
+Nodes = Annotated[int, typer.Option("--num-nodes", help="Number of machines; start the command on each.")]
 AcceleratorName = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="32 or bf16.")]
-Anew = Annotated[bool, typer.Option("--overwrite", help="Start anew instead of continuing the run in RUN_DIR.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start again from step 0 instead of continuing the run in RUN_DIR.")
+]
 
 
 def train(
@@ -91,9 +104,9 @@ def train(
     accelerator: AcceleratorName = "auto",
     precision: PrecisionName = "32",
     scale: Scale = None,
-    overwrite: Anew = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Train a network against true pictures, quantized or float; the same command continues a run that was stopped."""
+    """Train a quantized or float network with high-resolution pictures; the same command continues a stopped run."""
     from srquant.cli.train_run import Inputs, memory_for_pictures, run_training
     from srquant.data.benchmark import BenchmarkSet
     from srquant.data.pairs import PairSet
@@ -116,5 +129,5 @@ def train(
         tuple(hr), network.facts.scale, patch, seed, tuple(lr or ()), memory_for_pictures(processes.devices)
     )
     sets = [BenchmarkSet(path, network.facts.scale) for path in validate or []]
-    inputs = Inputs(chosen, config, network, content_of(init), policy, pairs, sets, run)
+    inputs = Inputs(chosen, config, network, start_identity(init), policy, pairs, sets, run)
     run_training(inputs, processes, RunFolder(output), overwrite)

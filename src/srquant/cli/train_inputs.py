@@ -1,4 +1,4 @@
-"""How the values of ``srquant train`` are read: method, policy, the network to start from, what decides the result."""
+"""Read the values of the options of ``srquant train``: method, bits, and the network to start from."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from srquant.models.network import Argument, Network
 
 FLOAT = "float"
-"""The method that quantizes nothing and may start from random weights."""
+"""The training method that doesn't quantize and can start from random weights."""
 
 DEFAULT_BITS = 4
 
@@ -26,7 +26,9 @@ def find_trained(name: str) -> "TrainedMethod[Any]":
     from srquant.methods.trained_registry import TRAINED
 
     if name in METHODS:
-        raise PolicyError(f"{name} trains no weights: use srquant quantize; these do: {', '.join(TRAINED)}")
+        raise PolicyError(
+            f"{name} doesn't train weights: use srquant quantize; methods of srquant train: {', '.join(TRAINED)}"
+        )
     if name not in TRAINED:
         raise PolicyError(f"no training method is called {name!r}; {suggest(name, TRAINED)}")
     return TRAINED[name]
@@ -36,10 +38,10 @@ def body_bits(method: str, weight: int | None, activation: int | None) -> tuple[
     """Bits of the body's weights and activations.
 
     Raises:
-        PolicyError: bits for a method that quantizes nothing.
+        PolicyError: bits were given for a method that doesn't quantize.
     """
     if method == FLOAT and (weight, activation) != (None, None):
-        raise PolicyError(f"--method {method} quantizes nothing: leave out -w and -a, or choose another method")
+        raise PolicyError(f"--method {method} doesn't quantize: leave out -w and -a, or choose another method")
     return weight or DEFAULT_BITS, activation or DEFAULT_BITS
 
 
@@ -47,15 +49,15 @@ def first_network(init: str, method: str, scale: int | None, seed: int) -> "Netw
     """The float network that training starts from.
 
     Args:
-        init: checkpoint, name of a packaged network, or for the float method an architecture such as
+        init: checkpoint, name of a packaged network, or, for the float method only, an architecture such as
             ``edsr:blocks=16,features=64,scale=2``.
         method: name of the training method.
-        scale: the wanted scale, where a checkpoint holds several.
+        scale: the wanted scale, if a checkpoint contains several.
         seed: of random weights.
 
     Raises:
-        CheckpointError: it can't be loaded or built, or a file of the result couldn't be read back.
-        InputError: random weights for another method.
+        CheckpointError: it can't be loaded or built, or srquant couldn't load the trained network again.
+        InputError: random weights for a method other than float.
     """
     from srquant.cli.quantize import load_float
     from srquant.models.packaged import find_model
@@ -70,7 +72,8 @@ def first_network(init: str, method: str, scale: int | None, seed: int) -> "Netw
         network = random_network(name, architecture_arguments(init, arguments), seed)
     if network.facts.architecture == "custom":
         raise CheckpointError(
-            f"--init {init}: srquant can't write networks of this kind; give one that it knows itself"
+            f"--init {init}: srquant can't write networks that were loaded with spandrel; give a checkpoint of "
+            "an architecture that srquant itself knows"
         )
     return network
 
@@ -100,10 +103,10 @@ def random_network(architecture: str, arguments: "dict[str, Argument]", seed: in
 
 
 def architecture_arguments(init: str, text: str) -> "dict[str, Argument]":
-    """Arguments of an architecture from ``blocks=16,features=64,scale=2``; lists are written ``6+6+6+6``.
+    """Arguments of an architecture from text such as ``blocks=16,features=64,scale=2``; a list is ``6+6+6+6``.
 
     Raises:
-        InputError: it doesn't look like that.
+        InputError: the text has another form.
     """
     arguments: dict[str, Argument] = {}
     for part in text.split(",") if text else []:
@@ -116,8 +119,8 @@ def architecture_arguments(init: str, text: str) -> "dict[str, Argument]":
     return arguments
 
 
-def content_of(init: str) -> str:
-    """What names a starting point whatever the place of its file: its SHA-256, or the architecture itself."""
+def start_identity(init: str) -> str:
+    """Identifies the starting weights independently of their path: SHA-256 of the file, or the architecture's text."""
     from srquant.models.packaged import find_model
 
     path = find_model(Path(init))

@@ -1,4 +1,4 @@
-"""What ``srquant train`` does with its values: checks, processes, the loop, the result's file."""
+"""Run a training: check the inputs, start the processes, train, write the result."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from srquant.methods.trained_registry import TrainedMethod
 from srquant.models.load import describe
 from srquant.models.network import Network
 from srquant.training.log import check_tensorboard
-from srquant.training.processes import Processes, disconnect, launch, one_voice, quiet
+from srquant.training.processes import Processes, disconnect, expected_warnings_hidden, launch, one_error_message
 from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Run
 from srquant.training.student import Student
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 FIRST_BATCHES, FIRST_BATCH = 4, 16
-"""Crops from which a method takes its first ranges."""
+"""Number of batches and crops per batch from which a method computes its initial ranges."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is trained, and on what.
+    """The inputs of a training run.
 
     Attributes:
-        method: how.
+        method: the training method.
         config: its options.
-        network: float, to start from.
-        start: what names ``network``, wherever its file is.
-        policy: which layers, and their bits.
+        network: the float network to start from.
+        start: identifies ``network`` by content, see ``start_identity``.
+        policy: which layers are quantized, and their bits.
         pairs: training crops.
-        sets: to validate on; may be empty.
-        run: how long and how often.
+        sets: benchmark sets for validation; may be empty.
+        run: number of steps, and how often to log, validate and save.
     """
 
     method: TrainedMethod[Any]
@@ -62,7 +62,7 @@ class Inputs:
     run: Run
 
     def configuration(self, processes: Processes) -> Mapping[str, str]:
-        """All that decides the result."""
+        """All settings that change the result."""
         policy, run = self.policy, self.run
         bits = {
             "bits": _bits(policy.base),
@@ -87,7 +87,7 @@ class Inputs:
 
 
 def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwrite: bool) -> None:
-    """Train, or continue to train, and write the result; all checks come before the folder is made."""
+    """Train, or continue a run, and write the result; all inputs are checked before the folder is created."""
     configuration = inputs.configuration(processes)
     if not overwrite:
         folder.check(configuration)
@@ -95,10 +95,10 @@ def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwr
     if inputs.run.tensorboard:
         check_tensorboard()
     student = prepare(inputs)
-    fabric = launch(processes, student.rests)
+    fabric = launch(processes, student.find_unused_parameters)
     if fabric.is_global_zero:
         folder.begin(configuration, overwrite)
-    with quiet(), one_voice(fabric):
+    with expected_warnings_hidden(), one_error_message(fabric):
         fabric.barrier()
         result = train(inputs, fabric, student, folder)
         fabric.barrier()
@@ -109,7 +109,7 @@ def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwr
 
 
 def prepare(inputs: Inputs) -> Student:
-    """The student, its first ranges from the first crops of the training set."""
+    """The student; its initial ranges come from the first crops of the training set."""
     starts = range(0, FIRST_BATCHES * FIRST_BATCH, FIRST_BATCH)
     crops = [inputs.pairs.batch(range(start, start + FIRST_BATCH))[0].float() / 255 for start in starts]
     torch.manual_seed(inputs.run.seed)
@@ -117,7 +117,7 @@ def prepare(inputs: Inputs) -> Student:
 
 
 def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder) -> QuantizedModel | Network:
-    """The loop, with a bar in the first process."""
+    """Run the training loop, with a progress bar in the first process."""
     validate = partial(mean_psnr, sets=inputs.sets) if inputs.sets else None
     if not fabric.is_global_zero:
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate).train()
@@ -129,7 +129,7 @@ def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder)
 
 
 def write_result(result: QuantizedModel | Network, folder: RunFolder) -> None:
-    """A quantized file, or a float checkpoint."""
+    """Write the result: a quantized file, or a float checkpoint."""
     if isinstance(result, QuantizedModel):
         save(freeze(result), folder.model, overwrite=True)
     else:
@@ -138,7 +138,7 @@ def write_result(result: QuantizedModel | Network, folder: RunFolder) -> None:
 
 
 def memory_for_pictures(processes: int) -> int:
-    """Bytes that each process of this machine may keep decoded pictures in: half of the free memory in all."""
+    """Bytes of decoded pictures that each process of this machine may keep: together half of the free memory."""
     return int(psutil.virtual_memory().available) // (2 * processes)
 
 

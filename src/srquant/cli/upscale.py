@@ -1,4 +1,4 @@
-"""``srquant upscale``: pictures."""
+"""``srquant upscale``: upscale a picture or a folder of pictures."""
 
 import time
 from pathlib import Path
@@ -13,17 +13,20 @@ from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
 if TYPE_CHECKING:
-    from srquant.upscale.engines.engines import Engine as OpenEngine
+    from srquant.upscale.engines.protocol import Engine as OpenEngine
     from srquant.upscale.jobs.folder import FolderReport
     from srquant.upscale.jobs.folder import Progress as FolderProgress
     from srquant.upscale.tiles.spans import TileSize
 
 Source = Annotated[Path, typer.Argument(metavar="INPUT", show_default=False, help="A picture, or a folder of them.")]
 Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The picture or folder to write.")]
-Tile = Annotated[str, typer.Option(metavar="auto|N", help="Side of a tile in input pixels; auto fits the free memory.")]
+Tile = Annotated[
+    str,
+    typer.Option(metavar="auto|N", help="Side of a tile in input pixels; auto: as large as the free memory allows."),
+]
 Format = Annotated[
     str | None,
-    typer.Option("--format", metavar="SUFFIX", help="For folders: .png, .jpg, ...; by default as each input."),
+    typer.Option("--format", metavar="SUFFIX", help="For folders: .png, .jpg, ...; default: the format of each input."),
 ]
 
 
@@ -39,18 +42,21 @@ def upscale(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Upscale a picture, or a folder with its subfolders; an interrupted folder goes on where it stopped."""
+    """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
     side = tile_size(tile)
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 
     from srquant.deploy.file.open_model import open_network
-    from srquant.upscale.engines.engines import open_engine
+    from srquant.upscale.engines.open_engine import open_engine
 
     running = open_engine(engine, open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
-    if not running.support.exact:
-        note("the network looks at the whole picture: in tiles (--tile) its values differ from those in one piece")
+    if not running.tiling.exact:
+        note(
+            "each output pixel of this network depends on the whole picture: with tiles (--tile) "
+            "the result differs slightly"
+        )
     if source.is_dir():
         finish(upscale_all(running, source, output, side, suffix, overwrite))
     else:
@@ -59,14 +65,14 @@ def upscale(
 
 
 def bars() -> Progress:
-    """Share done, rate and time left, on stderr."""
+    """A progress bar with rate and remaining time, on stderr."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     rate = TextColumn("{task.fields[rate]:.2f} Mpixel/s")
     return Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool) -> None:
-    """One picture, with a bar that counts its rows."""
+    """Upscale one picture, with a progress bar that counts its rows."""
     from srquant.data.images import image_size
     from srquant.upscale.jobs.one_picture import upscale_file
 
@@ -86,26 +92,26 @@ def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSiz
 def upscale_all(
     engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", suffix: str | None, overwrite: bool
 ) -> "FolderReport":
-    """A folder, with a bar for all of it."""
+    """Upscale a folder, with one progress bar for all pictures."""
     from srquant.upscale.jobs.folder import upscale_folder
 
     start = time.monotonic()
     with bars() as shown:
         bar = shown.add_task("", rate=0.0)
 
-        def tell(state: "FolderProgress") -> None:
+        def show_progress(state: "FolderProgress") -> None:
             rate = state.pixels / 1e6 / (time.monotonic() - start)
             done = state.position + state.fraction
             shown.update(bar, description=state.source.name, completed=done, total=state.count, rate=rate)
 
-        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, tell)
+        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, show_progress)
         shown.update(bar, description=output.name, completed=1, total=1)
     return report
 
 
 def finish(report: "FolderReport") -> None:
-    """Say what became of a folder; exit code 1 if a picture failed."""
-    counts = f"{len(report.written)} written, {len(report.skipped)} done before, {len(report.failures)} failed"
+    """Print how many pictures were written, skipped and failed; exit with code 1 if one failed."""
+    counts = f"{len(report.written)} written, {len(report.skipped)} already done, {len(report.failures)} failed"
     show(counts)
     for failure in report.failures:
         note(str(failure.error))

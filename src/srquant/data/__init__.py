@@ -1,1 +1,1 @@
-"""Pictures: reading, resizing, calibration sets and benchmark sets."""
+"""Read and resize pictures; calibration sets, training pairs and benchmark sets."""

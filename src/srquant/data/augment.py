@@ -1,4 +1,4 @@
-"""Mirroring and transposing, which give a picture eight forms."""
+"""Augmentation by flips and transposition: eight variants of a picture."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 
-def draw_form(random: np.random.Generator) -> tuple[bool, bool, bool]:
-    """Whether to mirror the rows, to mirror the columns, to swap both; each with probability one half."""
-    rows, columns, swap = random.random(3) < 0.5
-    return bool(rows), bool(columns), bool(swap)
+def draw_flips(random: np.random.Generator) -> tuple[bool, bool, bool]:
+    """Whether to flip vertically, to flip horizontally, to transpose; each with probability one half."""
+    vertical, horizontal, transpose = random.random(3) < 0.5
+    return bool(vertical), bool(horizontal), bool(transpose)
 
 
-def augment(image: Pixels, form: tuple[bool, bool, bool]) -> Pixels:
-    """One of the eight forms of ``H x W x C``, as a view."""
-    mirror_rows, mirror_columns, swap = form
-    image = image[::-1] if mirror_rows else image
-    image = image[:, ::-1] if mirror_columns else image
-    return image.swapaxes(0, 1) if swap else image
+def augment(image: Pixels, flips: tuple[bool, bool, bool]) -> Pixels:
+    """One of the eight variants of ``H x W x C``, as a view; ``flips`` as from ``draw_flips``."""
+    vertical, horizontal, transpose = flips
+    image = image[::-1] if vertical else image
+    image = image[:, ::-1] if horizontal else image
+    return image.swapaxes(0, 1) if transpose else image

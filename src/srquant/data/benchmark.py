@@ -1,4 +1,4 @@
-"""Test sets of picture pairs: ``NAME/HR/*.png`` and, if there, ``NAME/LR_bicubic/X{scale}/*x{scale}.png``."""
+"""Benchmark sets of picture pairs: ``NAME/HR/*.png`` and, if present, ``NAME/LR_bicubic/X{scale}/*x{scale}.png``."""
 
 import contextlib
 import hashlib
@@ -24,9 +24,10 @@ class Sample:
     """One pair.
 
     Attributes:
-        name: file name of the true picture without its suffix.
+        name: file name of the high-resolution picture without its suffix.
         low: ``H x W x 3`` RGB, 8 bit.
-        high: ``scale*H x scale*W x 3`` RGB, 8 bit: the true picture cropped at the bottom and right.
+        high: ``scale*H x scale*W x 3`` RGB, 8 bit: the high-resolution picture (ground truth), cropped at the
+            bottom and right to this size.
     """
 
     name: str
@@ -38,15 +39,16 @@ class Sample:
 class BenchmarkSet:
     """Pairs of a folder, read one at a time, sorted by name.
 
-    A low-resolution picture that is missing is made with ``resize.downscale`` and kept: in the set's folder where that
-    is writable, else under ``$SRQUANT_CACHE`` (default: the user's cache folder), else made anew each time.
+    A missing low-resolution picture is made with ``resize.downscale`` and saved: in the set's folder if that is
+    writable, else under ``$SRQUANT_CACHE`` (default: the user's cache folder). If neither can be written, it is made
+    again each time.
 
     Attributes:
         folder: holds ``HR``; its name is the set's name.
-        scale: how many times larger the true pictures are, at least 2.
+        scale: how many times larger the high-resolution pictures are, at least 2.
 
     Raises:
-        DatasetError: no pictures, a scale below 2, or pairs whose sizes don't fit (when they are read).
+        DatasetError: no pictures, a scale below 2, or a pair whose sizes don't match (raised when it is read).
     """
 
     folder: Path
@@ -56,7 +58,9 @@ class BenchmarkSet:
         if self.scale < 2:
             raise DatasetError(f"scale {self.scale} of benchmark {self.folder}: use 2 or more")
         if not (self.folder / "HR").is_dir():
-            raise DatasetError(f"{self.folder} is no benchmark: put its true pictures into {self.folder / 'HR'}")
+            raise DatasetError(
+                f"{self.folder} is not a benchmark set: put its high-resolution pictures into {self.folder / 'HR'}"
+            )
         _ = self.files
 
     @property
@@ -66,7 +70,7 @@ class BenchmarkSet:
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The true pictures."""
+        """The high-resolution pictures."""
         return tuple(list_images(self.folder / "HR"))
 
     def __len__(self) -> int:
@@ -83,7 +87,8 @@ class BenchmarkSet:
         if not all(0 <= s < self.scale for s in spare):
             raise DatasetError(
                 f"{path} has {high.shape[0]}x{high.shape[1]} pixels, its x{self.scale} low-resolution picture "
-                f"{low.shape[0]}x{low.shape[1]}: give another scale, or delete the latter to have it made"
+                f"{low.shape[0]}x{low.shape[1]}: give another scale, or delete the low-resolution picture, then "
+                "srquant makes it"
             )
         return Sample(path.stem, low, high[:height, :width])
 
@@ -107,12 +112,12 @@ def _cache_folder() -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a folder's permissions let anyone write; a superuser, who could always, keeps to them as well."""
+    """Whether a folder's permissions allow writing at all; this is respected even for a superuser."""
     return bool(folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _keep(image: NDArray[np.uint8], places: list[Path]) -> None:
-    """Write the picture to the first place that takes it; to none where none does."""
+    """Write the picture to the first path that is writable, if there is one."""
     content = pyvips.Image.new_from_array(image, interpretation="srgb").pngsave_buffer()
     for place in places:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Low-resolution pictures without ground truth, from which ranges and bounds are learned."""
+"""Calibration sets: low-resolution pictures without ground truth, to find or learn quantization ranges."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.data.augment import augment, draw_form
+from srquant.data.augment import augment, draw_flips
 from srquant.data.images import image_size, list_images, read_rgb
 from srquant.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """A seeded choice of pictures and seeded random crops of them.
+    """A random choice of pictures and random crops of them, both decided by a seed.
 
-    Pictures are read when their batch is made, so memory is bounded by one batch.
+    Pictures are read only when their batch is made, so only one batch is in memory.
 
     Attributes:
-        folder: low-resolution pictures, not searched recursively.
+        folder: low-resolution pictures; subfolders are not searched.
         count: how many pictures are chosen, without repetition.
         seed: decides the choice, the order, the crops and their flips; at least 0.
         patch: side of the square crops in pixels.
-        augmented: whether crops are flipped and turned at random.
+        augmented: whether crops are flipped and transposed at random.
 
     Raises:
         DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, all the same, each of a single
@@ -54,7 +54,7 @@ class CalibrationSet:
         found = list_images(self.folder)
         if len(found) < self.count:
             raise DatasetError(
-                f"{self.folder} holds {len(found)} pictures but {self.count} are wanted: "
+                f"{self.folder} contains {len(found)} pictures but {self.count} are needed: "
                 f"add more or use --count {len(found)}"
             )
         chosen = np.random.default_rng(self.seed).permutation(len(found))[: self.count]
@@ -63,27 +63,27 @@ class CalibrationSet:
     def batches(self, size: int, epoch: int = 0) -> Iterator[Tensor]:
         """One crop of every chosen picture, in random order.
 
-        Crops don't depend on ``size``; the same epoch always gives the same ones, another epoch gives others.
+        Crops don't depend on ``size``; the same epoch always gives the same crops, another epoch gives other crops.
 
         Args:
             size: crops per batch, at least 1.
             epoch: at least 0.
 
         Yields:
-            ``N x 3 x patch x patch`` float32 in [0, 1]; N is ``size`` or, in the last batch, what is left.
+            ``N x 3 x patch x patch`` float32 in [0, 1]; N is ``size``, or fewer in the last batch.
         """
         random = np.random.default_rng((self.seed, epoch))
         order = random.permutation(len(self.files))
         for start in range(0, len(order), size):
-            crops = [self._form(self._crop(self.files[i], random), random) for i in order[start : start + size]]
+            crops = [self._augment(self._crop(self.files[i], random), random) for i in order[start : start + size]]
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float() / 255
 
     def stream(self, size: int, epochs: int) -> Iterator[Tensor]:
-        """Crops of several epochs in a row, all batches of one size; what is left at the end is dropped.
+        """Crops of several epochs, one after the other, in batches of equal size; an incomplete last batch is dropped.
 
         Args:
-            size: crops per batch, at least 1; there are fewer where the epochs have no more.
-            epochs: how many different crops of each picture.
+            size: crops per batch, at least 1; at most the number of crops of all epochs.
+            epochs: number of crops of each picture.
         """
         crops = chain.from_iterable(self.batches(1, epoch) for epoch in range(epochs))
         count = epochs * len(self.files)
@@ -104,10 +104,10 @@ class CalibrationSet:
         left = random.integers(image.shape[1] - self.patch + 1)
         return image[top : top + self.patch, left : left + self.patch]
 
-    def _form(self, crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-        """Drawn in any case: the same crops with and without."""
-        form = draw_form(random)
-        return augment(crop, form) if self.augmented else crop
+    def _augment(self, crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+        """Random numbers are drawn even if not used, so that the crops don't depend on ``augmented``."""
+        flips = draw_flips(random)
+        return augment(crop, flips) if self.augmented else crop
 
     def _check_sizes(self) -> None:
         sizes = {path: image_size(path) for path in self.files}
@@ -120,7 +120,7 @@ class CalibrationSet:
             )
 
     def _check_variety(self) -> None:
-        """Stops reading at the first picture that has what it takes."""
+        """Reads only as many pictures as needed to find two that differ and one with several colours."""
         first, *others = self.files
         if others and _all_like(read_rgb(first), others):
             raise DatasetError(
@@ -131,7 +131,7 @@ class CalibrationSet:
 
 
 def _all_like(image: NDArray[np.uint8], others: list[Path]) -> bool:
-    """Stops reading at the first that differs."""
+    """Whether all other pictures are equal to ``image``; stops reading at the first that differs."""
     return all(np.array_equal(image, read_rgb(other)) for other in others)
 
 

@@ -1,4 +1,4 @@
-"""Finding and reading pictures as 8-bit RGB."""
+"""Find picture files, and read them as 8-bit RGB."""
 
 from pathlib import Path
 
@@ -12,23 +12,23 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif"}
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
-    """Pictures in a folder, told by their suffix.
+    """Picture files in a folder, recognised by their suffix.
 
     Args:
-        folder: where to look; hidden files are left out.
-        recursive: whether to look in its subfolders as well.
+        folder: where to search; hidden files are left out.
+        recursive: whether to search its subfolders as well.
 
     Returns:
         Paths sorted by name.
 
     Raises:
-        DatasetError: the folder is missing or holds no picture.
+        DatasetError: the folder is missing or contains no picture.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder: give the folder that holds the pictures")
+        raise DatasetError(f"{folder} is not a folder: give the folder that contains the pictures")
     found = sorted(p for p in folder.glob("**/*" if recursive else "*") if _is_image(p))
     if not found:
-        raise DatasetError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}){_below(folder)}")
+        raise DatasetError(f"{folder} contains no pictures ({', '.join(sorted(SUFFIXES))}){_below(folder)}")
     return found
 
 
@@ -48,8 +48,9 @@ def image_size(path: Path) -> tuple[int, int]:
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read a picture of any kind as RGB.
 
-    Gray is replicated, palettes are expanded, CMYK is converted, alpha is dropped (not blended), 16 bits become 8 with
-    65535 as white, EXIF orientation is applied, an animation gives its first frame. Embedded RGB profiles are ignored.
+    Gray becomes three equal colours, palettes are expanded, CMYK is converted, alpha is dropped (not blended), 16 bits
+    are reduced to 8 (65535 becomes 255), EXIF orientation is applied. Of an animation the first frame is read. Embedded
+    RGB profiles are ignored.
 
     Args:
         path: the file; its content decides the format, not its suffix.
@@ -89,7 +90,7 @@ def _to_rgb(image: pyvips.Image) -> pyvips.Image:
 
 
 def _is_finite(image: pyvips.Image) -> bool:
-    """NaN and infinity minus themselves are no zero."""
+    """Tests ``x - x == 0``, which is false for NaN and infinity."""
     return image.format not in ("float", "double") or bool(((image - image) == 0).min() > 0)
 
 
@@ -106,6 +107,6 @@ def _is_image(path: Path) -> bool:
 
 
 def _below(folder: Path) -> str:
-    """Where pictures are instead, as the end of an error message."""
+    """A subfolder that contains pictures, as the end of an error message."""
     inside = next((p.parent for p in sorted(folder.glob("**/*")) if _is_image(p)), None)
     return ": put some there" if inside is None else f": did you mean {inside}?"

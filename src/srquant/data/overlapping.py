@@ -1,4 +1,4 @@
-"""Pictures cut into patches on a regular grid."""
+"""Overlapping patches of pictures, on a regular grid."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +11,19 @@ from srquant.errors import DatasetError
 
 
 def overlapping_patches(folder: Path, side: int, step: int) -> Iterator[NDArray[np.uint8]]:
-    """Patches ``side x side x 3`` of all pictures of a folder; what doesn't fill a patch is left out.
+    """Patches ``side x side x 3`` of all pictures of a folder; incomplete patches at the edges are left out.
 
     Args:
-        folder: low-resolution pictures, not searched recursively.
+        folder: low-resolution pictures; subfolders are not searched.
         side: of a patch in pixels.
-        step: from patch to patch.
+        step: distance between neighbouring patches in pixels.
 
     Raises:
         DatasetError: no pictures, or one that is smaller than a patch.
     """
     files = list_images(folder)
     if not files:
-        raise DatasetError(f"{folder} holds no pictures: give a folder of low-resolution pictures")
+        raise DatasetError(f"{folder} contains no pictures: give a folder of low-resolution pictures")
     for path in files:
         image = read_rgb(path)
         height, width = image.shape[:2]

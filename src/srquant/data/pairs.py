@@ -1,4 +1,7 @@
-"""Training pairs: random crops of true pictures with their low-resolution versions, made on the fly or given."""
+"""Training pairs: random crops of high-resolution pictures and of their low-resolution versions.
+
+The low-resolution versions are given as files or made on the fly.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -12,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.data.augment import Pixels, augment, draw_form
+from srquant.data.augment import Pixels, augment, draw_flips
 from srquant.data.images import image_size, list_images
-from srquant.data.pictures import Pictures
+from srquant.data.picture_cache import PictureCache
 from srquant.data.resize import downscale_window
 from srquant.errors import DatasetError
 
@@ -24,10 +27,10 @@ class Pair:
     """Files of one pair.
 
     Attributes:
-        high: the true picture.
-        low: its low-resolution version; None where that is made on the fly.
+        high: the high-resolution picture.
+        low: its low-resolution version; None if it is made on the fly.
         height: rows of the low-resolution picture.
-        width: its columns.
+        width: columns of the low-resolution picture.
     """
 
     high: Path
@@ -38,21 +41,22 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Random crops of pairs, numbered: crop ``n`` depends on the set, the seed and ``n`` alone.
+    """Random crops of pairs, numbered: crop ``n`` depends only on the set, the seed and ``n``.
 
-    Every picture gives one crop before any gives a second one, in another order each time.
+    In each epoch every picture gives one crop; the order of the pictures differs from epoch to epoch.
 
     Attributes:
-        folders: true pictures, not searched recursively.
-        scale: how many times larger these are than the low-resolution ones.
-        patch: side of the low-resolution crops in pixels; the true crops are ``scale`` times larger.
-        seed: decides order, crops and mirroring; at least 0.
-        low: folders of low-resolution pictures, one per folder of true ones, ``NAMExS.png`` or ``NAME.png`` for
-            ``NAME.png``; none where they are made on the fly, by the bicubic of ``data.resize``.
-        memory: bytes for decoded pictures.
+        folders: high-resolution pictures; subfolders are not searched.
+        scale: how many times larger these are than the low-resolution pictures.
+        patch: side of the low-resolution crops in pixels; the high-resolution crops are ``scale`` times larger.
+        seed: decides order, crops and flips; at least 0.
+        low: folders of low-resolution pictures, one for each of ``folders``; the file for ``NAME.png`` is called
+            ``NAMExS.png`` or ``NAME.png``. Empty: they are made on the fly by ``data.resize``.
+        memory: most bytes for decoded pictures that are kept.
 
     Raises:
-        DatasetError: no pictures, a value out of range, a picture smaller than the crops, or pairs that don't fit.
+        DatasetError: no pictures, a value out of range, a picture smaller than the crops, or pairs whose sizes don't
+            match.
     """
 
     folders: tuple[Path, ...]
@@ -68,8 +72,8 @@ class PairSet:
                 raise DatasetError(f"{name} of the training set is {getattr(self, name)}: use at least {smallest}")
         if self.low and len(self.low) != len(self.folders):
             raise DatasetError(
-                f"{len(self.folders)} folders of true pictures, {len(self.low)} of low-resolution ones: give one for "
-                "each, in the same order, or none"
+                f"{len(self.folders)} folders of high-resolution pictures but {len(self.low)} of low-resolution ones: "
+                "give one for each, in the same order, or none"
             )
         self._check_sizes()
 
@@ -83,12 +87,12 @@ class PairSet:
         return tuple(found)
 
     @cached_property
-    def pictures(self) -> Pictures:
-        """Keeps decoded pictures."""
-        return Pictures(self.memory)
+    def pictures(self) -> PictureCache:
+        """Cache of decoded pictures."""
+        return PictureCache(self.memory)
 
     def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Crops by their numbers, each at least 0.
+        """The crops with these numbers, each at least 0.
 
         Returns:
             ``N x 3 x patch x patch`` and ``N x 3 x scale*patch x scale*patch``, RGB uint8, channels last in memory.
@@ -97,18 +101,18 @@ class PairSet:
         return _stack(lows), _stack(highs)
 
     def crop(self, number: int) -> tuple[Pixels, Pixels]:
-        """Low-resolution and true crop of one number, ``H x W x 3``."""
+        """The low-resolution and the high-resolution crop with this number, ``H x W x 3``."""
         epoch, place = divmod(number, len(self.pairs))
         pair = self.pairs[_order(self.seed, epoch, len(self.pairs))[place]]
         random = np.random.default_rng((self.seed, epoch, 1 + place))
         top, left = (int(random.integers(size - self.patch + 1)) for size in (pair.height, pair.width))
-        form = draw_form(random)
+        flips = draw_flips(random)
         low, high = self._windows(pair, top, left)
-        return augment(low, form), augment(high, form)
+        return augment(low, flips), augment(high, flips)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the files' contents and all that decides the crops, in hexadecimal."""
+        """SHA-256 of the files' contents and of scale, patch and seed, in hexadecimal."""
         digest = hashlib.sha256(f"scale {self.scale} patch {self.patch} seed {self.seed}\n".encode())
         files = [path for pair in self.pairs for path in (pair.high, pair.low) if path is not None]
         with ThreadPoolExecutor() as pool:
@@ -147,14 +151,15 @@ def _pair(high: Path, lows: dict[str, Path] | None, scale: int) -> Pair:
     if low is None:
         folder = next(iter(lows.values())).parent
         raise DatasetError(
-            f"{high} has no partner in {folder}: put {names[0]}{high.suffix} there, or leave out --lr to have it made"
+            f"{high} has no low-resolution version in {folder}: put {names[0]}{high.suffix} there, or leave out "
+            "--lr, then srquant makes it"
         )
     low_height, low_width = image_size(low)
     spare = height - scale * low_height, width - scale * low_width
     if not all(0 <= pixels < scale for pixels in spare):
         raise DatasetError(
-            f"{high} has {height}x{width} pixels, its partner {low} {low_height}x{low_width}: they don't fit at scale "
-            f"{scale}; replace one, or leave out --lr"
+            f"{high} has {height}x{width} pixels, its low-resolution version {low} {low_height}x{low_width}: the "
+            f"sizes don't match at scale {scale}; replace one of them, or leave out --lr"
         )
     return Pair(high, low, low_height, low_width)
 

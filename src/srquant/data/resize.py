@@ -1,10 +1,10 @@
-"""MATLAB's ``imresize(..., 'bicubic')`` with antialiasing: how the field makes its low-resolution pictures.
+"""MATLAB's ``imresize(..., 'bicubic')`` with antialiasing, with which papers make their low-resolution pictures.
 
 Kernel a = -0.5 stretched by the shrink factor, symmetric half-sample boundary, weights normalised per output sample,
 rows then columns in double precision, each pass rounded half away from zero and clipped to 8 bit as MATLAB does for
-8-bit pictures (without the rounding between the passes only 86 % of the pixels of Set5 x2 are reproduced, with it all
-of Set5 and Set14). The low-resolution pictures of SelfExSR (B100, Urban100) replicate the edge instead of mirroring it,
-and so differ from these in the outer two pixels, and there only.
+8-bit pictures. (Without the rounding between the passes only 86 % of the pixels of Set5 x2 are reproduced; with it all
+pixels of Set5 and Set14 are.) SelfExSR made its low-resolution pictures (B100, Urban100) by replicating the edge
+instead of mirroring it, so they differ from these, but only in the outer two pixels.
 """
 
 from functools import lru_cache
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from srquant.errors import InputError
 
 MARGIN = 3
-"""Low-resolution pixels beyond a window that its outermost pixels depend on, and one to spare."""
+"""Low-resolution pixels around a window from which it is computed: two that the kernel needs, and one more."""
 
 TIE = 1e-9
-"""What sums in another order may differ by: a tie is rounded away from zero whichever way it was summed."""
+"""Larger than the rounding error of a sum, so that ties are rounded away from zero in any order of summation."""
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -46,13 +46,13 @@ def downscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 def downscale_window(
     image: NDArray[np.uint8], scale: int, top: int, left: int, height: int, width: int
 ) -> NDArray[np.uint8]:
-    """``downscale(image, scale)[top : top + height, left : left + width]``, reading only what that depends on."""
+    """``downscale(image, scale)[top : top + height, left : left + width]``, from that part of ``image`` only."""
     (first_row, last_row), (first_column, last_column) = (
         (max(0, start - MARGIN), min(whole // scale, start + length + MARGIN))
         for start, length, whole in ((top, height, image.shape[0]), (left, width, image.shape[1]))
     )
     source = image[scale * first_row : scale * last_row, scale * first_column : scale * last_column]
-    weights = [_few_weights(size, size // scale) for size in source.shape[:2]]
+    weights = [_cached_weights(size, size // scale) for size in source.shape[:2]]
     small = _apply(source, *weights)[top - first_row :, left - first_column :]
     return small[:height, :width]
 
@@ -63,7 +63,7 @@ def upscale(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 
 
 def _weights(size_in: int, size_out: int) -> NDArray[np.float64]:
-    """``size_out x size_in`` matrix of one axis; rows sum to 1."""
+    """``size_out x size_in`` matrix that resizes one axis; rows sum to 1."""
     ratio = size_out / size_in
     stretch = min(ratio, 1.0)
     centre = (np.arange(size_out) + 0.5) / ratio - 0.5
@@ -78,12 +78,12 @@ def _weights(size_in: int, size_out: int) -> NDArray[np.float64]:
     return matrix
 
 
-_few_weights = lru_cache(maxsize=32)(_weights)
-"""For windows, whose sizes are few and small."""
+_cached_weights = lru_cache(maxsize=32)(_weights)
+"""For windows, which have few different sizes."""
 
 
 def _apply(image: NDArray[np.uint8], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Shrink or enlarge the rows, then the columns."""
+    """Resize the rows, then the columns."""
     tall = _to_uint8(np.tensordot(rows, image.astype(np.float64), axes=(1, 0)))
     return _to_uint8(np.moveaxis(np.tensordot(columns, tall.astype(np.float64), axes=(1, 1)), 0, 1))
 

@@ -1,1 +1,1 @@
-"""Checkpoint file -> float network and the facts about it."""
+"""Load a float network from a checkpoint, with the facts that the other packages need about it."""

@@ -1,4 +1,4 @@
-"""Read the weights of a checkpoint without running code from it."""
+"""Read the weights of a checkpoint without running any code stored in it."""
 
 import pickle
 import re
@@ -13,19 +13,20 @@ from srquant.errors import CheckpointError
 from srquant.models.layout import Weights
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model")
-"""Keys under which training frameworks put the weights; the averaged ones come first."""
+"""Keys under which training frameworks store the weights; averaged weights come first."""
 
 
 def read_weights(path: Path) -> Weights:
     """Weights of a PyTorch or safetensors file by name.
 
-    Containers (``params_ema``, ``params``, ``state_dict``, ``model``) and ``module.`` prefixes are taken off.
+    Containers (``params_ema``, ``params``, ``state_dict``, ``model``) and ``module.`` prefixes are removed.
 
     Returns:
         CPU tensors; floating point ones are float32 and finite.
 
     Raises:
-        CheckpointError: no such file, damaged, needs code to load, holds no weights, or holds NaN or infinity.
+        CheckpointError: no such file, damaged, can only be loaded by running code, contains no weights, or contains NaN
+            or infinity.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a checkpoint (.pt, .pth, .safetensors)")
@@ -34,7 +35,7 @@ def read_weights(path: Path) -> Weights:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(
-                f"{path}: {name} holds NaN or infinity; the training diverged, use an earlier checkpoint"
+                f"{path}: {name} contains NaN or infinity; the training diverged, use an earlier checkpoint"
             )
     return weights
 
@@ -57,7 +58,7 @@ def _read_safetensors(path: Path) -> Any:
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a strange pickle is either read or refused below
+            warnings.simplefilter("ignore")  # an unusual pickle is either read or refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         blocked = _blocked_globals(path, str(error))
@@ -65,9 +66,9 @@ def _read_pickle(path: Path) -> Any:
             raise _damaged(path, error) from error
         raise CheckpointError(
             f"{path}: refused, because loading it would run code: {', '.join(blocked)}; "
-            "load it where you trust it and save only its state_dict()"
+            "if you trust the file, load it with PyTorch and save only its state_dict()"
         ) from error
-    except Exception as error:  # damage makes torch.load raise nearly anything
+    except Exception as error:  # for a damaged file torch.load raises many kinds of exceptions
         raise _damaged(path, error) from error
 
 
@@ -79,7 +80,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 def _blocked_globals(path: Path, message: str) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # files of the format before PyTorch 1.6 can't be listed: the first blocked name must do
+    except Exception:  # files older than PyTorch 1.6 can't be listed: name the first blocked global
         return re.findall(r"GLOBAL (\S+)", message)[:1]
 
 
@@ -88,7 +89,7 @@ def _unwrap(content: Any, path: Path) -> Weights:
         if isinstance(content, dict) and isinstance(content.get(container), dict):
             content = content[container]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path}: holds no state dict (names to tensors); save the network's state_dict()")
+        raise CheckpointError(f"{path}: contains no state dict (names to tensors); save the network's state_dict()")
     weights: Weights = content
     while all(name.startswith("module.") for name in weights):
         weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}

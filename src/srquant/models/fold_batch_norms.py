@@ -10,15 +10,15 @@ from srquant.models.network import Network
 
 
 def fold_batch_norms(network: Network) -> Network:
-    """The same function without batch norms.
+    """A network that computes the same without batch norms.
 
     Folding changes the ranges of the weights, which usually hurts per-tensor weight quantization.
 
     Args:
-        network: an ``srresnet``; its running statistics are folded.
+        network: an ``srresnet`` in which the running statistics of the norms are used.
 
     Returns:
-        A new network in evaluation mode; equal up to float rounding. ``network`` itself where it has no batch norms.
+        A new network in evaluation mode; equal up to float rounding. ``network`` itself if it has no batch norms.
 
     Raises:
         PolicyError: the architecture has batch norms that can't be folded.
@@ -45,7 +45,7 @@ def folded_into(norm: str) -> str:
 
 
 def fold(name: str, weight: Tensor, norm: nn.BatchNorm2d) -> Weights:
-    """Weight and bias of the bias-free convolution ``name`` with the norm inside."""
+    """Weight and bias of the convolution ``name``, which had no bias, after folding ``norm`` into it."""
     if norm.running_mean is None or norm.running_var is None:
         raise PolicyError(f"the batch norm after {name} has no running statistics, so it can't be folded")
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)

@@ -1,4 +1,4 @@
-"""How official checkpoints name the weights of an architecture."""
+"""Names of weights in checkpoints (layouts), and the architectures that they are recognised as."""
 
 import math
 import re
@@ -14,7 +14,7 @@ Arguments = dict[str, Argument]
 
 
 def unchanged(weights: Weights, scale: int | None) -> Weights:
-    """The names are ours already."""
+    """No conversion: the checkpoint uses the names of srquant."""
     return weights
 
 
@@ -23,9 +23,9 @@ class Layout:
     """One way of naming the weights of an architecture.
 
     Attributes:
-        keys: names that must all be there for the layout to be recognised.
-        without: names of which none may be there.
-        convert: weights and the wanted scale (None: the only one there) to weights under our names.
+        keys: the layout is recognised if all these names are present,
+        without: and none of these.
+        convert: maps weights and the wanted scale (None: the checkpoint's only scale) to weights with srquant's names.
     """
 
     keys: tuple[str, ...]
@@ -33,7 +33,7 @@ class Layout:
     convert: Callable[[Weights, int | None], Weights] = unchanged
 
     def fits(self, weights: Weights) -> bool:
-        """Whether the weights are named in this way."""
+        """Whether the weights have this layout."""
         return all(key in weights for key in self.keys) and not any(key in weights for key in self.without)
 
 
@@ -44,9 +44,9 @@ class Architecture:
     Attributes:
         name: value of ``Facts.architecture``.
         module: constructor of the network.
-        facts: the network's facts; takes the arguments of ``module``.
-        infer: weights under our names to those arguments.
-        layouts: ways in which checkpoints name the weights.
+        facts: returns the network's facts; takes the arguments of ``module``.
+        infer: finds these arguments from weights with srquant's names.
+        layouts: names of the weights in checkpoints.
     """
 
     name: str
@@ -60,7 +60,7 @@ def register(*architectures: Architecture) -> Mapping[str, Architecture]:
     """Architectures by name.
 
     Raises:
-        ValueError: two have one name.
+        ValueError: two have the same name.
     """
     by_name: dict[str, Architecture] = {}
     for architecture in architectures:
@@ -81,11 +81,18 @@ def rename(weights: Weights, *rules: tuple[str, str]) -> Weights:
 
 
 def count(weights: Weights, pattern: str) -> int:
-    """How many names match the regular expression as a whole."""
+    """Number of names that the regular expression matches completely."""
     return sum(re.fullmatch(pattern, name) is not None for name in weights)
 
 
 def upscaling(weights: Weights, features: int, *stages: str) -> int:
-    """Scale of the pixel-shuffling convolutions among ``stages`` that are there, each ``r**2 * features`` wide."""
+    """Scale of an upsampler: the product of the factors ``r`` of its stages.
+
+    Args:
+        weights: by name.
+        features: channels after each pixel shuffle.
+        stages: names of the convolutions before the pixel shuffles, with ``r**2 * features`` output channels; missing
+            ones are ignored.
+    """
     widths = [weights[f"{stage}.weight"].shape[0] for stage in stages if f"{stage}.weight" in weights]
     return math.prod(math.isqrt(width // features) for width in widths)

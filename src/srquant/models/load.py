@@ -1,4 +1,4 @@
-"""Checkpoint file -> network: recognise the layout by its names, infer the sizes from shapes, load strictly."""
+"""Load a network: recognise the layout by the names of the weights, infer the sizes from their shapes."""
 
 import inspect
 from collections.abc import Mapping
@@ -36,21 +36,21 @@ ARCHITECTURES = register(
 )
 
 LARGEST = 1024
-"""The largest integer argument that is taken for a network and not for damage."""
+"""The largest integer argument of an architecture; larger ones mean that the file is damaged."""
 
 
 def load_model(path: Path, scale: int | None = None) -> Network:
-    """Load a float network from a checkpoint of a known layout, or of one that spandrel knows where it is installed.
+    """Load a float network from a checkpoint of a known layout, or with the package spandrel if it is installed.
 
     Args:
         path: PyTorch file (only plain weights are read, no code) or safetensors file.
-        scale: the wanted scale; needed where a checkpoint holds several.
+        scale: the wanted scale; needed if a checkpoint contains several.
 
     Returns:
         The network in evaluation mode, float32, on the CPU.
 
     Raises:
-        CheckpointError: unreadable, unknown, incomplete, not finite, or of another scale.
+        CheckpointError: unreadable, of unknown layout, incomplete, not finite, or of another scale.
     """
     weights = read_weights(path)
     found = recognise(weights)
@@ -66,7 +66,7 @@ def load_model(path: Path, scale: int | None = None) -> Network:
 
 
 def recognise(weights: Weights) -> tuple[Architecture, Layout] | None:
-    """The architecture and layout whose names the weights have, or None."""
+    """The architecture and layout that the weights have, or None if they are unknown."""
     for architecture in ARCHITECTURES.values():
         for layout in architecture.layouts:
             if layout.fits(weights):
@@ -78,7 +78,7 @@ def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
     """A network with random weights from ``Facts.architecture`` and ``Facts.arguments``.
 
     Raises:
-        CheckpointError: no such architecture, or arguments that it can't have.
+        CheckpointError: no such architecture, or arguments that it doesn't allow.
     """
     if architecture not in ARCHITECTURES:
         raise CheckpointError(f"no architecture {architecture!r}; {suggest(architecture, ARCHITECTURES)}")
@@ -92,7 +92,7 @@ def build(architecture: str, arguments: Mapping[str, Argument]) -> Network:
 
 
 def _check_argument(architecture: str, name: str, value: Argument, default: Argument) -> None:
-    """Raise a ``CheckpointError`` unless ``value`` is of the default's kind, and sizes and counts are sensible."""
+    """Raise a ``CheckpointError`` unless ``value`` has the default's type, and sizes and counts are in range."""
     sizes = value if isinstance(default, list | tuple) and isinstance(value, list | tuple) else [value]
     if isinstance(default, bool | str):
         fits, need = type(value) is type(default), type(default).__name__
@@ -106,7 +106,7 @@ def _check_argument(architecture: str, name: str, value: Argument, default: Argu
 
 
 def float_form(network: Network) -> Network:
-    """The float network that a frozen one was, with random weights."""
+    """A float network of the same architecture as a frozen one, with random weights."""
     return build(network.facts.architecture, network.facts.arguments)
 
 
@@ -133,21 +133,21 @@ def load_strictly(module: nn.Module, weights: Weights) -> None:
     """Load weights of exactly the module's names and shapes; only counters of batch norms may be absent.
 
     Raises:
-        CheckpointError: a name is missing or unexpected, a shape differs, or a mean shift is more than a shift.
+        CheckpointError: a name is missing or unexpected, a shape differs, or a mean shift's weight isn't the identity.
     """
     own = module.state_dict()
     counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
     weights = counters | weights
-    _refuse("misses", sorted(own.keys() - weights.keys()))
-    _refuse("has the unexpected", sorted(weights.keys() - own.keys()))
+    _refuse("misses the weights", sorted(own.keys() - weights.keys()))
+    _refuse("has the unknown weights", sorted(weights.keys() - own.keys()))
     shapes = [
         f"{n} {tuple(weights[n].shape)} not {tuple(own[n].shape)}" for n in own if own[n].shape != weights[n].shape
     ]
-    _refuse("has the shapes", shapes)
+    _refuse("has wrong shapes:", shapes)
     module.load_state_dict(weights)
     for name, child in module.named_modules():
         if isinstance(child, MeanShift) and not torch.equal(child.weight, _identity(child.weight)):
-            raise CheckpointError(f"{name}.weight is not the identity; fold its factors into the next convolution")
+            raise CheckpointError(f"{name}.weight is not the identity; fold its weight into the next convolution")
 
 
 def _identity(weight: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _refuse(complaint: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise CheckpointError(
-            f"it {complaint} {', '.join(names[:3])}{more}; build the variant in Python and use srquant.models.wrap"
+            f"it {complaint} {', '.join(names[:3])}{more}; build this variant in Python and use srquant.wrap"
         )
 
 

@@ -1,4 +1,4 @@
-"""A float super-resolution network together with the facts that callers need about it."""
+"""A float super-resolution network, and the facts that the other packages need about it."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ Argument = int | float | bool | str | list[int]
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a network besides its weights.
+    """Properties of a network besides its weights.
 
     Layer names are those of ``Network.module.named_modules()``.
 
@@ -17,14 +17,14 @@ class Facts:
         architecture: registry name, e.g. ``edsr``.
         arguments: keyword arguments of the architecture's constructor; JSON values only.
         scale: upscaling factor.
-        value_range: what the module takes and returns for white: 1.0 or 255.0.
-        head: names of the first layers, 8 bit or float in most policies.
+        value_range: value of white in the module's input and output: 1.0 or 255.0.
+        head: names of the first layers; most policies keep them at 8 bit or float.
         tail: names of the upsampler's layers and the last layer.
         features: names of the modules whose outputs are compared in feature distillation.
-        smallest: fewest rows and columns that the module can take; smaller pictures are extended for it.
-        blocks: names of the residual blocks that a network of less depth can leave out.
-        behind_blocks: name of the layer that alone reads the last block; None where there is none such.
-        tiles_exactly: whether a tile with enough overlap gives the untiled result.
+        smallest: fewest rows and columns of a picture that the module can upscale; smaller pictures are padded first.
+        blocks: names of the residual blocks that can be left out to run the network at a smaller depth.
+        behind_blocks: name of the layer after the last block, if only this layer reads the block's output; else None.
+        tiles_exactly: whether tiles with enough overlap give the untiled result.
     """
 
     architecture: str
@@ -46,7 +46,7 @@ class Facts:
 
 
 class Network(nn.Module):
-    """A network that takes and returns pictures in [0, 1], whatever its module works in."""
+    """A network that takes and returns pictures in [0, 1], also if its module uses [0, 255]."""
 
     def __init__(self, module: nn.Module, facts: Facts) -> None:
         super().__init__()

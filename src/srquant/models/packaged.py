@@ -1,10 +1,10 @@
-"""Networks that come with the package."""
+"""Networks that are installed with the package."""
 
 from importlib.resources import files
 from pathlib import Path
 
 DEFAULT = "edsr_small_x2"
-"""See ``assets/MODEL_CARD.md``."""
+"""Name of the network that the demo uses; see ``assets/MODEL_CARD.md``."""
 
 
 def packaged_models() -> dict[str, Path]:
@@ -13,5 +13,5 @@ def packaged_models() -> dict[str, Path]:
 
 
 def find_model(path: Path) -> Path:
-    """``path``, or the packaged checkpoint of that name where there is no such file."""
+    """``path`` if it exists, else the packaged checkpoint of that name if there is one."""
     return path if path.exists() else packaged_models().get(str(path), path)

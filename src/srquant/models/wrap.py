@@ -1,4 +1,4 @@
-"""Use any PyTorch network."""
+"""Use any PyTorch network with srquant."""
 
 from torch import nn
 
@@ -14,14 +14,14 @@ def wrap(
     tail: tuple[str, ...] | None = None,
     features: tuple[str, ...] = (),
 ) -> Network:
-    """Make a network of a module that upscales ``N x 3 x H x W`` pictures.
+    """Make a ``Network`` from a module that upscales ``N x 3 x H x W`` pictures.
 
     Args:
         module: any module with ``Conv2d`` or ``Linear`` layers; it is not copied.
         scale: its upscaling factor.
-        value_range: what it takes and returns for white.
-        head: names of the first layers; None is the first ``Conv2d`` or ``Linear``.
-        tail: names of the last layers; None is the last ``Conv2d`` or ``Linear``.
+        value_range: value of white in its input and output.
+        head: names of the first layers; None: the first ``Conv2d`` or ``Linear``.
+        tail: names of the last layers; None: the last ``Conv2d`` or ``Linear``.
         features: names of modules whose outputs are compared in distillation.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Pictures about pictures."""
+"""Comparison pictures: the same crops of several results side by side."""

@@ -1,4 +1,4 @@
-"""The same piece of several pictures side by side, enlarged, with labels."""
+"""Enlarged crops of several versions of the same pictures, side by side, with labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PAPER, INK = (255, 255, 255), (20, 20, 20)
 
 @dataclass(frozen=True)
 class Box:
-    """A piece of a picture: its upper left corner and its side, in pixels."""
+    """A square crop of a picture: its upper left corner and its side, in pixels."""
 
     top: int
     left: int
@@ -24,10 +24,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Column:
-    """One way to make the pictures.
+    """One version of all pictures.
 
     Attributes:
-        label: lines above the column.
+        label: text above the column; may have several lines.
         pictures: one per row, ``H x W x 3``, 8 bit.
     """
 
@@ -36,12 +36,12 @@ class Column:
 
 
 def side_by_side(columns: Sequence[Column], boxes: Sequence[Box], zoom: int) -> Pixels:
-    """Draw a column per way and a row per picture.
+    """Draw a column per version and a row per picture.
 
     Args:
-        columns: all with as many pictures as there are boxes.
-        boxes: which piece of each picture; all of one side.
-        zoom: pixels of the result per pixel of a picture along each axis.
+        columns: each with as many pictures as there are boxes.
+        boxes: the crop of each picture; all have the same side.
+        zoom: integer factor of the enlargement (nearest neighbour).
 
     Returns:
         ``H x W x 3``, 8 bit.

@@ -1,1 +1,1 @@
-"""Finetuning: stages, losses, the one loop."""
+"""Training of weights with ground truth: the loop, students, checkpoints, log, several processes."""

@@ -1,7 +1,7 @@
-"""Structured knowledge transfer (PAMS section 3.3): the float network teaches where the feature before the tail looks.
+"""Structured knowledge transfer (PAMS section 3.3): the float network is the teacher of the features before the tail.
 
-The loss is the mean squared difference of attention maps, ``losses.attention_loss``, of the one tensor that the
-first layer of the tail reads.
+The loss, ``losses.attention_loss``, is the mean squared difference of the attention maps of teacher and student; these
+are computed from the input of the first layer of the tail.
 """
 
 import copy
@@ -17,7 +17,7 @@ from srquant.models.network import Network
 
 
 class Teacher(nn.Module):
-    """A frozen copy of a float network that compares itself with students of the same architecture.
+    """A copy of a float network with fixed weights; it computes a distillation loss of students of its architecture.
 
     Args:
         network: float; left unchanged.
@@ -29,18 +29,18 @@ class Teacher(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
-        """A teacher doesn't train: it stays in evaluation mode."""
+        """Stay in evaluation mode, whatever ``mode`` is: a teacher isn't trained."""
         return super().train(False)
 
 
 class AttentionTeacher(Teacher):
-    """A teacher of what the tail reads."""
+    """A teacher of the features that the tail reads."""
 
     def forward(self, student: Network, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The student's pictures, and the loss of its attention (0-d).
+        """The student's upscaled pictures, and its attention loss (0-d).
 
         Args:
-            student: in training.
+            student: the network that is trained.
             images: ``N x 3 x H x W`` in [0, 1].
         """
         with torch.no_grad(), tail_inputs(self.network) as wanted:

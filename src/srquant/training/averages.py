@@ -1,4 +1,4 @@
-"""Exponential moving averages of parameters, which often upscale better than the last values."""
+"""Exponential moving averages of parameters, with which a network often upscales better than with the last values."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class Averages:
-    """Averages of all parameters of a module that learn.
+    """Moving averages of all trained parameters of a module.
 
     Args:
-        module: what is trained.
-        decay: weight of the past; 0 to keep no averages.
+        module: the module that is trained.
+        decay: weight of the old average in each update; 0 to keep no averages.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -23,13 +23,13 @@ class Averages:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the parameters after a step."""
+        """Update the averages after an optimizer step."""
         for name, value in self.values.items():
             value.lerp_(self.parameters[name], 1 - self.decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The module has the averages inside the block, and its own values again behind it."""
+        """Replace the module's parameters by the averages inside the block; restore them afterwards."""
         own = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.apply()
         try:
@@ -38,12 +38,12 @@ class Averages:
             self._set(own)
 
     def apply(self) -> None:
-        """Give the module the averages for good."""
+        """Replace the module's parameters by the averages permanently."""
         self._set(self.values)
 
     @torch.no_grad()
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Take over averages of the same names."""
+        """Copy the averages from a mapping with the same names."""
         for name, value in self.values.items():
             value.copy_(values[name])
 

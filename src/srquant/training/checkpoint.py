@@ -1,6 +1,6 @@
-"""The full state of a run: what it needs to go on as if it had never stopped.
+"""Save and load the full state of a run, so that it continues exactly as if it had not been stopped.
 
-Crops and random numbers of a step follow from the seed and the step, so there is no random state to keep.
+The crops and random numbers of a step depend only on the seed and the step, so no random state is saved.
 """
 
 import io
@@ -19,13 +19,13 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class State:
-    """Everything that changes in training.
+    """Everything that changes during training.
 
     Attributes:
-        steps: done so far.
+        steps: number of steps done so far.
         student: its ``state_dict``.
         optimizer: its ``state_dict``.
-        averages: of parameters by name; empty where none are kept.
+        averages: moving averages of parameters by name; empty if none are kept.
     """
 
     steps: int
@@ -35,14 +35,14 @@ class State:
 
 
 def save_state(state: State, path: Path) -> None:
-    """Write a state; the file is the earlier one or this one, never a part."""
+    """Write a state; if the process is killed meanwhile, the earlier file stays complete."""
     content = io.BytesIO()
     torch.save({"version": VERSION, **vars(state)}, content)
     write_whole(path, content.getbuffer())
 
 
 def load_state(path: Path) -> State:
-    """Read a state; runs no code from the file.
+    """Read a state without running any code stored in the file.
 
     Raises:
         CheckpointError: damaged, or from another version.
@@ -52,6 +52,6 @@ def load_state(path: Path) -> State:
         if content.pop("version") == VERSION:
             return State(**content)
         reason = "from another version"
-    except Exception as error:  # damage makes torch.load raise nearly anything
+    except Exception as error:  # for a damaged file torch.load raises many kinds of exceptions
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-    raise CheckpointError(f"can't continue from {path} ({reason}): use --overwrite to start anew")
+    raise CheckpointError(f"can't continue from {path} ({reason}): use --overwrite to start again from step 0")

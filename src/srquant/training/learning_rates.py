@@ -1,7 +1,8 @@
-"""Learning rates that fit the size of what learns.
+"""Learning rates that depend on the magnitude of the parameters.
 
-Adam moves every number by about its learning rate in a step, whatever the number's size. Networks that take colours in
-0-255 but compute on small features have first weights of 0.0004: at the usual 1e-4 they are gone after four steps.
+Adam changes each parameter by about the learning rate in a step, however small the parameter is. Networks that take
+colours in 0-255 but compute with small features have weights of about 0.0004 in their first layer: with the usual rate
+of 1e-4, four steps are enough to destroy them.
 """
 
 from collections.abc import Iterable
@@ -12,11 +13,11 @@ from srquant.distillation.loop import Rate
 from srquant.models.network import Network
 from srquant.training.network_parameters import network_parameters
 
-MOST_CHANGE = "limit of the rates of weights: part of a tensor's mean magnitude in a step, such as 0.01"
+MOST_CHANGE = "most that a step may change a weight, relative to the mean magnitude of its tensor, such as 0.01"
 
 
 def network_rates(network: Network, learning_rate: float, most_change: float | None) -> list[Rate]:
-    """Of all that is no quantizer's: one rate, or as ``limited_rates`` where there is a limit."""
+    """Rates of all parameters that don't belong to quantizers: one for all, or with a limit as ``limited_rates``."""
     parameters = network_parameters(network)
     return (
         [Rate(parameters, learning_rate)]
@@ -26,17 +27,17 @@ def network_rates(network: Network, learning_rate: float, most_change: float | N
 
 
 def limited_rates(parameters: Iterable[nn.Parameter], learning_rate: float, most_change: float) -> list[Rate]:
-    """One rate for each parameter: at most so large that a step moves it by ``most_change`` of its mean magnitude.
+    """One rate for each parameter tensor, so small that a step changes it by at most ``most_change``.
 
     Args:
-        parameters: those that are zero everywhere get the learning rate itself.
-        learning_rate: of Adam.
-        most_change: relative to the mean magnitude at the start.
+        parameters: tensors; those that are zero everywhere get ``learning_rate``.
+        learning_rate: of Adam, without the limit.
+        most_change: limit of the change, relative to the tensor's mean magnitude at the start.
     """
     return [Rate([p], limited_rate(p, learning_rate, most_change)) for p in parameters]
 
 
-def limited_rate(size: Tensor, learning_rate: float, most_change: float) -> float:
-    """The learning rate of what has this size, any shape; see ``limited_rates``."""
-    magnitude = float(size.detach().abs().mean())
+def limited_rate(values: Tensor, learning_rate: float, most_change: float) -> float:
+    """The learning rate of one tensor of any shape; see ``limited_rates``."""
+    magnitude = float(values.detach().abs().mean())
     return min(learning_rate, most_change * magnitude) if magnitude > 0 else learning_rate

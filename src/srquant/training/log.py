@@ -1,4 +1,4 @@
-"""The log of a run: a CSV file, and TensorBoard events where they are wanted."""
+"""The log of a run: a CSV file and, if asked for, TensorBoard events."""
 
 import csv
 import importlib
@@ -17,7 +17,7 @@ Numbers = Mapping[str, float | None]
 
 
 class Log:
-    """Writes rows; made by ``opened``.
+    """Writes rows; create it with ``opened``.
 
     Args:
         columns: names of the numbers, ``step`` first.
@@ -31,7 +31,7 @@ class Log:
         self.events = events
 
     def write(self, step: int, numbers: Numbers) -> None:
-        """Add a row; None stays blank."""
+        """Add a row; the column of a None stays empty."""
         row = {"step": step, **numbers}
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
@@ -43,16 +43,18 @@ class Log:
 
 @contextmanager
 def opened(path: Path, names: list[str], done: int, tensorboard: Path | None) -> Iterator[Log]:
-    """The log of a run that has done so many steps; rows of later steps, left by a stopped process, are dropped.
+    """Open the log of a new or continued run.
+
+    Rows of steps after ``done``, which a stopped process has written after its last checkpoint, are removed.
 
     Args:
         path: the CSV file.
-        names: of the numbers in a row.
-        done: steps that the run has done.
+        names: of the numbers in a row, without ``step``.
+        done: number of steps in the checkpoint that the run continues from, 0 for a new run.
         tensorboard: folder for events, or None.
 
     Raises:
-        InputError: events are wanted and TensorBoard is missing.
+        InputError: events are asked for, but TensorBoard isn't installed.
     """
     columns = ["step", *names]
     lines = [",".join(columns), *_rows(path, len(columns), done)] if path.exists() else [",".join(columns)]
@@ -71,8 +73,8 @@ def check_tensorboard() -> None:
         importlib.import_module("tensorboard")
     except ImportError as error:
         raise InputError(
-            "--tensorboard needs TensorBoard: pip install 'srquant[tensorboard]', or leave it out; metrics.csv is "
-            "written in any case"
+            "--tensorboard needs TensorBoard: pip install 'srquant[tensorboard]', or leave the option out; "
+            "metrics.csv is always written"
         ) from error
 
 

@@ -1,6 +1,4 @@
-"""Which parameters of a quantized network are its own and which belong to its grids."""
-
-from collections.abc import Iterable
+"""The parameters of a quantized network that don't belong to its quantizers."""
 
 from torch import nn
 
@@ -11,14 +9,8 @@ from srquant.quantizers.layers import quant_layers
 
 
 def network_parameters(network: Network) -> list[nn.Parameter]:
-    """Weights, biases and the like: all that is no quantizer's."""
+    """Weights, biases and all other parameters except those of quantizers."""
     weights = [layer.weight_quantizer for layer in quant_layers(network).values()]
     grids = [module for module in network.modules() if isinstance(module, ActivationQuantizer | ConditionalQuantizer)]
-    theirs = {id(parameter) for quantizer in (*weights, *grids) for parameter in quantizer.parameters()}
-    return [parameter for parameter in network.parameters() if id(parameter) not in theirs]
-
-
-def rest(parameters: Iterable[nn.Parameter]) -> None:
-    """Stop parameters from learning."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+    of_quantizers = {id(parameter) for quantizer in (*weights, *grids) for parameter in quantizer.parameters()}
+    return [parameter for parameter in network.parameters() if id(parameter) not in of_quantizers]

@@ -1,4 +1,4 @@
-"""Batches that are made in the background while the network computes."""
+"""Load batches in background threads while the network computes."""
 
 import os
 from collections import deque
@@ -17,7 +17,7 @@ MOST_THREADS = 8
 
 
 def prefetch(make: Callable[[int], Made], steps: range, threads: int) -> Generator[Made]:
-    """``make(step)`` of each step, in order; as many as there are threads, and two more, are made ahead."""
+    """``make(step)`` of each step, in order; up to ``threads + 2`` results are computed in advance."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Made]] = deque()
         try:
@@ -35,14 +35,14 @@ def prefetch(make: Callable[[int], Made], steps: range, threads: int) -> Generat
 def batches(pairs: PairSet, steps: range, size: int, rank: int, processes: int) -> Generator[Batch]:
     """This process's share of the batch of each step; see ``PairSet.batch``.
 
-    All processes together see the crops that one process with a batch of ``size * processes`` sees.
+    All processes together get the same crops as one process with batches of ``size * processes``.
 
     Args:
         pairs: the training set.
-        steps: of the run, from 0.
+        steps: numbers of the steps; the first of a run is 0.
         size: crops per step and process.
-        rank: of this process, from 0.
-        processes: how many there are.
+        rank: number of this process, from 0.
+        processes: number of processes.
     """
 
     def make(step: int) -> Batch:

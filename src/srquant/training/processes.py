@@ -28,30 +28,30 @@ ACCELERATORS: tuple[Accelerator, ...] = ("auto", "cpu", "cuda")
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16")
 
 LONGEST_WAIT = timedelta(hours=1)
-"""How long a process waits for another one that is alive, e.g. for the first one to validate."""
+"""How long a process waits for another one that is still running, e.g. while the first one validates."""
 
-LOOK_EVERY = 0.2
-"""Seconds between two looks at whether the other processes live."""
+POLL_SECONDS = 0.2
+"""Seconds between two checks whether the other processes are still running."""
 
-LONGEST_TALK = 60
-"""Seconds that a process leaves to the one that started it to end it."""
+SECONDS_UNTIL_KILLED = 60
+"""After an error, how long a process waits for the main process to report the error and kill it."""
 
-_ENDING = threading.Event()
-"""Set when this process ends those that it started, which is no loss then."""
+_KILLING_CHILDREN = threading.Event()
+"""Set when this process kills those that it started, so that their end isn't reported as an error."""
 
 MAIN_PROCESS = "SRQUANT_MAIN_PROCESS"
-"""Environment variable: id of the process that started this one."""
+"""Environment variable: id of the main process of this machine, which started the others."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """What to train on.
+    """The processes and devices of a training run.
 
     Attributes:
-        devices: processes per machine, one device each.
-        nodes: machines.
-        accelerator: ``auto`` is cuda where there is one.
-        precision: ``bf16`` computes convolutions and products in bfloat16, parameters stay float32.
+        devices: number of processes per machine, with one device each.
+        nodes: number of machines.
+        accelerator: ``auto`` is ``cuda`` if this machine has a CUDA device, else ``cpu``.
+        precision: ``bf16`` computes convolutions and matrix products in bfloat16; parameters stay float32.
 
     Raises:
         InputError: a value out of range, or a device that this machine doesn't have.
@@ -76,7 +76,7 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """All processes."""
+        """Number of all processes."""
         return self.devices * self.nodes
 
     @property
@@ -87,22 +87,22 @@ class Processes:
         return self.accelerator
 
 
-def launch(processes: Processes, rests: bool = True) -> "Fabric":
-    """Start the other processes of this machine, each with this process's command line, and connect all.
+def launch(processes: Processes, find_unused_parameters: bool = True) -> "Fabric":
+    """Start the other processes of this machine with the same command line, and connect all processes.
 
     Args:
-        processes: how many, on what.
-        rests: see ``Student``.
+        processes: their number and devices.
+        find_unused_parameters: see ``Student``.
 
     Raises:
-        InputError: the launcher (torchrun, SLURM) has started another number of processes.
+        InputError: the launcher (torchrun, SLURM) has started a different number of processes.
         TrainingError: they can't connect.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    spread = DDPStrategy(find_unused_parameters=rests, timeout=LONGEST_WAIT)
+    spread = DDPStrategy(find_unused_parameters=find_unused_parameters, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=processes.device,
         devices=processes.devices,
@@ -122,44 +122,46 @@ def launch(processes: Processes, rests: bool = True) -> "Fabric":
 
 
 @contextlib.contextmanager
-def connected(step: int, where: str) -> Iterator[None]:
-    """Turns the failure to reach another process in a step into a ``TrainingError`` that says how to continue."""
+def connection_errors(step: int, where: str) -> Iterator[None]:
+    """If the connection to another process fails inside the block, raise a ``TrainingError`` with the next step."""
     try:
         yield
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error):
-            raise TrainingError(lost(f"step {step} lost another process ({_first_line(error)})", where)) from error
+            raise TrainingError(
+                how_to_continue(f"step {step} lost another process ({_first_line(error)})", where)
+            ) from error
         raise
 
 
-def lost(what: str, where: str) -> str:
-    """What to tell about the end of a process."""
+def how_to_continue(what: str, where: str) -> str:
+    """The message about a lost process."""
     return f"{what}; find out why in its output, then give the same command to continue from {where}"
 
 
 @contextlib.contextmanager
-def one_voice(fabric: "Fabric") -> Iterator[None]:
-    """All processes have a ``TrainingError`` at once: the one that started the others tells it and ends them."""
+def one_error_message(fabric: "Fabric") -> Iterator[None]:
+    """Make only the main process report a ``TrainingError`` that all processes raise; it also kills the others."""
     try:
         yield
     except TrainingError:
         if os.environ.get(MAIN_PROCESS, str(os.getpid())) != str(os.getpid()):
-            time.sleep(LONGEST_TALK)
-        _ENDING.set()
+            time.sleep(SECONDS_UNTIL_KILLED)
+        _KILLING_CHILDREN.set()
         for child in _children(fabric):
             child.kill()
         raise
 
 
 def disconnect() -> None:
-    """End the connection between processes, if there is one."""
+    """Close the connection between the processes, if there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silences what Fabric and PyTorch say about several processes that is no news here."""
+def expected_warnings_hidden() -> Iterator[None]:
+    """Hide warnings of Fabric and PyTorch about several processes that are expected here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
         warnings.filterwarnings("ignore", message=".*barrier\\(\\): using the device under current context.*")
@@ -167,7 +169,10 @@ def quiet() -> Iterator[None]:
 
 
 def _watch(fabric: "Fabric") -> None:
-    """End this process as soon as one that belongs to it has died: collectives would wait for it in vain."""
+    """End this process as soon as another process of the run on this machine has ended with an error.
+
+    Otherwise collective operations would wait for that process until the timeout.
+    """
     main = os.environ.setdefault(MAIN_PROCESS, str(os.getpid()))
     if main != str(os.getpid()):
         threading.Thread(target=_watch_main, args=(int(main),), daemon=True).start()
@@ -176,34 +181,34 @@ def _watch(fabric: "Fabric") -> None:
 
 
 def _children(fabric: "Fabric") -> list[subprocess.Popen[bytes]]:
-    """Processes that this one has started; the list grows in the launch."""
+    """The processes that this one has started; ``launch`` appends to this list."""
     children: list[subprocess.Popen[bytes]] = getattr(fabric.strategy.launcher, "procs", [])
     return children
 
 
 def _watch_children(children: list[subprocess.Popen[bytes]]) -> None:
-    while not _ENDING.is_set():
-        time.sleep(LOOK_EVERY)
+    while not _KILLING_CHILDREN.is_set():
+        time.sleep(POLL_SECONDS)
         for rank, child in enumerate(children, 1):
-            if child.poll() and not _ENDING.is_set():
-                _end(f"process {rank} ({child.pid}) {_how(child.returncode)}", children)
+            if child.poll() and not _KILLING_CHILDREN.is_set():
+                _end_run(f"process {rank} ({child.pid}) {_exit_reason(child.returncode)}", children)
 
 
 def _watch_main(main: int) -> None:
     while os.getppid() == main:
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_SECONDS)
     os._exit(1)
 
 
-def _end(what: str, children: list[subprocess.Popen[bytes]]) -> None:
+def _end_run(what: str, children: list[subprocess.Popen[bytes]]) -> None:
     for child in children:
         child.kill()
-    print(f"srquant: {lost(what, 'the last checkpoint')}", file=sys.stderr, flush=True)
+    print(f"srquant: {how_to_continue(what, 'the last checkpoint')}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _how(code: int) -> str:
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+def _exit_reason(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _first_line(error: Exception) -> str:

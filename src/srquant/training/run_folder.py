@@ -1,4 +1,4 @@
-"""The folder of a training run: its configuration, log, checkpoint and result."""
+"""The folder of a training run, with its configuration, log, checkpoint and result."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from srquant.errors import OutputError
 from srquant.files import is_temporary, remove_stale, write_whole
 
 Configuration = Mapping[str, str]
-"""All that decides the result, each as the user would write it."""
+"""Name and value of every setting that changes the result, as text."""
 
 
 @dataclass(frozen=True)
@@ -18,41 +18,41 @@ class RunFolder:
     """Where a run keeps its files.
 
     Attributes:
-        path: made when the run starts.
+        path: the folder; ``begin`` creates it.
     """
 
     path: Path
 
     @property
     def configuration(self) -> Path:
-        """What decides the result, JSON."""
+        """The settings that change the result, a JSON file."""
         return self.path / "configuration.json"
 
     @property
     def checkpoint(self) -> Path:
-        """The full state, PyTorch file."""
+        """The full state of the run, a PyTorch file."""
         return self.path / "checkpoint.pt"
 
     @property
     def metrics(self) -> Path:
-        """One row per logged step."""
+        """The log, a CSV file."""
         return self.path / "metrics.csv"
 
     @property
     def model(self) -> Path:
-        """The result."""
+        """The trained network."""
         return self.path / "model.safetensors"
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of event files."""
+        """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     def check(self, wanted: Configuration) -> None:
-        """Find out before long work whether a run of this configuration can begin or continue here.
+        """Check, before any long work, whether a run with this configuration can start or continue in this folder.
 
         Raises:
-            OutputError: it holds a run of another configuration, or something else.
+            OutputError: the folder contains a run with another configuration, or other files.
         """
         if not self.path.exists():
             return
@@ -60,20 +60,22 @@ class RunFolder:
             raise OutputError(f"{self.path} is a file: name the folder of the run")
         if not self.configuration.exists():
             if any(not is_temporary(path) for path in self.path.iterdir()):
-                raise OutputError(f"{self.path} holds files, but no run: choose another folder")
+                raise OutputError(f"{self.path} contains files, but no run: choose another folder")
             return
         changes = _changes(self._read_configuration(), wanted)
         if changes:
             raise OutputError(
-                f"{self.path} holds a run of another configuration ({'; '.join(changes)}): give the same to continue "
-                "it, --overwrite to start anew, or another folder"
+                f"{self.path} contains a run with another configuration ({'; '.join(changes)}): give the same options "
+                "to continue it, --overwrite to start again from step 0, or another folder"
             )
 
     def begin(self, wanted: Configuration, overwrite: bool) -> None:
-        """Make the folder, without what a killed process left half-written; with ``overwrite`` without any earlier run.
+        """Create the folder, and remove partly written files that a killed process left.
+
+        With ``overwrite`` also remove an earlier run.
 
         Raises:
-            OutputError: the folder can't be made, or as ``check``.
+            OutputError: the folder can't be created, or as ``check``.
         """
         if overwrite and self.configuration.exists():
             for path in (self.checkpoint, self.metrics, self.model, self.configuration):
@@ -91,7 +93,9 @@ class RunFolder:
         try:
             found = json.loads(self.configuration.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise OutputError(f"can't read {self.configuration} ({error}): use --overwrite to start anew") from error
+            raise OutputError(
+                f"can't read {self.configuration} ({error}): use --overwrite to start again from step 0"
+            ) from error
         return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 

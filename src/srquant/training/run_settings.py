@@ -1,4 +1,4 @@
-"""How long a run trains, and what is measured between two rows of its log."""
+"""Settings of a training run, and the measurements between two rows of its log."""
 
 from dataclasses import dataclass, field
 
@@ -9,17 +9,17 @@ from srquant.errors import InputError
 
 @dataclass(frozen=True)
 class Run:
-    """How long and how often.
+    """Number of steps, and how often the run logs, validates and saves.
 
     Attributes:
-        steps: of the optimizer.
+        steps: number of optimizer steps.
         batch: crops per step and process.
-        seed: decides random numbers of the student; crops have their own.
-        ema: decay of the moving average of the parameters, which is validated and becomes the result; 0 for none.
+        seed: of the student's random numbers; the crops have a separate seed.
+        ema: decay of the moving average of the parameters; the averages are validated and become the result. 0: none.
         log_every: steps per row of the log.
         checkpoint_every: steps between two checkpoints.
         validate_every: steps between two validations.
-        tensorboard: whether to write events as well.
+        tensorboard: whether to write TensorBoard events as well.
 
     Raises:
         InputError: a value out of range.
@@ -42,19 +42,19 @@ class Run:
             raise InputError(f"--ema {self.ema}: use 0 for no average, or a decay below 1 such as 0.999")
 
     def due(self, done: int, every: int) -> bool:
-        """Whether something that comes every so many steps comes after ``done`` steps; all come at the end."""
+        """Whether something that is done every ``every`` steps is due after step ``done``; always at the end."""
         return done % every == 0 or done == self.steps
 
 
 @dataclass
 class Interval:
-    """What is measured between two rows of the log; losses wait on their device."""
+    """Measurements between two rows of the log; the losses stay on their device, so that steps don't wait for them."""
 
     losses: list[Tensor] = field(default_factory=list)
     waited: float = 0.0
     elapsed: float = 0.0
 
     def seconds(self) -> dict[str, float]:
-        """Mean wait for a batch, and mean time of the rest of a step."""
+        """Mean seconds per step: waiting for the batch, and everything else."""
         steps = len(self.losses)
         return {"data_seconds": self.waited / steps, "step_seconds": (self.elapsed - self.waited) / steps}

@@ -1,4 +1,4 @@
-"""What a training loop needs of a network in training; each quantization-aware method brings its own ``Student``."""
+"""The interface between the training loop and a method: each quantization-aware method is a ``Student``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,40 +13,40 @@ from srquant.models.network import Network
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run's steps map to the epochs of a paper's schedule, so that stages keep their share of shorter runs.
+    """Maps a run's steps to the epochs of a paper's schedule, so that each stage keeps its share of a shorter run.
 
     Attributes:
-        steps: of the whole run.
-        epochs: of the published schedule.
+        steps: number of steps of the run.
+        epochs: number of epochs of the published schedule.
     """
 
     steps: int
     epochs: int
 
     def epoch(self, step: int) -> int:
-        """The epoch that step 0..steps-1 belongs to, from 0."""
+        """The epoch, from 0, of a step 0..steps-1."""
         return step * self.epochs // self.steps
 
     def halved(self, step: int, every: int) -> float:
-        """Factor of a learning rate that is halved every so many epochs."""
+        """Factor of a learning rate that is halved every ``every`` epochs."""
         return 0.5 ** (self.epoch(step) // every)
 
 
 class Student(nn.Module):
-    """A network in training, and how its method trains it.
+    """A network that is trained, and how its method trains it.
 
-    All that changes in training is in its parameters and buffers, so that ``state_dict`` resumes it. Called through
-    ``forward`` only, so that wrappers for several processes see every use of the parameters.
+    Everything that changes during training is in parameters and buffers, so that a checkpoint of ``state_dict`` is
+    complete. The loop uses the parameters through ``forward`` only, as PyTorch's DDP requires.
 
     Args:
-        network: what is trained, with the method's quantizers inserted.
+        network: the network that is trained, with the method's quantizers inserted.
 
     Attributes:
-        rests: whether a parameter that learns may get no gradient in some step; several processes then look for such
-            parameters in every step.
+        find_unused_parameters: whether a trained parameter may get no gradient in some steps; with several processes
+            PyTorch then searches for such parameters in each step (``find_unused_parameters``).
     """
 
-    rests: ClassVar[bool] = True
+    find_unused_parameters: ClassVar[bool] = True
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -63,21 +63,21 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def rates(self) -> Iterable[Rate]:
-        """Parameters and their learning rates at the start."""
+        """The trained parameters and their initial learning rates."""
         raise NotImplementedError
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied by in a step."""
+        """Factor by which all learning rates are multiplied in a step."""
         return 1.0
 
     def after_backward(self) -> None:
-        """Change gradients that have been averaged over all processes."""
+        """Change the gradients, which have been averaged over all processes."""
 
     def after_step(self, step: int) -> None:
-        """Change parameters after the optimizer's step."""
+        """Change the parameters after the optimizer's step."""
 
     def logged(self) -> Mapping[str, float]:
-        """Numbers for the training log, such as the spread of learned parameters; always the same names."""
+        """Numbers for the training log, such as statistics of learned parameters; the names must not change."""
         return {}
 
     def result(self) -> QuantizedModel | Network:

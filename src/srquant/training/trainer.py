@@ -1,4 +1,4 @@
-"""The loop that trains a student, and what happens between its steps: log, validation, checkpoint."""
+"""The training loop, with log, validation and checkpoints."""
 
 import contextlib
 import math
@@ -20,7 +20,7 @@ from srquant.training.averages import Averages
 from srquant.training.checkpoint import State, load_state, save_state
 from srquant.training.log import Log, opened
 from srquant.training.prefetch import Batch, batches
-from srquant.training.processes import connected
+from srquant.training.processes import connection_errors
 from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Interval, Run
 from srquant.training.student import Student
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 NUMBERS = ("loss", "learning_rate", "data_seconds", "step_seconds", "psnr")
-"""Of each row of the log, before those of the student."""
+"""Columns of the log, before those of the student."""
 
 Validate = Callable[[Network], float]
 """Mean PSNR of a network in evaluation mode, in dB."""
 
 
 class Trainer:
-    """Trains a student, from the run's last checkpoint where there is one.
+    """Trains a student; continues from the run's last checkpoint if there is one.
 
     Args:
-        fabric: launched.
+        fabric: after its launch.
         student: changed in place.
         pairs: training crops.
-        run: how long and how often.
-        folder: exists; keeps checkpoint and log.
+        run: number of steps, and how often to log, validate and save.
+        folder: an existing folder, for checkpoint and log.
         validate: measures the network, or None.
-        progress: told after each step the steps done and all steps.
+        progress: called after each step with the number of steps done and of all steps.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Trainer:
         self.averages = Averages(student, run.ema)
 
     def train(self) -> QuantizedModel | Network:
-        """Do the steps that are left.
+        """Do the remaining steps.
 
         Returns:
             The trained network, on the CPU.
@@ -78,7 +78,7 @@ class Trainer:
         with self._log(done) as log, contextlib.closing(self._batches(done)) as feed:
             interval, before = Interval(), time.perf_counter()
             for step in range(done, self.run.steps):
-                with connected(step + 1, str(self.folder.checkpoint)):
+                with connection_errors(step + 1, str(self.folder.checkpoint)):
                     self._step(step, feed, interval)
                     if self._pauses(step + 1):
                         self._pause(step + 1, interval, before, log)
@@ -110,7 +110,7 @@ class Trainer:
         return any(run.due(done, every) for every in (run.log_every, run.checkpoint_every, run.validate_every))
 
     def _pause(self, done: int, interval: Interval, before: float, log: Log | None) -> None:
-        """A row of the log, and what else is due after so many steps."""
+        """Write a row of the log; validate and save if that is due after ``done`` steps."""
         losses = self._losses(interval, done)
         interval.elapsed = time.perf_counter() - before
         if self.run.due(done, self.run.checkpoint_every):
@@ -124,7 +124,7 @@ class Trainer:
             self._save(done)
 
     def _losses(self, interval: Interval, done: int) -> list[float]:
-        """Losses of the interval's steps, each the mean over all processes."""
+        """Loss of each step of the interval, averaged over all processes."""
         values = self.fabric.all_reduce(torch.stack(interval.losses), reduce_op="mean")
         assert isinstance(values, Tensor)
         losses: list[float] = values.tolist()
@@ -140,9 +140,10 @@ class Trainer:
 
     def _diverged(self, what: str) -> TrainingError:
         last = load_state(self.folder.checkpoint).steps if self.folder.checkpoint.exists() else 0
-        kept = f"{self.folder.checkpoint} keeps step {last}" if last else "there was no checkpoint yet"
+        checkpoint = f"the last checkpoint, {self.folder.checkpoint}, is of step {last}"
+        kept = checkpoint if last else "there is no checkpoint yet"
         return TrainingError(
-            f"training diverged: {what}; {kept}; start anew (--overwrite) with a lower learning rate (--set) or more "
+            f"training diverged: {what}; {kept}; start again (--overwrite) with a lower learning rate (--set) or more "
             "bits"
         )
 
@@ -159,7 +160,7 @@ class Trainer:
         self.fabric.barrier()
 
     def _resume(self) -> int:
-        """Load the last checkpoint, which the first process shares; how many steps the run has done."""
+        """Load the last checkpoint, which the first process sends to all; returns the number of steps done."""
         found = self.fabric.is_global_zero and self.folder.checkpoint.exists()
         state = self.fabric.broadcast(load_state(self.folder.checkpoint) if found else None)
         if state is None:
@@ -175,7 +176,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _log(self, done: int) -> Iterator[Log | None]:
-        """The log, in the first process only."""
+        """The log in the first process, None in the others."""
         if not self.fabric.is_global_zero:
             yield None
             return
@@ -195,7 +196,7 @@ class Trainer:
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module is in evaluation mode inside the block; behind it each part is in its mode again."""
+    """Put a module into evaluation mode inside the block; afterwards restore the mode of each submodule."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -207,5 +208,5 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed of its own for each step and process."""
+    """A different seed for each step and process."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])

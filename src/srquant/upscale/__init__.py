@@ -1,1 +1,1 @@
-"""Pictures, files and folders upscaled in tiles by one of three engines."""
+"""Upscale arrays, picture files and folders, tile by tile, with one of three engines."""

@@ -21,7 +21,7 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.measure.cost.layer_costs import fab, picture_fab
 from srquant.measure.cost.report import spending
-from srquant.measure.speed.contenders import quantized_contenders
+from srquant.measure.speed.exported_models import export_quantized
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
     DensityThresholds,
@@ -33,7 +33,7 @@ from srquant.methods.adabm.adaptive_bits import (
 from srquant.methods.adabm.branches import settle_branches
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
-from srquant.upscale.engines.engines import open_engine
+from srquant.upscale.engines.open_engine import open_engine
 
 SIZES = {"edsr": {"blocks": 2, "features": 8}, "carn": {"features": 8}}
 
@@ -191,5 +191,5 @@ def test_spending_counts_the_branches_that_run(frozen):
 def test_export_asks_for_a_branch(frozen, tmp_path):
     with pytest.raises(EngineError, match=r"export each of 'network\.branches'"):
         to_openvino(frozen.network)
-    names = [contender.engine for contender in quantized_contenders(frozen.network, tmp_path)]
+    names = [model.engine for model in export_quantized(frozen.network, tmp_path)]
     assert names == ["openvino-low", "openvino-middle", "openvino-high"]

@@ -35,7 +35,8 @@ from srquant.models.network import Facts, Network
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d
 from srquant.quantizers.shifted import ShiftedQuantizer
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
 ENGINES = pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
 SIZES = {

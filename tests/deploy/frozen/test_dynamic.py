@@ -28,7 +28,7 @@ from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.quality.metrics import psnr_y
-from srquant.measure.speed.contenders import precision_of
+from srquant.measure.speed.exported_models import precision_of
 from srquant.methods.gba import method as gba
 from srquant.models.blocks.conv_geometry import ConvGeometry
 from srquant.models.load import build, load_model
@@ -36,8 +36,11 @@ from srquant.models.network import Facts, Network
 from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import QuantLinear, quant_layers
 from srquant.quantizers.stored import StoredTensors
-from srquant.upscale.engines.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
-from srquant.upscale.tiles.support import measure_support
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.protocol import Engine
+from srquant.upscale.engines.torch_engine import TorchEngine
+from srquant.upscale.tiles.tiling import measure_tiling
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 
 ENGINES = pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])
@@ -173,8 +176,8 @@ def test_layers_run_in_float_and_are_reported_so(quantized):
 
 
 def test_tiles_are_not_exact(quantized):
-    assert measure_support(build("edsr", NETWORKS["edsr"]).eval()).exact
-    assert not measure_support(freeze(quantized("edsr")).network).exact
+    assert measure_tiling(build("edsr", NETWORKS["edsr"]).eval()).exact
+    assert not measure_tiling(freeze(quantized("edsr")).network).exact
 
 
 def test_a_normalised_sum_is_refused():

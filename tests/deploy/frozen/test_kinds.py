@@ -27,8 +27,10 @@ from srquant.methods.daq.quantizer import DAQQuantizer
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
 from srquant.quantizers.stored import StoredTensors
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, fastest
-from srquant.upscale.tiles.support import measure_support
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.open_engine import fastest
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.tiles.tiling import measure_tiling
 
 TINY = {"blocks": 1, "features": 8}
 
@@ -85,7 +87,7 @@ def test_said_to_be_dynamic(quantized, picture):
 
 
 def test_tiles_are_not_exact(quantized):
-    assert not measure_support(freeze(quantized).network).exact
+    assert not measure_tiling(freeze(quantized).network).exact
 
 
 @pytest.mark.parametrize("engine", [OpenVINOEngine, OnnxRuntimeEngine])

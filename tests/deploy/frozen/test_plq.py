@@ -33,7 +33,8 @@ from srquant.quantizers.layers import quant_layers
 from srquant.quantizers.module_spec import LayerSpec
 from srquant.quantizers.plq import PiecewiseQuantizer, PLQSpec
 from srquant.quantizers.stored import Fields, StoredTensors
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
 NETWORKS = {
     "edsr": {"blocks": 1, "features": 8},

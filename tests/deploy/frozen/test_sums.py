@@ -20,7 +20,9 @@ from srquant.methods.options import configure
 from srquant.methods.trained_registry import TRAINED
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 
 METHODS = {"dorefa": [], "odm": [], "pams": [], "ddtb": ["gates=false"]}
 LAST_BIT = 1e-6

@@ -9,7 +9,7 @@ from torch import nn
 from srquant.deploy.openvino.model import CPU_OPTIONS
 from srquant.errors import EngineError
 from srquant.measure.speed import worker
-from srquant.measure.speed.race import Contender, measure
+from srquant.measure.speed.time_models import ExportedModel, time_models
 from srquant.measure.speed.timing import interleave, stopwatch
 
 
@@ -22,9 +22,9 @@ def test_runs_take_turns():
     assert (timings["b"].median_ms, timings["b"].min_ms, timings["b"].max_ms) == (4, 2, 6)
 
 
-def test_contender_that_cant_run_says_why(tmp_path):
+def test_a_model_that_cannot_run_says_why(tmp_path):
     with pytest.raises(EngineError, match=r"mine float32 can't run: .*missing\.onnx"):
-        measure([Contender("mine", "float32", "onnxruntime", tmp_path / "missing.onnx")], 8, 8, 1, 1)
+        time_models([ExportedModel("mine", "float32", "onnxruntime", tmp_path / "missing.onnx")], 8, 8, 1, 1)
 
 
 def test_timed_models_run_as_deployed_ones():
@@ -38,9 +38,9 @@ def test_stopwatch_counts_milliseconds():
 def test_processes_answer(tmp_path):
     torch.save(nn.Upsample(scale_factor=2), tmp_path / "up.pt")
     done = []
-    contender = Contender("mine", "float32", "torch", tmp_path / "up.pt")
-    measured = measure([contender], 8, 10, 1, 3, lambda *state: done.append(state))
+    model = ExportedModel("mine", "float32", "torch", tmp_path / "up.pt")
+    measured = time_models([model], 8, 10, 1, 3, lambda *state: done.append(state))
     assert done == [(1, 3), (2, 3), (3, 3)]
-    assert measured[0].contender == contender
+    assert measured[0].model == model
     assert 0 < measured[0].timing.min_ms <= measured[0].timing.median_ms <= measured[0].timing.max_ms
     assert measured[0].peak_memory > 50e6

@@ -15,8 +15,9 @@ from srquant.measure.cost.report import spending
 from srquant.methods.cadyq import method as cadyq
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import OnnxRuntimeEngine, OpenVINOEngine
-from srquant.upscale.tiles.support import measure_support
+from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.tiles.tiling import measure_tiling
 
 POLICY = Policy(LayerBits(8, 8), head=None, tail=None)
 
@@ -135,7 +136,7 @@ def test_fab_and_spending_follow_the_picture(network, crops):
 
 def test_tiles_are_not_exact(network, crops):
     model = frozen_with_choices(cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 3))
-    assert not measure_support(model.network).exact
+    assert not measure_tiling(model.network).exact
 
 
 def test_transformers(crops):

@@ -25,7 +25,7 @@ from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.dan import DynamicQuantizer
 from srquant.quantizers.layers import QuantAdd, activation_quantizers, quant_layers
-from srquant.upscale.engines.engines import OpenVINOEngine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
 STATIC = {"dan_stages": None}
 

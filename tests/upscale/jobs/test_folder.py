@@ -12,7 +12,7 @@ import pyvips
 
 from srquant.errors import DatasetError, ImageError, OutputError
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
 from srquant.upscale.jobs.done_record import FILE_NAME, fingerprint
 from srquant.upscale.jobs.folder import Progress, upscale_folder
@@ -185,7 +185,7 @@ import sys, torch
 from pathlib import Path
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs.folder import upscale_folder
 torch.set_num_threads(1)
 torch.manual_seed(0)

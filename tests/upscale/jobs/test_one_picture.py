@@ -10,7 +10,7 @@ import pytest
 import pyvips
 
 from srquant.errors import ImageError, OutputError
-from srquant.upscale.engines.engines import TorchEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
 from srquant.upscale.jobs.one_picture import upscale_file
 from srquant.upscale.pictures import write as encoding

@@ -7,47 +7,47 @@ from hypothesis import strategies as st
 
 from srquant.errors import InputError
 from srquant.upscale.tiles.spans import MEMORY_LIMIT, contribution, even_size, spans
-from srquant.upscale.tiles.support import Support
+from srquant.upscale.tiles.tiling import Tiling
 
 
 @given(
     length=st.integers(1, 400),
     own=st.integers(1, 120),
-    radius=st.integers(0, 40),
+    overlap=st.integers(0, 40),
     alignment=st.sampled_from([1, 2, 4, 8]),
 )
-def test_spans_cover_once_and_see_enough(length: int, own: int, radius: int, alignment: int) -> None:
-    support = Support(radius, alignment, 1000, exact=True)
-    size = even_size(length, own, support)
-    tiles = list(spans(length, size, radius, alignment))
+def test_spans_cover_once_and_see_enough(length: int, own: int, overlap: int, alignment: int) -> None:
+    tiling = Tiling(overlap, alignment, 1000, exact=True)
+    size = even_size(length, own, tiling)
+    tiles = list(spans(length, size, overlap, alignment))
     assert [t.own_start for t in tiles] == [0, *(t.own_stop for t in tiles[:-1])]
     assert tiles[-1].own_stop == length
     for tile in tiles:
         assert tile.own_start < tile.own_stop
         assert 0 <= tile.start <= tile.own_start
         assert tile.own_stop <= tile.stop <= length
-        assert tile.start == 0 or tile.own_start - tile.start >= radius
-        assert tile.stop == length or tile.stop - tile.own_stop == radius
+        assert tile.start == 0 or tile.own_start - tile.start >= overlap
+        assert tile.stop == length or tile.stop - tile.own_stop == overlap
         assert tile.start % alignment == 0
         assert size <= tile.stop - tile.start < size + alignment
     assert [t.start for t in tiles] == sorted(t.start for t in tiles)
 
 
 def test_short_axis_is_one_tile() -> None:
-    assert even_size(50, own=30, support=Support(10, 1, 1000, exact=True)) == 50
+    assert even_size(50, own=30, tiling=Tiling(10, 1, 1000, exact=True)) == 50
 
 
 def test_tiles_are_evened_out() -> None:
-    assert even_size(101, own=100, support=Support(0, 1, 1000, exact=True)) == 51
+    assert even_size(101, own=100, tiling=Tiling(0, 1, 1000, exact=True)) == 51
 
 
 @pytest.mark.parametrize("available", [1, 64 * 2**20, 8 * 2**30, 2**40])
 def test_auto_tile_stays_within_its_share(available: int, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = psutil.virtual_memory()._replace(available=available)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    support = Support(20, 1, 4096, exact=True)
-    own = contribution("auto", support)
-    smallest = support.radius
+    tiling = Tiling(20, 1, 4096, exact=True)
+    own = contribution("auto", tiling)
+    smallest = tiling.overlap
     assert own == smallest or (own + 40) ** 2 * 4096 <= min(MEMORY_LIMIT, available / 4)
 
 
@@ -56,10 +56,10 @@ def test_auto_tile_does_not_follow_free_memory_where_tiles_change_the_result(mon
     for available in (64 * 2**20, 2**40):
         memory = psutil.virtual_memory()._replace(available=available)
         monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
-        sides.add(contribution("auto", Support(32, 32, 4096, exact=False)))
+        sides.add(contribution("auto", Tiling(32, 32, 4096, exact=False)))
     assert len(sides) == 1
 
 
 def test_empty_tile_is_refused() -> None:
     with pytest.raises(InputError, match="--tile auto"):
-        contribution(0, Support(1, 1, 1, exact=True))
+        contribution(0, Tiling(1, 1, 1, exact=True))

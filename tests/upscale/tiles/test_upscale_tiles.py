@@ -13,7 +13,8 @@ from srquant.data.images import read_rgb
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines.engines import Images, TorchEngine
+from srquant.upscale.engines.protocol import Images
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_tile
 
@@ -30,7 +31,7 @@ class DoubleEngine:
 
     def __init__(self, network: Network) -> None:
         engine = TorchEngine(network)
-        self.network, self.support = engine.network.double(), engine.support
+        self.network, self.tiling = engine.network.double(), engine.tiling
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, images: Images) -> Images:
@@ -55,7 +56,7 @@ def test_tiled_equals_untiled(height: int, width: int, tile: int, dtype: str) ->
 
 def test_tiles_that_overlap_less_would_show() -> None:
     engine = DoubleEngine(Network(EDSR(1, 4, 2), facts(1, 4, 2)))
-    engine.support = type(engine.support)(1, 1, 1000, exact=True)
+    engine.tiling = type(engine.tiling)(1, 1, 1000, exact=True)
     image = noise(40, 40)
     assert (upscale_array(engine, image, 10) != upscale_array(engine, image, 1000)).any()
 
@@ -82,7 +83,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_tile_exactly(shared: Path, name: str) -> None:
     engine = TorchEngine(load_model(shared / "weights" / name))
-    assert engine.support.exact
+    assert engine.tiling.exact
     image = np.ascontiguousarray(read_rgb(shared / "data" / "Set5" / "HR" / "butterfly.png")[100:112, :130])
     off = np.abs(upscale_array(engine, image, 20).astype(int) - upscale_array(engine, image, 1000))
     assert off.max() <= 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from srquant.deploy.openvino.precision import LayerPrecision
+from srquant.deploy.export.layer_precision import INTEGER, LayerPrecision
 
 LAYER_OPERATIONS = ("Conv", "ConvTranspose", "MatMul")
 
@@ -34,7 +34,7 @@ def _precision(name: str, optimized: list[tuple[str, str]]) -> str:
     """Fusions put words before or behind a node's name."""
     pattern = re.compile(rf"(^| ){re.escape(name)}($|_)")
     operations = [operation for other, operation in optimized if pattern.search(other)]
-    return "int8" if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"
+    return INTEGER if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"
 
 
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:

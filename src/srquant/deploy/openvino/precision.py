@@ -1,9 +1,8 @@
 """Which precision the engine really ran each layer in."""
 
-from dataclasses import dataclass
-
 import openvino
 
+from srquant.deploy.export.layer_precision import INTEGER, LayerPrecision
 from srquant.deploy.openvino.model import CPU_OPTIONS
 
 LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
@@ -15,15 +14,7 @@ EXAMPLE = [1, 3, 16, 16]
 SUBGRAPH = "Subgraph"
 """Attention in one piece."""
 
-PRECISIONS = {"u8": "int8", "i8": "int8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
-
-
-@dataclass(frozen=True)
-class LayerPrecision:
-    """What a layer's convolution or matrix product was computed in: ``int8``, ``float32``, ..., ``unknown``."""
-
-    name: str
-    precision: str
+PRECISIONS = {"u8": INTEGER, "i8": INTEGER, "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
 def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:

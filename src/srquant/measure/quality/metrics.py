@@ -1,4 +1,4 @@
-"""PSNR and SSIM on the luminance, as super-resolution papers count them.
+"""PSNR and SSIM of the luminance, as super-resolution papers compute them.
 
 Luminance is studio-range BT.601, ``(65.481 R + 128.553 G + 24.966 B) / 255 + 16``: 16 for black, 235 for white, not
 rounded. SSIM: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
@@ -21,7 +21,7 @@ C1, C2 = (0.01 * WHITE) ** 2, (0.03 * WHITE) ** 2
 
 
 def luminance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Y of a picture.
+    """Luminance (Y) of a picture.
 
     Args:
         image: ``H x W x 3`` RGB, 8 bit.
@@ -37,8 +37,8 @@ def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
     """Peak signal-to-noise ratio of the luminance.
 
     Args:
-        sr: ``H x W x 3`` RGB, 8 bit: clipped and rounded before.
-        hr: the true picture, same shape.
+        sr: upscaled picture, ``H x W x 3`` RGB, 8 bit.
+        hr: the high-resolution original, same shape.
         border: pixels left out on all four sides, usually the scale.
 
     Returns:
@@ -56,11 +56,11 @@ def ssim(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int, flavour: Fla
     """Structural similarity of the luminance, 11 x 11 Gaussian window of sigma 1.5.
 
     Args:
-        sr: ``H x W x 3`` RGB, 8 bit.
-        hr: the true picture, same shape.
+        sr: upscaled picture, ``H x W x 3`` RGB, 8 bit.
+        hr: the high-resolution original, same shape.
         border: pixels left out on all four sides, usually the scale.
-        flavour: ``A`` as MATLAB and BasicSR: only windows that lie inside the picture.
-            ``B`` as AdaBM: luminance without the offset of 16, edges replicated, all pixels. About 1e-3 apart.
+        flavour: ``A`` as MATLAB and BasicSR: only windows that lie completely inside the picture.
+            ``B`` as AdaBM: luminance without the offset of 16, all pixels, edges replicated. They differ by about 1e-3.
 
     Returns:
         Mean similarity, 1 for equal luminance.
@@ -77,7 +77,7 @@ def ssim(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int, flavour: Fla
 
 
 def _similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SSIM map of two luminances, ``H x W``, edges replicated."""
+    """SSIM of each pixel of two luminances, ``H x W``, edges replicated."""
     mean_a, mean_b = _blur(a), _blur(b)
     variance_a = _blur(a * a) - mean_a**2
     variance_b = _blur(b * b) - mean_b**2
@@ -96,7 +96,9 @@ def _inner(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Both pictures without their border."""
     if sr.shape != hr.shape:
-        raise ImageError(f"can't compare pictures of shapes {sr.shape} and {hr.shape}: crop the true one to the other")
+        raise ImageError(
+            f"can't compare pictures of shapes {sr.shape} and {hr.shape}: crop the original to the upscaled picture"
+        )
     height, width = sr.shape[:2]
     if min(height, width) - 2 * border < smallest:
         raise ImageError(

@@ -1,7 +1,8 @@
-"""Upscaling patch by patch, as some papers evaluate: no overlap, the seams stay.
+"""Upscale patch by patch without overlap, as some papers evaluate; seams between patches are visible.
 
-The last patch of a row or column swallows the remainder, so patches have ``patch`` to ``2*patch - 1`` pixels per side
-and cover every pixel exactly once. It is the protocol of ClassSR-like work, not the way to upscale a large picture.
+The last patch of a row or column includes the remainder, so patches have ``patch`` to ``2*patch - 1`` pixels per side
+and cover every pixel exactly once. This is the evaluation protocol of ClassSR and similar papers; to upscale large
+pictures use ``srquant.upscale``, whose tiles overlap.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ Measure = Callable[[NDArray[np.uint8]], float]
 
 
 def spans(length: int, patch: int) -> list[tuple[int, int]]:
-    """Where the patches of one axis start and stop.
+    """Start and stop of each patch along one axis.
 
     >>> spans(300, 96)
     [(0, 96), (96, 192), (192, 300)]
@@ -32,7 +33,7 @@ def spans(length: int, patch: int) -> list[tuple[int, int]]:
 
 
 def mean_over_patches(measure: Measure, patch: int = 96) -> Measure:
-    """The mean of what is measured on each patch alone."""
+    """A function that measures each patch separately and returns the mean."""
 
     def mean(image: NDArray[np.uint8]) -> float:
         rows, columns = (spans(size, patch) for size in image.shape[:2])
@@ -43,7 +44,7 @@ def mean_over_patches(measure: Measure, patch: int = 96) -> Measure:
 
 
 def in_patches(upscaler: Upscaler, scale: int, patch: int = 96) -> Upscaler:
-    """The same upscaler applied to each patch alone.
+    """An upscaler that applies ``upscaler`` to each patch separately.
 
     Args:
         upscaler: takes any size from ``patch`` to ``2*patch - 1`` (smaller for smaller pictures).

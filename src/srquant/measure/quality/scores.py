@@ -14,7 +14,7 @@ from srquant.measure.quality.patches import Measure, Upscaler, in_patches, mean_
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Scores of one picture: dB (``inf`` when equal), and SSIM of both flavours (see ``metrics.ssim``)."""
+    """Scores of one picture: PSNR in dB (``inf`` if equal), and SSIM of both flavours (see ``metrics.ssim``)."""
 
     name: str
     psnr_y: float
@@ -33,8 +33,8 @@ class Report:
     Attributes:
         dataset: name of the set.
         scale: upscaling factor.
-        engine: what computed the pictures, e.g. ``openvino``.
-        fab: feature average bit-width of the network, mean over pictures; None for a float one.
+        engine: name of the engine that upscaled the pictures, e.g. ``openvino``.
+        fab: feature average bit-width of the network, mean over pictures; None for a float network.
         images: one score per picture, sorted by name.
     """
 
@@ -81,18 +81,19 @@ def evaluate(
     patch: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Upscale every picture of a set and compare it with the true one, without a border of ``scale`` pixels.
+    """Upscale every picture of a set and compare it with the original, without a border of ``scale`` pixels.
 
     Args:
         upscaler: ``H x W x 3`` RGB to ``scale*H x scale*W x 3`` RGB, 8 bit, clipped and rounded.
-        benchmark: the set; its scale must be the upscaler's.
-        engine: name for the report.
-        fab: for the report; a function where it depends on what is upscaled.
-        patch: side of the patches that are upscaled one by one; None for whole pictures.
-        progress: told the pictures done so far and all pictures.
+        benchmark: the set; its scale must be that of the upscaler.
+        engine: name of the engine, for the report.
+        fab: feature average bit-width, for the report; a function of the low-resolution picture if it depends on that.
+        patch: side in pixels of patches that are upscaled one by one; None for whole pictures.
+        progress: called with the number of pictures done and of all pictures.
 
     Raises:
-        ImageError: a picture can't be read, or what comes back doesn't fit the true one or is too small to compare.
+        ImageError: a picture can't be read, is too small to compare, or the upscaled picture has another size than the
+            original.
     """
     if patch is not None:
         upscaler = in_patches(upscaler, benchmark.scale, patch)

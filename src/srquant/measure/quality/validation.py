@@ -1,4 +1,4 @@
-"""Scores of a network that is still in training."""
+"""PSNR of a network during training."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ Pixels = NDArray[np.uint8]
 
 
 def mean_psnr(network: Network, sets: Sequence[BenchmarkSet]) -> float:
-    """Mean over sets of the mean PSNR of a set's pictures on luminance, in dB, as ``srquant evaluate``.
+    """Mean over sets of the mean luminance PSNR of each set in dB, as measured by ``srquant evaluate``.
 
     Args:
         network: in evaluation mode, on any device.
-        sets: at least one; of the network's scale.
+        sets: at least one, with the network's scale.
     """
     means = [
         np.mean([psnr_y(upscaled(network, sample.low), sample.high, benchmark.scale) for sample in benchmark])
@@ -30,7 +30,7 @@ def mean_psnr(network: Network, sets: Sequence[BenchmarkSet]) -> float:
 
 @torch.no_grad()
 def upscaled(network: Network, low: Pixels) -> Pixels:
-    """``H x W x 3`` RGB, 8 bit, in one piece; what is too small for the network is extended by its edge."""
+    """Upscale ``H x W x 3`` RGB, 8 bit, without tiles; pictures below the minimal size are padded with their edge."""
     (height, width), facts = low.shape[:2], network.facts
     device = next(network.parameters()).device
     images = torch.from_numpy(low).to(device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W

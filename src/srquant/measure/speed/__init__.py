@@ -1,1 +1,1 @@
-"""Fair timing of several engines."""
+"""Compare the speed and memory of several engines."""

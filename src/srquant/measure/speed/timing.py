@@ -1,4 +1,4 @@
-"""Timing several programs fairly: in turns, so that what slows the machine down slows all of them."""
+"""Time several programs in turns, so that other load on the machine slows down all of them equally."""
 
 import statistics
 import time
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 PAUSE_S = 0.05
-"""Before each run, so that the previous program's threads have gone to sleep."""
+"""Seconds to wait before each run, until the threads of the previous program are idle."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds over all rounds."""
+    """Median, minimum and maximum of the milliseconds of all rounds."""
 
     median_ms: float
     min_ms: float
@@ -37,9 +37,9 @@ def interleave(
     """Time programs in turns: each once per round.
 
     Args:
-        runs: by name, what runs once and returns its milliseconds; warmed up already.
+        runs: by name, a function that runs the program once and returns the milliseconds; already warmed up.
         rounds: at least 1.
-        progress: told the rounds done and all rounds.
+        progress: called with the number of rounds done and of all rounds.
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for done in range(rounds):

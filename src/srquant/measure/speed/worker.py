@@ -1,8 +1,9 @@
-"""A process that runs one exported model whenever it is told to, so that its memory is that model's alone.
+"""A process that runs one exported model on request; it is separate so that its memory is used by that model only.
 
     python -m srquant.measure.speed.worker torch|openvino|onnxruntime MODEL HEIGHT WIDTH THREADS
 
-It answers ``run`` with the milliseconds of one inference and ``memory`` with its peak memory in bytes.
+It reads commands from stdin: it answers ``run`` with the milliseconds of one inference, and ``memory`` with its peak
+resident memory in bytes.
 """
 
 import sys
@@ -17,7 +18,7 @@ from srquant.measure.speed.timing import stopwatch
 
 Images = NDArray[np.float32]
 CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-"""As ``deploy.openvino.model.CPU_OPTIONS``, which can't be imported here without PyTorch."""
+"""The same as ``deploy.openvino.model.CPU_OPTIONS``; importing that would load PyTorch into this process."""
 
 
 def torch_runner(path: str, images: Images, threads: int) -> Callable[[], object]:
@@ -60,7 +61,7 @@ RUNNERS = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": on
 
 
 def peak_memory() -> int:
-    """Most bytes that were resident so far; those resident now where the system doesn't keep the peak."""
+    """Peak resident memory in bytes; the current one if the system doesn't record the peak."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
@@ -70,7 +71,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Load, run once to warm up, say ``ready``, then answer until the input ends."""
+    """Load the model, run it once to warm up, print ``ready``, then answer commands until stdin is closed."""
     kind, path, height, width, threads = sys.argv[1:]
     images = np.random.default_rng(0).random((1, 3, int(height), int(width)), np.float32)
     run = stopwatch(RUNNERS[kind](path, images, int(threads)))

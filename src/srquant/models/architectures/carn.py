@@ -15,7 +15,7 @@ from srquant.models.network import Facts
 
 
 class Shift(nn.Module):
-    """A mean shift under the key ``shifter``; the branches of ClassSR learn a full 1x1 convolution there."""
+    """A mean shift with the key ``shifter``; in the branches of ClassSR it is a learned 1x1 convolution."""
 
     def __init__(self, sign: int, learned: bool = False) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Shift(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """``relu(x + body(x))`` with two convolutions, or three where they are grouped."""
+    """``relu(x + body(x))`` with two convolutions, or three if they are grouped."""
 
     def __init__(self, features: int, groups: int) -> None:
         super().__init__()
@@ -161,10 +161,10 @@ def infer(weights: Weights) -> Arguments:
 
 
 def one_scale(weights: Weights, scale: int | None) -> Weights:
-    """Of the upsamplers ``up2``, ``up3``, ``up4`` the one of the wanted scale."""
+    """Keep one of the upsamplers ``up2``, ``up3``, ``up4``: that of the wanted scale."""
     scales = [s for s in (2, 3, 4) if f"upsample.up{s}.body.0.weight" in weights]
     if scale is None and len(scales) > 1:
-        raise CheckpointError(f"it upscales by {scales}; say which with scale=")
+        raise CheckpointError(f"it upscales by {scales}; choose one with --scale or scale=")
     if scale is not None and scale not in scales:
         raise CheckpointError(f"it upscales by {scales}, not by {scale}")
     prefix = f"upsample.up{scale or scales[0]}."
@@ -173,7 +173,7 @@ def one_scale(weights: Weights, scale: int | None) -> Weights:
 
 
 def from_classsr(weights: Weights, scale: int | None) -> Weights:
-    """``c{1,2,3}`` is a bias-free convolution ``0`` and a batch norm ``1`` with Paddle's names, folded here."""
+    """Fold the batch norms: ``c{1,2,3}`` is a convolution ``0`` without bias and a Paddle batch norm ``1``."""
     fused = rename(weights, (r"^(sub_mean|add_mean)\.", r"\1.shifter."))
     for name in [n.removesuffix(".1._mean") for n in weights if n.endswith(".1._mean")]:
         norm = {key: fused.pop(f"{name}.1.{key}") for key in ("weight", "bias", "_mean", "_variance")}

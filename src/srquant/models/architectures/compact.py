@@ -1,6 +1,7 @@
 """SRVGGNetCompact: the plain network of Real-ESRGAN (Wang et al., ICCVW 2021). Works in [0, 1].
 
-Convolutions and PReLUs in one row, ``body.{i}``, a pixel shuffle and a nearest-neighbour skip.
+A chain of convolutions and PReLUs, ``body.{i}``, a pixel shuffle, and a skip connection of the enlarged input
+(nearest neighbour).
 """
 
 import math
@@ -16,7 +17,7 @@ class SRVGGNetCompact(nn.Module):
     """The network; takes and returns RGB in [0, 1].
 
     Args:
-        convolutions: all of them, the first and the last included.
+        convolutions: number of convolutions, including the first and the last.
         features: channels.
         scale: upscaling factor.
     """

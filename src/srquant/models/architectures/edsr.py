@@ -62,7 +62,7 @@ def facts(blocks: int = 16, features: int = 64, scale: int = 2, res_scale: float
 
 
 def infer(weights: Weights) -> Arguments:
-    """Arguments from shapes; ``res_scale`` isn't stored: 0.1 for wide networks, as published, else 1."""
+    """Arguments from shapes; ``res_scale`` isn't stored: 0.1 from 256 features on, as published, else 1."""
     features = weights["head.0.weight"].shape[0]
     return {
         "blocks": count(weights, r"body\.\d+\.body\.0\.weight"),
@@ -73,12 +73,12 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_adabm(weights: Weights, scale: int | None) -> Weights:
-    """``body.{i}.conv1`` and ``conv2`` as AdaBM names them."""
+    """Rename AdaBM's ``body.{i}.conv1`` and ``conv2``."""
     return rename(weights, (r"^(body\.\d+)\.conv1\.", r"\1.body.0."), (r"^(body\.\d+)\.conv2\.", r"\1.body.2."))
 
 
 def from_basicsr(weights: Weights, scale: int | None) -> Weights:
-    """``conv_first``, ``body.{i}.conv1``, ``conv_after_body``, ``upsample``, ``conv_last``; no mean shifts stored."""
+    """Rename BasicSR's ``conv_first``, ``conv_after_body``, ``upsample``, ``conv_last`` etc.; add the mean shifts."""
     blocks = count(weights, r"body\.\d+\.conv1\.weight")
     renamed = rename(
         from_adabm(weights, scale),

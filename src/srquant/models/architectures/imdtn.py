@@ -19,7 +19,7 @@ GROUPS = 4
 
 
 class Transformer(nn.Module):
-    """A Swin group and a residual sum."""
+    """A Swin group with a skip connection."""
 
     def __init__(self, depth: int, features: int, heads: int, window: int, hidden: int, split_qkv: bool) -> None:
         super().__init__()
@@ -33,7 +33,11 @@ class Transformer(nn.Module):
 
 
 class DistillationBlock(nn.Module):
-    """Three times: grouped convolution, residual sum, channel shuffle, activation, a quarter of the channels kept."""
+    """Information distillation, then a Swin transformer, with a skip connection around both.
+
+    Three times: grouped convolution, skip connection, channel shuffle, activation; a quarter of the channels goes to
+    the output, the others to the next convolution.
+    """
 
     def __init__(self, features: int, depth: int, heads: int, window: int, hidden: int, split_qkv: bool) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""MSRResNet: the SRResNet of BasicSR, without batch norm, with leaky ReLU and a bilinear skip.
+"""MSRResNet: the SRResNet of BasicSR, without batch norm, with leaky ReLU and a bilinear skip connection.
 
 Wang et al., "ESRGAN", ECCVW 2018. Works in [0, 1]. Keys as in BasicSR: ``conv_first``, ``body.{i}.conv{1,2}``,
-``upconv1``, ``upconv2`` (x4), ``conv_hr``, ``conv_last``; ClassSR says ``recon_trunk`` for ``body`` and ``HRconv``.
+``upconv1``, ``upconv2`` (x4), ``conv_hr``, ``conv_last``; ClassSR calls ``body`` ``recon_trunk`` and
+``conv_hr`` ``HRconv``.
 """
 
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_classsr(weights: Weights, scale: int | None) -> Weights:
-    """``recon_trunk`` and ``HRconv``."""
+    """Rename ``recon_trunk`` and ``HRconv``."""
     return rename(weights, (r"^recon_trunk\.", "body."), (r"^HRconv\.", "conv_hr."))
 
 

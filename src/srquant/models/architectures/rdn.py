@@ -14,7 +14,7 @@ from srquant.models.network import Facts
 
 
 class DenseLayer(nn.Module):
-    """The input and ``growth`` new channels."""
+    """Appends ``growth`` new channels to the input."""
 
     def __init__(self, in_channels: int, growth: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class DenseLayer(nn.Module):
 
 
 class ResidualDenseBlock(nn.Module):
-    """Dense layers, a 1x1 fusion, a residual sum."""
+    """Dense layers, a 1x1 convolution that fuses them, a skip connection."""
 
     def __init__(self, features: int, growth: int, layers: int) -> None:
         super().__init__()
@@ -91,7 +91,11 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_yjn870(weights: Weights, scale: int | None) -> Weights:
-    """Works in [0, 1]; the network is homogeneous but for its biases, so 255 times these give the same in [0, 255]."""
+    """Rename the weights, and multiply the biases by 255.
+
+    This port works in [0, 1]. Convolutions without bias, ReLU and sums scale with their input, so with biases
+    multiplied by 255 the network computes the same in [0, 255].
+    """
     stages = count(weights, r"upscale\.\d\.weight")
     renamed = rename(
         weights,

@@ -16,7 +16,7 @@ from srquant.models.network import Facts
 
 
 class DistillationBlock(nn.Module):
-    """Three times: distil with a 1x1 convolution, refine with a residual 3x3. Then fuse and attend."""
+    """Three times a 1x1 convolution (distilled features) and a residual 3x3 convolution; then fusion and attention."""
 
     def __init__(self, features: int, attention: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class RFDN(nn.Module):
 
 
 SMALLEST = 15
-"""Side of the smallest picture whose attention still has a pixel after stride 2 and pooling over 7."""
+"""Side of the smallest picture that leaves one pixel after the attention's stride 2 and pooling of 7 x 7."""
 
 
 def facts(blocks: int = 4, features: int = 50, scale: int = 4, attention: int = 12) -> Facts:

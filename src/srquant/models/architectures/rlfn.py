@@ -15,7 +15,7 @@ from srquant.models.network import Facts
 
 
 class LocalFeatureBlock(nn.Module):
-    """Three convolutions with leaky ReLU, a residual sum, a 1x1 convolution, attention."""
+    """Three convolutions with leaky ReLU, a skip connection, a 1x1 convolution, attention."""
 
     def __init__(self, features: int, attention: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class RLFN(nn.Module):
 
 
 SMALLEST = 15
-"""Side of the smallest picture whose attention still has a pixel after stride 2 and pooling over 7."""
+"""Side of the smallest picture that leaves one pixel after the attention's stride 2 and pooling of 7 x 7."""
 
 
 def facts(blocks: int = 6, features: int = 52, scale: int = 4, attention: int = 16) -> Facts:

@@ -1,6 +1,6 @@
 """RNet: the EDSR-like network in the early history of CARN-pytorch (Ahn et al., ECCV 2018).
 
-As EDSR, but residual convolutions without bias and a ReLU after each residual sum, so that stream is never negative.
+Like EDSR, but the convolutions of the residual blocks have no bias, and a ReLU follows each residual sum.
 Works in [0, 1]. Keys: ``entry``, ``blocks.{i}.body.{0,2}``, ``upsamplex{scale}.body.{0,3}`` (here
 ``upsample.up``), ``exit``.
 """
@@ -72,7 +72,7 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_official(weights: Weights, scale: int | None) -> Weights:
-    """``upsamplex4`` to ``upsample.up``."""
+    """Rename ``upsamplex4`` to ``upsample.up``."""
     return rename(weights, (r"^upsamplex\d\.", "upsample.up."))
 
 

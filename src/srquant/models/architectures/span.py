@@ -1,7 +1,7 @@
 """SPAN: Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution", CVPRW 2024.
 
-The re-parameterised form for inference. Works in [0, 1]. Keys: ``conv_1``, ``block_{i}.{c1_r,c2_r,c3_r}``, ``conv_2``,
-each followed by ``eval_conv`` in checkpoints, ``conv_cat``, ``upsampler.0``; ``i`` counts from 1.
+The re-parameterised network for inference. Works in [0, 1]. Keys: ``conv_1``, ``block_{i}.{c1_r,c2_r,c3_r}``,
+``conv_2`` (in checkpoints each with ``.eval_conv``), ``conv_cat``, ``upsampler.0``; ``i`` counts from 1.
 """
 
 import math
@@ -15,7 +15,7 @@ from srquant.models.network import Facts
 
 
 class AttentionBlock(nn.Module):
-    """``(x + y) * (sigmoid(y) - 0.5)`` with ``y`` three convolutions of ``x``."""
+    """``(x + y) * (sigmoid(y) - 0.5)``, where ``y`` is the result of three convolutions of ``x``."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_official(weights: Weights, scale: int | None) -> Weights:
-    """Without ``eval_conv``; the shifted input is multiplied by 255 there, here the first convolution is."""
+    """Remove ``eval_conv``; multiply the first convolution by 255, as the official code does with its input."""
     renamed = rename(weights, (r"\.eval_conv\.", "."))
     renamed["conv_1.weight"] = 255.0 * renamed["conv_1.weight"]
     return renamed | {n: t for n, t in mean_shift_weights(1.0).items() if n.startswith("sub_mean")}

@@ -1,7 +1,7 @@
 """SRResNet with batch norm and PReLU: Ledig et al., "Photo-Realistic Single Image Super-Resolution", CVPR 2017.
 
 Works in [0, 255], no mean shift. Keys as in AdaBM: ``head.{0,1}``, ``body.{i}.{conv1,bn1,act,conv2,bn2}``,
-``body.{blocks}`` (convolution), ``body.{blocks+1}`` (norm), ``tail.0.{0,2,3,5}``, ``tail.1``. A second port names
+``body.{blocks}`` (convolution), ``body.{blocks+1}`` (norm), ``tail.0.{0,2,3,5}``, ``tail.1``. Another port names
 them ``conv_input``, ``body.{i}.prelu``, ``conv_mid``, ``up.{0,1}.{conv,prelu}``, ``conv_output``.
 """
 
@@ -45,7 +45,7 @@ class SRResNet(nn.Module):
         scale: 2 or 4.
         slopes: parameters per PReLU, 1 or ``features``.
         bias: whether the convolutions of head and tail have biases.
-        batch_norm: False once the norms are folded into the convolutions.
+        batch_norm: False if the norms are folded into the convolutions.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ def infer(weights: Weights) -> Arguments:
 
 
 def without_shifts(weights: Weights, scale: int | None) -> Weights:
-    """CADyQ stores mean shifts that its network doesn't use."""
+    """Drop the mean shifts that CADyQ stores but doesn't use."""
     return {name: tensor for name, tensor in weights.items() if not name.startswith(("sub_mean.", "add_mean."))}
 
 
 def from_caffe2(weights: Weights, scale: int | None) -> Weights:
-    """The port that takes [0, 1] and returns [-1, 1]: head and tail are scaled to [0, 255]."""
+    """Rename the weights; this port takes [0, 1] and returns [-1, 1], so head and tail are scaled to [0, 255]."""
     blocks = count(weights, r"body\.\d+\.conv1\.weight")
     renamed = rename(
         weights,

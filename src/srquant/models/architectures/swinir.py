@@ -16,7 +16,7 @@ from srquant.models.layout import Architecture, Arguments, Layout, Weights, coun
 from srquant.models.network import Facts
 
 WIDTH = 64
-"""Channels of the classical upsampler."""
+"""Channels of the upsampler of the classical (not light) networks."""
 
 
 class ResidualSwinBlock(nn.Module):
@@ -53,13 +53,13 @@ class SwinIR(nn.Module):
 
     Args:
         depths: Swin layers of each block.
-        heads: attention heads, the same everywhere.
+        heads: attention heads of each layer.
         features: channels, a multiple of ``heads``.
         scale: upscaling factor.
         window: height and width of the attention windows.
         hidden: channels inside the MLPs.
-        light: one convolution as upsampler, as in SwinIR-light.
-        split_qkv: queries, keys and values from three linear layers in place of one.
+        light: whether the upsampler is a single convolution, as in SwinIR-light.
+        split_qkv: three linear layers for queries, keys and values instead of one.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ def infer(weights: Weights) -> Arguments:
 
 
 def from_official(weights: Weights, scale: int | None) -> Weights:
-    """Official names without the stored masks; the mean shift isn't stored."""
+    """Drop the stored attention masks; add the mean shifts, which aren't stored."""
     return without_masks(weights, scale) | mean_shift_weights(1.0)
 
 

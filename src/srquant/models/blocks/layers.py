@@ -1,6 +1,6 @@
 """Small modules that several architectures share.
 
-Adds are modules, so that a policy can put their sums on a grid (``skip_bits``).
+Additions are modules, so that a policy can quantize their sums (``skip_bits``).
 """
 
 import math
@@ -13,7 +13,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class Add(nn.Module):
-    """``a + scale * b``: the end of a residual block or of a long skip."""
+    """``a + scale * b``: the addition of a skip connection."""
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
@@ -25,11 +25,11 @@ class Add(nn.Module):
 
 
 class MatrixProduct(nn.Module):
-    """Any product of two activations' last two axes: float, quantized or of integers."""
+    """Base of the matrix products of two activations over the last two axes: float, quantized or integer."""
 
 
 class Matmul(MatrixProduct):
-    """Matrix product of the last two axes, a module so that its operands can be quantized."""
+    """Matrix product over the last two axes; a module, so that its operands can be quantized."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
@@ -37,7 +37,7 @@ class Matmul(MatrixProduct):
 
 
 class MeanShift(nn.Module):
-    """Add a colour: ``x + bias``, stored as the identity 1x1 convolution of official checkpoints."""
+    """Add a colour: ``x + bias``; official checkpoints store it as a 1x1 convolution with identity weight."""
 
     def __init__(self, colour: tuple[float, float, float]) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class MeanShift(nn.Module):
 
 
 def mean_shift(value_range: float, sign: int) -> MeanShift:
-    """``sign`` -1 removes the DIV2K mean from pictures in [0, value_range], +1 puts it back."""
+    """Subtracts (``sign`` -1) or adds (+1) the mean colour of DIV2K, for pictures in [0, value_range]."""
     red, green, blue = (sign * value_range * c for c in RGB_MEAN)
     return MeanShift((red, green, blue))
 
 
 def mean_shift_weights(value_range: float) -> dict[str, Tensor]:
-    """State of the modules ``sub_mean`` and ``add_mean``, for checkpoints that don't store them."""
+    """Weights and biases of ``sub_mean`` and ``add_mean``, for checkpoints that don't store them."""
     shifts = {"sub_mean": mean_shift(value_range, -1), "add_mean": mean_shift(value_range, +1)}
     return {f"{name}.{key}": tensor for name, shift in shifts.items() for key, tensor in shift.state_dict().items()}
 

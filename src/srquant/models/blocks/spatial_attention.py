@@ -1,7 +1,7 @@
 """Enhanced spatial attention of efficient networks: Liu et al., "Residual Feature Aggregation Network", CVPR 2020.
 
-The mask is computed at about a sixth of the resolution, so a pixel sees far: tiles don't reproduce the whole picture.
-Needs at least 15 x 15 pixels.
+The mask is computed at about a sixth of the resolution, so the receptive field is large and tiles don't give
+exactly the untiled result. Needs at least 15 x 15 pixels.
 """
 
 from torch import Tensor, nn
@@ -11,12 +11,13 @@ from srquant.models.blocks.layers import Add, conv
 
 
 class SpatialAttention(nn.Module):
-    """``x * sigmoid(mask(x))``; keys ``conv1``, ``conv_f``, ``conv2``, ``conv3``, ``conv4``, and more where it is deep.
+    """``x * sigmoid(mask(x))``; keys ``conv1``, ``conv_f``, ``conv2``, ``conv3``, ``conv4``, and more if ``deep``.
 
     Args:
         features: channels of the input.
         channels: channels of the mask's convolutions.
-        deep: ``conv_max``, ``conv3`` and ``conv3_`` at the low resolution (RFDN), not only ``conv3`` (RLFN).
+        deep: three convolutions at the low resolution, ``conv_max``, ``conv3`` and ``conv3_`` (RFDN); else only
+            ``conv3`` (RLFN).
     """
 
     def __init__(self, features: int, channels: int, deep: bool) -> None:

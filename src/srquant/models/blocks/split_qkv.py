@@ -1,4 +1,4 @@
-"""Window attention with a linear layer each for queries, keys and values, as 2DQuant quantizes them (section 3.1)."""
+"""Window attention with separate linear layers for queries, keys and values, as in 2DQuant (section 3.1)."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ from srquant.models.network import Network
 
 
 def split_qkv(network: Network) -> Network:
-    """A copy of a float network in which each fused ``qkv`` layer is three layers ``q``, ``k`` and ``v``.
+    """A copy of a float network in which each ``qkv`` layer is replaced by three layers ``q``, ``k`` and ``v``.
 
     Args:
         network: left unchanged.
 
     Returns:
-        The copy; ``network`` itself where its architecture has no window attention or is split already.
+        The copy; ``network`` itself if it has no window attention or its layers are already separate.
     """
     facts = network.facts
     if facts.arguments.get("split_qkv") is not False:

@@ -21,7 +21,7 @@ class WindowAttention(nn.Module):
         features: channels, a multiple of ``heads``.
         heads: attention heads.
         window: height and width of the windows.
-        split_qkv: three linear layers ``q``, ``k``, ``v`` in place of one, as 2DQuant quantizes them.
+        split_qkv: three linear layers ``q``, ``k``, ``v`` instead of one ``qkv``, as in 2DQuant.
     """
 
     def __init__(self, features: int, heads: int, window: int, split_qkv: bool = False) -> None:
@@ -48,7 +48,7 @@ class WindowAttention(nn.Module):
 
         Args:
             windows: ``N*windows x tokens x C``.
-            mask: ``windows x tokens x tokens``, added to the scores; None for nothing to hide.
+            mask: ``windows x tokens x tokens``, added to the scores; None for no mask.
 
         Returns:
             The shape of ``windows``.
@@ -74,7 +74,7 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between, per token."""
+    """Two linear layers with a GELU between them, applied to each token."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class SwinLayer(nn.Module):
         self.add2 = Add()
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``N x H x W x C`` to the same; ``mask`` hides the seams of shifted windows."""
+        """``N x H x W x C`` to the same; ``mask`` is used by shifted windows."""
         windows = self.attn(self.split(self.norm1(x)), mask if self.shift else None)
         x = self.add1(x, self.merge(windows, x))
         total: Tensor = self.add2(x, self.mlp(self.norm2(x)))
@@ -132,7 +132,7 @@ class SwinGroup(nn.Module):
 
 
 def relative_positions(window: int) -> Tensor:
-    """For each pair of tokens the row of the bias table, ``window**2 x window**2`` int64."""
+    """Row of the bias table for each pair of tokens, ``window**2 x window**2`` int64."""
     axis = torch.arange(window)
     rows, columns = axis.repeat_interleave(window), axis.repeat(window)
     down = rows[:, None] - rows[None, :] + window - 1
@@ -141,5 +141,5 @@ def relative_positions(window: int) -> Tensor:
 
 
 def without_masks(weights: Weights, scale: int | None) -> Weights:
-    """The stored masks belong to training crops; the network makes its own."""
+    """Drop the stored attention masks: they fit the training crops only, and the network computes its masks."""
     return {name: tensor for name, tensor in weights.items() if not name.endswith(".attn_mask")}

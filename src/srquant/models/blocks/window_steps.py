@@ -1,6 +1,6 @@
-"""Steps of window attention that depend on the picture's size, as modules, so that exports can give them a form.
+"""Steps of window attention that depend on the picture's size, as modules, so that exports can translate each as one.
 
-Features are ``N x H x W x C``; height and width are multiples of the window, for which ``Mirror`` provides.
+Features are ``N x H x W x C``; ``Mirror`` makes height and width multiples of the window.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Mirror(nn.Module):
-    """Extend ``N x C x H x W`` by mirrored rows and columns, at least one, to the next multiple."""
+    """Pad ``N x C x H x W`` with mirrored rows and columns, at least one each, to the next multiple."""
 
     def __init__(self, multiple: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Mirror(nn.Module):
 
 
 class Crop(nn.Module):
-    """What belongs to the picture itself, without what ``Mirror`` put below and to the right."""
+    """Removes the rows and columns that ``Mirror`` added at the bottom and right, after upscaling."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class Crop(nn.Module):
 
 
 class SplitWindows(nn.Module):
-    """``N x H x W x C``, moved up and left by ``shift``, to windows ``N*windows x window**2 x C``."""
+    """``N x H x W x C``, shifted cyclically up and left by ``shift``, to windows ``N*windows x window**2 x C``."""
 
     def __init__(self, window: int, shift: int) -> None:
         super().__init__()
         self.window, self.shift = window, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        """Windows in rows, tokens in rows."""
+        """Windows and the tokens of a window are in row-major order."""
         return split(torch.roll(x, (-self.shift, -self.shift), (1, 2)) if self.shift else x, self.window)
 
 
@@ -59,13 +59,13 @@ class MergeWindows(nn.Module):
         self.window, self.shift = window, shift
 
     def forward(self, windows: Tensor, like: Tensor) -> Tensor:
-        """Windows ``N*windows x window**2 x C`` to the ``N x H x W x C`` of ``like``."""
+        """Windows ``N*windows x window**2 x C`` to ``N x H x W x C``, the shape of ``like``."""
         merged = merge(windows, self.window, like.shape[1], like.shape[2])
         return torch.roll(merged, (self.shift, self.shift), (1, 2)) if self.shift else merged
 
 
 class ShiftMask(nn.Module):
-    """Hides tokens from each other that a cyclic shift brought together."""
+    """The mask that prevents attention between tokens that are neighbours only because of the cyclic shift."""
 
     def __init__(self, window: int, shift: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class ShiftMask(nn.Module):
 
 
 class AddMask(nn.Module):
-    """Scores of every head plus the mask of their window."""
+    """Add the mask of each window to the scores of all heads."""
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
         """``N*windows x heads x T x T`` and ``windows x T x T`` to the shape of the scores."""
@@ -92,7 +92,7 @@ class SplitHeads(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
-        """A head takes neighbouring channels."""
+        """Each head takes neighbouring channels."""
         batch, tokens, features = x.shape
         return x.view(batch, tokens, self.heads, features // self.heads).transpose(1, 2)
 
@@ -124,13 +124,17 @@ def merge(windows: Tensor, window: int, height: int, width: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def shift_mask(height: int, width: int, window: int, shift: int) -> Tensor:
-    """-100 between tokens that the cyclic shift brought together, else 0: ``windows x window**2 x window**2``."""
+    """-100 between tokens that are neighbours only because of the cyclic shift, else 0.
+
+    Returns:
+        ``windows x window**2 x window**2``.
+    """
     regions = 3 * strips(height, window, shift)[:, None] + strips(width, window, shift)[None, :]
     windows = split(regions[None, :, :, None], window)[..., 0]
     return (windows[:, None, :] != windows[:, :, None]) * -100.0
 
 
 def strips(length: int, window: int, shift: int) -> Tensor:
-    """0 before the last window, 1 in it, 2 where the shift wrapped around; ``length`` integers."""
+    """0 before the last window, 1 in it, 2 for positions that the cyclic shift moved there; ``length`` integers."""
     position = torch.arange(length)
     return (position >= length - window).long() + (position >= length - shift).long()

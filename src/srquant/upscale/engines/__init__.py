@@ -1,1 +1,1 @@
-"""What runs a network on pictures."""
+"""PyTorch, OpenVINO and ONNX Runtime behind one interface: images in, upscaled images out."""

@@ -1,1 +1,1 @@
-"""One picture, a folder of pictures."""
+"""Upscale a picture file, or a folder of them."""

@@ -1,7 +1,8 @@
-"""Which pictures of a folder are done: a file of one JSON line per picture, kept in the output folder.
+"""The list of finished pictures of a folder: a file in the output folder with one JSON line per picture.
 
-A line is appended just before its picture gets its final name. A run that is killed in between leaves a line without
-its picture, one that is killed while it writes the line leaves half a line: both mean that the picture isn't done.
+A line is appended just before its picture is renamed to its final name. If a run is killed between the two, there is a
+line without a picture; if it is killed while it writes the line, there is half a line. In both cases the picture counts
+as not done.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ class Entry:
     Attributes:
         target: its path in the output folder, with ``/``.
         source: SHA-256 of the file that was upscaled.
-        network: ``fingerprint`` of the network that did it.
+        network: ``fingerprint`` of the network that upscaled it.
         output: SHA-256 of the file that was written.
     """
 
@@ -42,18 +43,18 @@ class Record:
         self.entries = {entry.target: entry for entry in read_entries(self.path)}
 
     def name(self, target: Path) -> str:
-        """How a picture in the folder is called here."""
+        """A picture's name in the list: its path relative to the folder."""
         return target.relative_to(self.folder).as_posix()
 
-    def has(self, target: Path, source: str, network: str) -> bool:
-        """Whether ``target`` is what this network made of this source, untouched since."""
+    def is_done(self, target: Path, source: str, network: str) -> bool:
+        """Whether this network made ``target`` from this source, and ``target`` is unchanged since then."""
         entry = self.entries.get(self.name(target))
         if entry is None or (entry.source, entry.network) != (source, network):
             return False
         return target.is_file() and file_digest(target) == entry.output
 
     def add(self, target: Path, source: str, network: str, output: str) -> None:
-        """Note a picture as done. Starts with a line end, in case the last run was killed inside a line."""
+        """Append a picture. Starts with a line break, in case the last run was killed while it wrote a line."""
         entry = Entry(self.name(target), source, network, output)
         self.entries[entry.target] = entry
         with self.path.open("a", encoding="utf-8") as file:
@@ -61,7 +62,7 @@ class Record:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The whole lines of a record; none if there is no such file."""
+    """The complete lines of the list; none if there is no such file."""
     if not path.is_file():
         return []
     entries = []

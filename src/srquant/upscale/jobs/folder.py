@@ -1,4 +1,4 @@
-"""A folder of pictures to a folder of upscaled pictures; a run that was interrupted goes on where it stopped."""
+"""Upscale a folder of pictures into another folder; an interrupted run continues where it stopped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from srquant.data.images import list_images
 from srquant.errors import ImageError, InputError, OutputError
 from srquant.files import remove_stale
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
 from srquant.upscale.jobs.one_picture import check_target, write_target
 from srquant.upscale.jobs.staging import make_folder
@@ -26,12 +26,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; the share done is ``(position + fraction) / count``.
+    """Progress of a run; the share done is ``(position + fraction) / count``.
 
     Attributes:
-        source: the picture in work.
-        position: pictures finished, skipped or failed before it.
-        count: pictures in all.
+        source: the picture that is being upscaled.
+        position: number of pictures finished, skipped or failed before it.
+        count: number of all pictures.
         fraction: share of this picture that is done, 0..1.
         pixels: input pixels upscaled in this run, for the rate.
     """
@@ -53,12 +53,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What became of each picture.
+    """The result for each picture.
 
     Attributes:
-        written: targets made in this run.
-        skipped: targets that an earlier run had made of the same source with the same network.
-        failures: the rest.
+        written: targets written in this run.
+        skipped: targets that an earlier run made from the same source with the same network.
+        failures: pictures that could not be upscaled.
     """
 
     written: tuple[Path, ...]
@@ -76,24 +76,24 @@ def upscale_folder(
     suffix: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> FolderReport:
-    """Upscale all pictures of a folder; see ``upscale_file`` for what survives.
+    """Upscale all pictures of a folder; ``upscale_file`` says what is kept of a picture.
 
-    Pictures that an earlier run made of the same source with the same network are skipped. A picture that can't be
+    Pictures that an earlier run made from the same source with the same network are skipped. A picture that can't be
     upscaled doesn't stop the others.
 
     Args:
-        engine: what runs the network.
+        engine: runs the network.
         source: folder to read.
-        target: folder to write, with the same subfolders; made if missing.
+        target: folder to write, with the same subfolders; created if missing.
         overwrite: whether other existing targets may be replaced.
         recursive: whether to read subfolders.
         tile: side of a tile in input pixels, or ``auto``.
-        suffix: format of all targets, e.g. ``.png``; by default that of each source, or ``.png`` where it can't be.
+        suffix: format of all targets, e.g. ``.png``; default: that of each source, or ``.png`` if it can't be written.
         progress: called before each picture and after each row of tiles.
 
     Raises:
-        DatasetError: ``source`` holds no pictures.
-        OutputError: two pictures would get one name, a target is a source, or writing failed (e.g. the disk is full).
+        DatasetError: ``source`` contains no pictures.
+        OutputError: two pictures would get the same name, a target is a source, or writing failed (e.g. disk full).
     """
     jobs = plan(source, target, recursive, suffix)
     make_folder(target)
@@ -107,11 +107,11 @@ def upscale_folder(
 
 
 def plan(source: Path, target: Path, recursive: bool, suffix: str | None) -> list[Job]:
-    """Which picture becomes which.
+    """The list of sources and their targets.
 
     Raises:
-        DatasetError: ``source`` holds no pictures.
-        OutputError: two pictures would get one name, or a target is a source.
+        DatasetError: ``source`` contains no pictures.
+        OutputError: two pictures would get the same name, or a target is a source.
     """
     if source.resolve() == target.resolve():
         raise OutputError(f"{target} is the folder to read: write to another folder")
@@ -160,11 +160,11 @@ class FolderRun:
         self.failures: list[Failure] = []
 
     def upscale(self, job: Job) -> None:
-        """Do one picture, or note why not."""
-        self.tell(job, 0.0)
+        """Upscale one picture, or record why it failed."""
+        self.report_progress(job, 0.0)
         try:
             digest = source_digest(job.source)
-            if self.record.has(job.target, digest, self.network):
+            if self.record.is_done(job.target, digest, self.network):
                 self.skipped.append(job.target)
                 return
             picture = open_picture(job.source)
@@ -184,7 +184,7 @@ class FolderRun:
 
         def rows_done(done: int, total: int) -> None:
             self.pixels = before + done * picture.width
-            self.tell(job, done / total)
+            self.report_progress(job, done / total)
 
         def finished(path: Path) -> None:
             self.record.add(job.target, digest, self.network, file_digest(path))
@@ -192,7 +192,7 @@ class FolderRun:
         write_target(self.engine, picture, job.target, self.tile, rows_done, finished)
         self.written.append(job.target)
 
-    def tell(self, job: Job, fraction: float) -> None:
-        """Report progress."""
+    def report_progress(self, job: Job, fraction: float) -> None:
+        """Call ``progress``."""
         position = len(self.written) + len(self.skipped) + len(self.failures)
         self.progress(Progress(job.source, position, self.count, fraction, self.pixels))

@@ -1,12 +1,12 @@
-"""One picture file to its upscaled picture file, in bounded memory."""
+"""Upscale one picture file, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from srquant.errors import OutputError
 from srquant.files import remove_stale
-from srquant.upscale.engines.branching import engine_for
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.branching_engine import engine_for
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.staging import make_folder, staged
 from srquant.upscale.pictures.read import Picture, PictureRows, open_picture
 from srquant.upscale.pictures.rows import Pixels
@@ -16,7 +16,7 @@ from srquant.upscale.tiles.spans import TileSize
 from srquant.upscale.tiles.upscale_tiles import upscale_rows
 
 RowsDone = Callable[[int, int], None]
-"""Told the input rows done so far and those of the whole picture."""
+"""Called with the number of input rows done so far and the number of rows of the picture."""
 
 
 def upscale_file(
@@ -27,14 +27,14 @@ def upscale_file(
     tile: TileSize = "auto",
     progress: RowsDone = lambda done, total: None,
 ) -> None:
-    """Upscale a picture; alpha, grayscale, 16 bit, EXIF and ICC profile survive where the target's format has them.
+    """Upscale a picture; keeps alpha, grayscale, 16 bit, EXIF and ICC profile if the target's format allows them.
 
-    The target appears whole or not at all.
+    The target is written completely or not at all.
 
     Args:
-        engine: what runs the network.
-        source: PNG, JPEG, WebP, TIFF or a GIF of one frame, told by its content.
-        target: its suffix decides the format; folders are made.
+        engine: runs the network.
+        source: PNG, JPEG, WebP, TIFF or a GIF of one frame; the content decides the format, not the suffix.
+        target: its suffix decides the format; missing folders are created.
         overwrite: whether an existing target may be replaced.
         tile: side of a tile in input pixels, or ``auto``.
         progress: called after each row of tiles.
@@ -52,10 +52,10 @@ def upscale_file(
 
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
-    """Refuse to lose a file.
+    """Make sure that no existing file is overwritten by mistake.
 
     Raises:
-        OutputError: the target is the source, a folder, or exists without leave to replace it.
+        OutputError: the target is the source, a folder, or exists and ``overwrite`` is False.
     """
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name the picture to write")
@@ -73,10 +73,12 @@ def write_target(
     progress: RowsDone,
     finished: Callable[[Path], None] = lambda path: None,
 ) -> None:
-    """Upscale ``picture`` to ``target`` as ``upscale_file``; ``finished`` sees the file just before it gets its name.
+    """Upscale ``picture`` to ``target`` as ``upscale_file``.
+
+    ``finished`` is called with the complete file just before it is renamed to ``target``.
 
     Raises:
-        ImageError: the picture turns out damaged.
+        ImageError: the picture is damaged.
         OutputError: the target can't be written.
     """
     make_folder(target.parent)
@@ -91,7 +93,7 @@ def write_target(
 
 
 def rows_done(blocks: Iterator[Pixels], scale: int, height: int, progress: RowsDone) -> Iterator[Pixels]:
-    """Pass blocks on and report each."""
+    """Yield the blocks and report progress after each."""
     done = 0
     for block in blocks:
         yield block

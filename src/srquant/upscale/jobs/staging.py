@@ -26,10 +26,10 @@ def staged(target: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that files can be written to, with its parents.
+    """Create a folder and its parents, and check that files can be written to it.
 
     Raises:
-        OutputError: it can't be made or written to.
+        OutputError: it can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def make_folder(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError | pyvips.Error) -> OutputError:
-    """An error met while a file was written."""
+    """The error for a file that couldn't be written."""
     reason = error.strerror if isinstance(error, OSError) else str(error.detail).strip()
     return OutputError(
         f"can't write {path} ({reason}): free some space or choose another place; nothing was left behind"

@@ -1,4 +1,4 @@
-"""Pictures as files: colour rows to upscale, and what must survive beside them.
+"""Read picture files row by row, with alpha and metadata.
 
 Reads PNG, JPEG, WebP, TIFF and GIF (libvips). Palettes are expanded, CMYK and Lab become sRGB (CMYK by its profile, or
 by a standard one), EXIF orientation is applied. Grayscale stays one band, 16 bit stays 16 bit.
@@ -21,11 +21,11 @@ READY = ("srgb", "rgb", "b-w", "rgb16", "grey16")
 
 @dataclass(frozen=True)
 class Picture:
-    """A readable picture, nothing decoded yet.
+    """An opened picture; its pixels are not decoded yet.
 
     Attributes:
         path: the file.
-        image: all bands, upright, gray or RGB, 8 or 16 bit, possibly with alpha as last band.
+        image: all bands after EXIF orientation, gray or RGB, 8 or 16 bit, possibly with alpha as last band.
     """
 
     path: Path
@@ -61,15 +61,15 @@ class Picture:
         return self.image[: self.bands]
 
     def alpha(self) -> pyvips.Image | None:
-        """The alpha band of a freshly opened file, which can be read while the colour is."""
+        """The alpha band, from opening the file once more, so that it can be read independently of the colour bands."""
         return open_picture(self.path).image[self.bands] if self.has_alpha else None
 
 
 class PictureRows:
-    """``Rows`` of a file: reads strips from top to bottom and holds the last one.
+    """``Rows`` of a file: reads strips from top to bottom and keeps the last one in memory.
 
     Raises:
-        ImageError: the file turns out damaged while it is read.
+        ImageError: the file is damaged, found while its rows are read.
     """
 
     def __init__(self, picture: Picture) -> None:
@@ -77,16 +77,16 @@ class PictureRows:
         self.height, self.width = picture.height, picture.width
         self.region = pyvips.Region.new(picture.colour())
         self.top = 0
-        self.held: Pixels = np.empty((0, self.width, picture.bands), picture.dtype)
+        self.buffer: Pixels = np.empty((0, self.width, picture.bands), picture.dtype)
 
     def read(self, top: int, bottom: int) -> Pixels:
         """Rows ``top..bottom``; ``top`` never decreases."""
-        self.held = self.held[top - self.top :]
+        self.buffer = self.buffer[top - self.top :]
         self.top = top
-        have = top + len(self.held)
+        have = top + len(self.buffer)
         if have < bottom:
-            self.held = np.concatenate([self.held, self.fetch(have, bottom)])
-        return self.held[: bottom - top]
+            self.buffer = np.concatenate([self.buffer, self.fetch(have, bottom)])
+        return self.buffer[: bottom - top]
 
     def fetch(self, top: int, bottom: int) -> Pixels:
         """Decode the next rows."""
@@ -128,18 +128,18 @@ def load(path: Path, access: Literal["sequential", "random"]) -> pyvips.Image:
 
 
 def check_frames(path: Path, image: pyvips.Image) -> None:
-    """Refuse animations and documents of several pages."""
+    """Raise an ``ImageError`` for animations and documents of several pages."""
     frames = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if image.get("vips-loader").startswith("pngload"):
         frames = apng_frames(path)
     if frames > 1:
         raise ImageError(
-            f"{path} has {frames} frames or pages: save each as a picture of its own and upscale that folder"
+            f"{path} has {frames} frames or pages: save each as a separate picture and upscale that folder"
         )
 
 
 def apng_frames(path: Path) -> int:
-    """Frames of a PNG file: what its ``acTL`` chunk says, 1 without one."""
+    """Number of frames of a PNG file, from its ``acTL`` chunk; 1 without such a chunk."""
     with path.open("rb") as file:
         file.seek(8)
         while len(header := file.read(8)) == 8:
@@ -168,7 +168,7 @@ def to_rgb(path: Path, image: pyvips.Image) -> pyvips.Image:
 
 
 def unreadable(path: Path, error: pyvips.Error) -> ImageError:
-    """An error that libvips met while it read."""
+    """The error for a file that libvips can't read."""
     detail = str(error.detail).strip().splitlines()
     reason = detail[-1] if detail else error.message
     return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")

@@ -1,6 +1,6 @@
-"""Rows of pixels as an uncompressed PNG file, which libvips reads back from top to bottom in little memory.
+"""Write rows of pixels as an uncompressed PNG file, which libvips reads back from top to bottom in little memory.
 
-libvips would map a file of raw rows into memory as a whole, and the picture would count as resident.
+A file of raw rows would need more memory: libvips maps it as a whole.
 """
 
 import struct
@@ -17,7 +17,7 @@ CHUNK_ROWS = 64
 
 
 def write_stored_png(file: BinaryIO, blocks: Iterable[Pixels], height: int, width: int) -> None:
-    """Write ``height`` rows that come in blocks ``n x width x 1 or 3``, uint8 or uint16.
+    """Write ``height`` rows, given as blocks of ``n x width x 1 or 3``, uint8 or uint16.
 
     Format: W3C Portable Network Graphics, sections 5, 7 and 10; each row has filter type 0.
     """
@@ -34,13 +34,13 @@ def write_stored_png(file: BinaryIO, blocks: Iterable[Pixels], height: int, widt
 
 
 def with_filter_type(rows: Pixels) -> bytes:
-    """Big-endian bytes of rows, each after a zero."""
+    """Big-endian bytes of rows, each row preceded by filter type 0."""
     big_endian = rows.astype(rows.dtype.newbyteorder(">"), copy=False).reshape(len(rows), -1)
     return np.pad(big_endian.view(np.uint8), ((0, 0), (1, 0))).tobytes()
 
 
 def write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    """Length, kind, data, checksum."""
+    """Write a PNG chunk: length, kind, data, checksum."""
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))

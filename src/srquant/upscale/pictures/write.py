@@ -1,4 +1,4 @@
-"""Upscaled rows to a picture file, with what survives from the source: alpha, ICC profile, EXIF, resolution."""
+"""Write upscaled rows to a picture file, with alpha, ICC profile, EXIF and resolution of the source."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ METADATA = ("exif-", "icc-profile-data", "iptc-data", "xmp-data", "resolution-un
 
 
 def check_format(picture: Picture, target: Path, scale: int) -> None:
-    """Refuse a target that can't hold the picture.
+    """Check that the target's format can store the picture.
 
     Raises:
         OutputError: unknown suffix, alpha in JPEG, or more pixels along a side than the format allows.
@@ -47,7 +47,7 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
         picture: the source.
         scale: upscaling factor.
         suffix: of the format, e.g. ``.png``.
-        target: file to write; its name plays no role.
+        target: file to write; its name doesn't decide the format.
 
     Raises:
         pyvips.Error: the source's alpha can't be read, or the target can't be written.
@@ -59,7 +59,7 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
 
 
 def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
-    """The upscaled picture with alpha and metadata, computed while it is written."""
+    """The upscaled picture with alpha and metadata; libvips computes it while it is written."""
     source = picture.image
     image = load(stored, "sequential")
     alpha = picture.alpha()
@@ -74,6 +74,6 @@ def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
 
 
 def to_8_bit(image: pyvips.Image) -> pyvips.Image:
-    """16 bit to 8 bit, white staying white."""
+    """16 bit to 8 bit: 65535 becomes 255."""
     shallow = (image / 257).rint().cast("uchar")
     return shallow.copy(interpretation="b-w" if image.bands < 3 else "srgb")

@@ -1,1 +1,1 @@
-"""Pictures in overlapping tiles."""
+"""Upscale a picture in overlapping tiles."""

@@ -1,7 +1,8 @@
-"""Where tiles lie.
+"""Positions of the tiles.
 
-A tile sees the picture's true border, or an overlap of the network's radius that is cut off its result. Along each
-axis all tiles are equally long (the last ones shift inwards), so that engines compile one shape.
+A tile reads more than it contributes: at each side it reaches to the border of the picture or overlaps its neighbour,
+and the result of the overlap is cut off. Along each axis all tiles have the same length (the last one is moved inwards
+to fit), so that engines compile one shape only.
 """
 
 import math
@@ -12,20 +13,20 @@ from typing import Literal
 import psutil
 
 from srquant.errors import InputError
-from srquant.upscale.tiles.support import Support
+from srquant.upscale.tiles.tiling import Tiling
 
 TileSize = int | Literal["auto"]
 
 MEMORY_SHARE = 0.25
-"""Share of the free memory that tiles take by default."""
+"""Share of the free memory that a tile may use by default."""
 
 MEMORY_LIMIT = 800 * 10**6
-"""Bytes that tiles take at most by default, so that 7680x4320 pixels are made in less than 1.5 GB in all."""
+"""Most bytes that a tile may use by default; then a result of 7680x4320 pixels needs less than 1.5 GB in total."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: it reads ``start..stop`` and its result counts for ``own_start..own_stop``."""
+    """One tile along one axis: it reads ``start..stop`` and contributes the result of ``own_start..own_stop``."""
 
     start: int
     stop: int
@@ -34,13 +35,13 @@ class Span:
 
 
 def next_span(length: int, own_start: int, size: int, overlap: int, alignment: int) -> Span:
-    """The tile whose result begins at ``own_start``.
+    """The tile whose contribution begins at ``own_start``.
 
     Args:
         length: of the picture along this axis.
-        own_start: where the previous tile's result ended.
+        own_start: where the previous tile's contribution ended.
         size: pixels to read, more than ``2 * overlap + alignment`` unless it is ``length``.
-        overlap: pixels at an inner edge that see too little.
+        overlap: pixels at a side inside the picture whose result is cut off.
         alignment: ``start`` is a multiple of it.
     """
     start = max(0, min(own_start - overlap, length - size)) // alignment * alignment
@@ -57,28 +58,29 @@ def spans(length: int, size: int, overlap: int, alignment: int) -> Iterator[Span
         own_start = span.own_stop
 
 
-def even_size(length: int, own: int, support: Support) -> int:
-    """Pixels that every tile reads along an axis if it contributes at most ``own``."""
-    inside = length - 2 * support.radius
+def even_size(length: int, own: int, tiling: Tiling) -> int:
+    """Pixels that each tile reads along an axis if all read equally many and contribute at most ``own``."""
+    inside = length - 2 * tiling.overlap
     count = math.ceil(inside / own)
     if count <= 1:
         return length
-    even = math.ceil(inside / count / support.alignment) * support.alignment
-    return min(length, even + 2 * support.radius)
+    even = math.ceil(inside / count / tiling.alignment) * tiling.alignment
+    return min(length, even + 2 * tiling.overlap)
 
 
-def contribution(tile: TileSize, support: Support) -> int:
-    """Side of what one tile contributes, in input pixels.
+def contribution(tile: TileSize, tiling: Tiling) -> int:
+    """Side of the square that one tile contributes, in input pixels.
 
-    Where tiles change the result, ``auto`` doesn't ask how much memory is free: the same picture gives the same file.
+    ``auto`` depends on the free memory only if tiles don't change the result, so that a picture always gives the same
+    file.
 
     Raises:
         InputError: the tile is empty.
     """
     if tile == "auto":
         available = MEMORY_SHARE * psutil.virtual_memory().available
-        budget = min(MEMORY_LIMIT, available) if support.exact else MEMORY_LIMIT
-        return max(1, support.radius, math.isqrt(int(budget / support.bytes_per_pixel)) - 2 * support.radius)
+        budget = min(MEMORY_LIMIT, available) if tiling.exact else MEMORY_LIMIT
+        return max(1, tiling.overlap, math.isqrt(int(budget / tiling.bytes_per_pixel)) - 2 * tiling.overlap)
     if tile < 1:
         raise InputError(f"a tile of {tile} pixels is empty; give --tile auto or a number of pixels such as 256")
     return tile

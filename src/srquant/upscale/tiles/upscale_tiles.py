@@ -1,12 +1,12 @@
-"""Upscaling in tiles: bounded memory, and for convolutional networks the same picture as in one piece."""
+"""Upscale in tiles, in bounded memory; convolutional networks give the same picture as without tiles."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from srquant.upscale.engines.branching import engine_for
-from srquant.upscale.engines.engines import Engine
+from srquant.upscale.engines.branching_engine import engine_for
+from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.pictures.rows import ArrayRows, Pixels, Rows, as_images
 from srquant.upscale.tiles.spans import Span, TileSize, contribution, even_size, next_span, spans
 
@@ -15,23 +15,24 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
     """Upscale a picture from top to bottom.
 
     Args:
-        engine: what runs the network; one with branches decides for each tile, see ``branching.engine_for``.
-        picture: 8 or 16 bit; one band is shown to the network as gray, and its result is averaged over the colours.
-        tile: input pixels along a side that one tile contributes (it reads up to twice the radius more), or ``auto``
-            for what fits the free memory. Halved when memory runs out.
+        engine: runs the network; a ``BranchingEngine`` would choose a branch for each tile, see ``engine_for``.
+        picture: 8 or 16 bit; a single band is given to the network as three equal colours, and the result is averaged
+            over the colours.
+        tile: side in input pixels of the square that one tile contributes (it reads up to two overlaps more), or
+            ``auto`` to fit the free memory. Halved when memory runs out.
 
     Yields:
-        The next rows, ``n x scale*width x bands`` in the type of the picture; rounded half to even, clipped.
+        The next rows, ``n x scale*width x bands``, with the dtype of the picture; rounded half to even, clipped.
 
     Raises:
         InputError: the tile is empty.
-        MemoryError, RuntimeError: not even a tile of one pixel fits.
+        MemoryError, RuntimeError: there isn't enough memory even for a tile of one pixel.
     """
-    own = contribution(tile, engine.support)
+    own = contribution(tile, engine.tiling)
     done = 0
     while done < picture.height:
-        size = even_size(picture.height, own, engine.support)
-        span = next_span(picture.height, done, size, engine.support.radius, engine.support.alignment)
+        size = even_size(picture.height, own, engine.tiling)
+        span = next_span(picture.height, done, size, engine.tiling.overlap, engine.tiling.alignment)
         try:
             block = upscale_band(engine, picture.read(span.start, span.stop), span, own)
         except (MemoryError, RuntimeError) as error:
@@ -44,12 +45,12 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
 
 
 def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
-    """Upscale the full-width rows of one span and cut off its overlap."""
-    support, scale = engine.support, engine.network.facts.scale
+    """Upscale the rows of one span over the full width and cut off the overlap."""
+    tiling, scale = engine.tiling, engine.network.facts.scale
     width = rows.shape[1]
     keep = slice(scale * (span.own_start - span.start), scale * (span.own_stop - span.start))
     block = np.empty((keep.stop - keep.start, scale * width, rows.shape[2]), rows.dtype)
-    for column in spans(width, even_size(width, own, support), support.radius, support.alignment):
+    for column in spans(width, even_size(width, own, tiling), tiling.overlap, tiling.alignment):
         tile = upscale_tile(engine, rows[:, column.start : column.stop])
         left, right = scale * (column.own_start - column.start), scale * (column.own_stop - column.start)
         block[:, scale * column.own_start : scale * column.own_stop] = tile[keep, left:right]
@@ -57,7 +58,7 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
 
 
 def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
-    """Upscale ``H x W x 1 or 3`` in one piece; one that is too small for the network is extended by its edge."""
+    """Upscale ``H x W x 1 or 3`` without tiles; a picture smaller than the network's minimum is padded first."""
     (height, width, bands), white = pixels.shape, np.iinfo(pixels.dtype).max
     smallest, scale = engine.network.facts.smallest, engine.network.facts.scale
     missing = [(0, max(0, smallest - height)), (0, max(0, smallest - width)), (0, 0)]
@@ -75,7 +76,7 @@ def upscale_array(engine: Engine, image: Pixels, tile: TileSize = "auto") -> Pix
     """Upscale ``H x W x 3`` (or ``x 1``), 8 or 16 bit; tiles and errors as ``upscale_rows``.
 
     Returns:
-        ``scale*H x scale*W`` with the bands and type of ``image``.
+        ``scale*H x scale*W`` with the bands and dtype of ``image``.
     """
     chosen = engine_for(engine, lambda: ArrayRows(image))
     upscaled: Pixels = np.concatenate(list(upscale_rows(chosen, ArrayRows(image), tile)))
@@ -83,7 +84,7 @@ def upscale_array(engine: Engine, image: Pixels, tile: TileSize = "auto") -> Pix
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine failed for want of memory, on any device."""
+    """Whether an engine failed because memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     words = ("allocate memory", "out of memory", "bad_alloc", "bad allocation", "failed to allocate")

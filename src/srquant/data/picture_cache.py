@@ -1,4 +1,4 @@
-"""Decoded pictures, kept in memory as long as they fit."""
+"""A cache of decoded pictures with a limit of bytes."""
 
 import threading
 from pathlib import Path
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from srquant.data.images import read_rgb
 
 
-class Pictures:
-    """Reads pictures; each is decoded once, as long as all that are kept need no more than ``limit`` bytes.
+class PictureCache:
+    """Reads pictures, and keeps them in memory until ``limit`` bytes are used; later pictures are read each time.
 
     May be used by several threads.
     """

@@ -1,4 +1,4 @@
-"""Programs that upscale the same picture, each in a process of its own, timed in turns."""
+"""Time exported models on the same picture, in turns, each in a separate process."""
 
 import subprocess
 import sys
@@ -16,13 +16,13 @@ EngineName = Literal["torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One exported model and what runs it.
+class ExportedModel:
+    """One exported model and the program that runs it.
 
     Attributes:
         engine: name for the table.
         precision: of its convolutions, ``float32``, ``int8`` or ``mixed``.
-        kind: what runs it.
+        kind: the program that runs it.
         path: pickled network (``torch``), ``.xml``, or ``.onnx``.
     """
 
@@ -34,48 +34,46 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measured:
-    """A contender's times and the peak memory of its process in bytes."""
+    """A model's times, and the peak memory of its process in bytes."""
 
-    contender: Contender
+    model: ExportedModel
     timing: Timing
     peak_memory: int
 
 
-def measure(
-    contenders: Sequence[Contender],
+def time_models(
+    models: Sequence[ExportedModel],
     height: int,
     width: int,
     threads: int,
     rounds: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
-    """Time one picture of ``height x width`` random pixels on each contender, in turns.
+    """Time each model on one picture of ``height x width`` random pixels, in turns.
 
     Raises:
-        EngineError: a contender can't run.
+        EngineError: a model can't run.
     """
     with ExitStack() as stack:
-        workers = [stack.enter_context(warmed_up(c, height, width, threads)) for c in contenders]
+        workers = [stack.enter_context(warmed_up(model, height, width, threads)) for model in models]
         runs = {str(i): worker.run for i, worker in enumerate(workers)}
         timings = interleave(runs, rounds, progress).values()
         return [
-            Measured(worker.contender, timing, worker.peak_memory())
+            Measured(worker.model, timing, worker.peak_memory())
             for worker, timing in zip(workers, timings, strict=True)
         ]
 
 
 @contextmanager
-def warmed_up(contender: Contender, height: int, width: int, threads: int) -> Iterator["Worker"]:
-    """The process of one contender, which has run once."""
-    arguments = [contender.kind, str(contender.path), str(height), str(width), str(threads)]
+def warmed_up(model: ExportedModel, height: int, width: int, threads: int) -> Iterator["Worker"]:
+    """The process of one model, after one run to warm up."""
+    arguments = [model.kind, str(model.path), str(height), str(width), str(threads)]
     command = [sys.executable, "-m", "srquant.measure.speed.worker", *arguments]
     with (
-        tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
-        ) as process,
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
     ):
-        worker = Worker(contender, process, complaints)
+        worker = Worker(model, process, errors)
         try:
             worker.answer()
             yield worker
@@ -85,37 +83,37 @@ def warmed_up(contender: Contender, height: int, width: int, threads: int) -> It
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that runs one contender when told to."""
+    """A process that runs one model on request; see ``worker.py``."""
 
-    contender: Contender
+    model: ExportedModel
     process: "subprocess.Popen[str]"
-    complaints: IO[str]
+    errors: IO[str]
 
     def run(self) -> float:
         """Milliseconds of one inference."""
-        return float(self._ask("run"))
+        return float(self._request("run"))
 
     def peak_memory(self) -> int:
-        """Most bytes that were resident so far."""
-        return int(self._ask("memory"))
+        """Peak resident memory so far in bytes."""
+        return int(self._request("memory"))
 
     def answer(self) -> str:
         """The next line that the process prints.
 
         Raises:
-            EngineError: it has ended.
+            EngineError: the process has ended.
         """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.complaints.seek(0)
-            complaint = (self.complaints.read().strip().splitlines() or ["no reason given"])[-1]
-            raise EngineError(f"{self.contender.engine} {self.contender.precision} can't run: {complaint}")
+            self.errors.seek(0)
+            reason = (self.errors.read().strip().splitlines() or ["no reason given"])[-1]
+            raise EngineError(f"{self.model.engine} {self.model.precision} can't run: {reason}")
         return line
 
-    def _ask(self, question: str) -> str:
+    def _request(self, command: str) -> str:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self.process.stdin.write(question + "\n")
+            self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
         return self.answer()

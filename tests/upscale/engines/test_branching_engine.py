@@ -10,8 +10,9 @@ from srquant.insertion.branched_network import BranchedNetwork
 from srquant.measure.quality.patches import in_patches
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.upscale.engines.branching import BAND, BranchingEngine, engine_for, rows_density
-from srquant.upscale.engines.engines import TorchEngine, open_engine
+from srquant.upscale.engines.branching_engine import BAND, BranchingEngine, engine_for, rows_density
+from srquant.upscale.engines.open_engine import open_engine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs.one_picture import upscale_file
 from srquant.upscale.pictures.rows import ArrayRows
 from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_tile

@@ -1,6 +1,6 @@
-"""What a network's outputs depend on, and the memory it needs: the facts that tiling rests on.
+"""Measure how a network can be tiled: receptive field, alignment and memory.
 
-One pass over a small picture shows every operation with its shapes, so any module works, whatever its code looks like.
+One forward pass of a small picture records every operation with its shapes, so this works for any module.
 """
 
 import math
@@ -16,61 +16,62 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from srquant.models.network import Network
 
 PROBE = 32
-"""Side of the small picture."""
+"""Side of the small picture in pixels."""
 
 INEXACT_OVERLAP = 32
-"""Overlap for networks that look at the whole picture, where no overlap is enough."""
+"""Overlap in pixels for networks whose receptive field is the whole picture; their tiles are not exact."""
 
 ENGINE_COPIES = 1.5
-"""Memory that engines take, in units of what the hungriest operation reads and writes; measured 0.8 to 1.2, EDSR."""
+"""Memory of an engine divided by the bytes that the largest operation reads and writes; measured: 0.8 to 1.2 (EDSR)."""
 
 GLOBAL = (
     *("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "std", "var"),
 )
-"""Parts of the names of operations by which one output pixel may depend on all others."""
+"""Parts of the names of operations that may make one output pixel depend on all input pixels."""
 
 
 @dataclass(frozen=True)
-class Support:
-    """What tiles of a network must respect, in pixels of the input.
+class Tiling:
+    """How a network can be tiled, in input pixels.
 
     Attributes:
-        radius: an output pixel depends on inputs at most this far away along each axis; an upper bound.
+        overlap: pixels by which a tile extends beyond its contribution; if ``exact``, an upper bound of the radius of
+            the receptive field along each axis.
         alignment: tiles must start at multiples of this.
-        bytes_per_pixel: estimate of the memory that a tile takes while it runs, per input pixel.
-        exact: whether tiles that overlap by ``radius`` give the untiled result.
+        bytes_per_pixel: estimate of the memory that a tile needs while it runs, per input pixel.
+        exact: whether tiles with this overlap give the untiled result.
     """
 
-    radius: int
+    overlap: int
     alignment: int
     bytes_per_pixel: int
     exact: bool
 
 
-def measure_support(network: Network) -> Support:
-    """Find out what tiles of ``network`` must respect, by one forward pass of 32 x 32 pixels on its device."""
+def measure_tiling(network: Network) -> Tiling:
+    """Measure how ``network`` can be tiled, by one forward pass of 32 x 32 pixels on its device."""
     image = torch.zeros(1, 3, PROBE, PROBE, device=device_of(network))
     with torch.no_grad(), Trace(image) as trace:
         network(image)
     bytes_per_pixel = math.ceil(ENGINE_COPIES * trace.largest / PROBE**2)
     if network.facts.tiles_exactly and not trace.mixes_all:
-        return Support(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
-    return Support(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
+        return Tiling(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
+    return Tiling(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
 
 
 def device_of(network: Network) -> torch.device:
-    """Where the weights are; the CPU for a network without any."""
+    """The device of the weights; the CPU for a network without weights."""
     return next((t.device for t in network.state_dict().values()), torch.device("cpu"))
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up how far each operation looks: a bound for every path through the network.
+    """Adds up the kernel radii of all operations: an upper bound of the overlap of the receptive field.
 
     Attributes:
         reach: the sum so far, in input pixels.
-        coarsest: largest distance between neighbours in any feature map, in input pixels.
-        largest: bytes that the hungriest operation reads and writes.
-        mixes_all: whether an operation mixed all pixels.
+        coarsest: largest distance between neighbouring pixels of any feature map, in input pixels.
+        largest: most bytes that one operation reads and writes.
+        mixes_all: whether an operation may have made output pixels depend on all input pixels.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -84,7 +85,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and note its reach if it works on what was computed from the picture."""
+        """Run the operation, and record it if one of its inputs was computed from the picture."""
         out = func(*args, **(kwargs or {}))
         sources = [t for t in tensors(args) if t in self.computed]
         if sources:
@@ -95,35 +96,42 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for result in results:
                 self.computed[result] = True
                 if is_map(sources[0]) and is_map(result):
-                    self.note(name, sources[0], result, args)
+                    self.record(name, sources[0], result, args)
         return out
 
-    def note(self, name: str, source: Tensor, result: Tensor, args: Sequence[Any]) -> None:
-        """Add one operation from feature map to feature map."""
+    def record(self, name: str, source: Tensor, result: Tensor, args: Sequence[Any]) -> None:
+        """Add the reach of one operation from feature map to feature map."""
         before, after = spacing(source), spacing(result)
         self.reach += reach(name, before, after, args) + max(0.0, before - after)
         self.coarsest = max(self.coarsest, round(after))
 
 
 def tensors(values: Sequence[Any]) -> list[Tensor]:
-    """The tensors among values and items of lists and tuples of them."""
+    """The tensors among the values, and among the items of values that are lists or tuples."""
     flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
     return [item for item in flat if isinstance(item, Tensor)]
 
 
 def is_map(tensor: Tensor) -> bool:
-    """Whether a tensor is ``N x C x H x W`` floats."""
+    """Whether a tensor is a feature map: ``N x C x H x W`` of floats."""
     return tensor.ndim == 4 and tensor.is_floating_point()
 
 
 def spacing(feature_map: Tensor) -> float:
-    """Distance between neighbours in input pixels: an integer or one over an integer."""
+    """Distance between neighbouring pixels, in input pixels: an integer, or one divided by an integer."""
     ratio = PROBE / feature_map.shape[-1]
     return float(round(ratio)) if ratio >= 1 else 1 / round(1 / ratio)
 
 
 def reach(name: str, before: float, after: float, args: Sequence[Any]) -> float:
-    """How far one operation looks, in input pixels, from ``before`` to ``after`` pixels between neighbours."""
+    """Kernel overlap of one operation in input pixels.
+
+    Args:
+        name: of the operation.
+        before: ``spacing`` of its input.
+        after: ``spacing`` of its output.
+        args: of the operation.
+    """
     if "convolution" in name:
         _, weight, _, _, padding, dilation, transposed, *_ = args
         return max(map(kernel_reach, weight.shape[2:], padding, dilation)) * (after if transposed else before)
@@ -137,6 +145,6 @@ def reach(name: str, before: float, after: float, args: Sequence[Any]) -> float:
 
 
 def kernel_reach(size: int, padding: int, dilation: int) -> int:
-    """Pixels that a kernel looks away from the one its output stands for."""
+    """Largest distance in pixels between an output pixel's position and a pixel that the kernel reads for it."""
     extent = dilation * (size - 1)
     return max(padding, extent - padding)

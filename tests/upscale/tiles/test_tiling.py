@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from srquant.models.architectures.edsr import EDSR
 from srquant.models.network import Facts, Network
-from srquant.upscale.tiles.support import INEXACT_OVERLAP, measure_support
+from srquant.upscale.tiles.tiling import INEXACT_OVERLAP, measure_tiling
 
 
 def network_of(module: nn.Module, scale: int) -> Network:
@@ -58,20 +58,20 @@ MODULES = {
 def test_radius_covers_what_gradients_reach(name: str) -> None:
     module, scale = MODULES[name]
     network = network_of(module, scale)
-    support = measure_support(network)
-    assert support.exact
-    assert measured_radius(network, 64) <= support.radius
+    tiling = measure_tiling(network)
+    assert tiling.exact
+    assert measured_radius(network, 64) <= tiling.overlap
 
 
 @pytest.mark.parametrize(("blocks", "scale"), [(1, 2), (3, 2), (2, 3), (2, 4)])
 def test_radius_is_tight_for_edsr(blocks: int, scale: int) -> None:
     network = network_of(EDSR(blocks, 4, scale), scale)
-    assert measure_support(network).radius <= measured_radius(network, 64) + 1
+    assert measure_tiling(network).overlap <= measured_radius(network, 64) + 1
 
 
 def test_strided_networks_need_aligned_tiles() -> None:
-    assert measure_support(network_of(Hourglass(), 1)).alignment == 2
-    assert measure_support(network_of(EDSR(1, 4, 2), 2)).alignment == 1
+    assert measure_tiling(network_of(Hourglass(), 1)).alignment == 2
+    assert measure_tiling(network_of(EDSR(1, 4, 2), 2)).alignment == 1
 
 
 class ChannelAttention(nn.Module):
@@ -81,16 +81,16 @@ class ChannelAttention(nn.Module):
 
 @pytest.mark.parametrize("module", [ChannelAttention(), nn.AdaptiveAvgPool2d(32), nn.GroupNorm(1, 3)])
 def test_networks_that_see_everything_are_not_exact(module: nn.Module) -> None:
-    support = measure_support(network_of(module, 1))
-    assert not support.exact
-    assert support.radius == INEXACT_OVERLAP
+    tiling = measure_tiling(network_of(module, 1))
+    assert not tiling.exact
+    assert tiling.overlap == INEXACT_OVERLAP
 
 
 def test_facts_can_deny_exactness() -> None:
     facts = Facts("custom", 1, 1.0, (), (), tiles_exactly=False)
-    assert not measure_support(Network(nn.Conv2d(3, 3, 3, padding=1), facts)).exact
+    assert not measure_tiling(Network(nn.Conv2d(3, 3, 3, padding=1), facts)).exact
 
 
 def test_memory_estimate_grows_with_features() -> None:
-    small, large = (measure_support(network_of(EDSR(1, f, 2), 2)).bytes_per_pixel for f in (8, 64))
+    small, large = (measure_tiling(network_of(EDSR(1, f, 2), 2)).bytes_per_pixel for f in (8, 64))
     assert large == 8 * small

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from srquant.errors import EngineError, InputError
 from srquant.models.network import Facts, Network
-from srquant.upscale.engines.engines import OpenVINOEngine, TorchEngine, open_engine
+from srquant.upscale.engines.open_engine import open_engine
+from srquant.upscale.engines.openvino_engine import OpenVINOEngine
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 
 FAST = ["openvino", "onnxruntime"]

@@ -1,4 +1,4 @@
-"""A model and its rivals, exported for ``srquant.measure.speed.race``."""
+"""Export a model in all forms that are compared: float and integer, for each engine."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.insertion.branched_network import NAMES, BranchedNetwork
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.cost.layer_summaries import layer_summaries
-from srquant.measure.speed.race import Contender
+from srquant.measure.speed.time_models import ExportedModel
 from srquant.methods.registry import METHODS
 from srquant.models.load import float_form
 from srquant.models.network import Network
@@ -26,74 +26,74 @@ from srquant.models.network import Network
 NOISE_PICTURES, NOISE_SIDE = 4, 64
 
 
-def contenders(model: Network | FrozenModel, folder: Path) -> list[Contender]:
-    """Everything that can run a model: float engines, ONNX Runtime's own int8, and our integer form.
+def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel]:
+    """Export a model for the float engines, as ONNX Runtime's own int8, and as srquant's integer network.
 
-    A float model gets its integer form from plain 8-bit min-max ranges on noise, with a float and an 8-bit skip
-    stream; a quantized one keeps its own, and its float rivals have random weights. Speed depends on neither.
+    A float model is quantized to 8 bits with min-max ranges of noise, once with float and once with 8-bit skip
+    connections. For a quantized model the float networks have random weights. Neither changes the speed.
 
     Args:
-        model: as opened; left unchanged.
-        folder: where the exported files go.
+        model: from ``open_model``; left unchanged.
+        folder: for the exported files.
 
     Raises:
-        EngineError: a part of the network has no form in an engine.
+        EngineError: a part of the network can't be exported to an engine.
     """
     network = float_form(model.network) if isinstance(model, FrozenModel) else model
-    rows = float_contenders(network, folder)
-    rows.append(Contender("onnxruntime-static", "int8", "onnxruntime", static_int8(rows[-1].path, folder)))
+    rows = export_float(network, folder)
+    rows.append(ExportedModel("onnxruntime-static", "int8", "onnxruntime", static_int8(rows[-1].path, folder)))
     if isinstance(model, FrozenModel):
-        return rows + quantized_contenders(model.network, folder)
+        return rows + export_quantized(model.network, folder)
     pictures = write_noise(folder / "noise")
     skips: dict[str, Literal[8] | None] = {"openvino": None, "openvino-skip8": 8}
-    integer = {name: quantize_plainly(network, pictures, skip) for name, skip in skips.items()}
-    return rows + [integer_contender(name, quantized, folder) for name, quantized in integer.items()]
+    integer = {name: quantize_to_8_bit(network, pictures, skip) for name, skip in skips.items()}
+    return rows + [export_integer(name, quantized, folder) for name, quantized in integer.items()]
 
 
-def float_contenders(network: Network, folder: Path) -> list[Contender]:
-    """PyTorch, OpenVINO and ONNX Runtime in float32."""
+def export_float(network: Network, folder: Path) -> list[ExportedModel]:
+    """Export a float network for PyTorch, OpenVINO and ONNX Runtime, float32."""
     pickled, xml, onnx_file = (folder / f"float32{suffix}" for suffix in (".pt", ".xml", ".onnx"))
     torch.save(network.eval(), pickled)
     save_openvino(to_openvino(network), xml)
     save_onnx(to_onnx(network), onnx_file)
     return [
-        Contender("torch", "float32", "torch", pickled),
-        Contender("openvino", "float32", "openvino", xml),
-        Contender("onnxruntime", "float32", "onnxruntime", onnx_file),
+        ExportedModel("torch", "float32", "torch", pickled),
+        ExportedModel("openvino", "float32", "openvino", xml),
+        ExportedModel("onnxruntime", "float32", "onnxruntime", onnx_file),
     ]
 
 
-def integer_contender(name: str, network: Network, folder: Path) -> Contender:
-    """A frozen network in OpenVINO."""
+def export_integer(name: str, network: Network, folder: Path) -> ExportedModel:
+    """Export a frozen network for OpenVINO."""
     path = folder / f"{name}.xml"
     save_openvino(to_openvino(network), path)
-    return Contender(name, precision_of(network), "openvino", path)
+    return ExportedModel(name, precision_of(network), "openvino", path)
 
 
 def precision_of(network: Network) -> str:
-    """``int8``; with dynamic ranges, which no engine has in integers, ``float32`` or ``mixed``."""
+    """``int8``; ``float32`` if all, ``mixed`` if some layers have dynamic ranges, which no engine computes in int8."""
     dynamic = {layer.ranges == "dynamic" for layer in layer_summaries(network) if layer.ranges}
     return "mixed" if len(dynamic) > 1 else "float32" if dynamic == {True} else "int8"
 
 
-def quantized_contenders(network: Network, folder: Path) -> list[Contender]:
-    """A frozen network in OpenVINO, or each of its branches."""
+def export_quantized(network: Network, folder: Path) -> list[ExportedModel]:
+    """Export a frozen network, or each of its branches, for OpenVINO."""
     if not isinstance(network, BranchedNetwork):
-        return [integer_contender("openvino", network, folder)]
-    return [integer_contender(f"openvino-{NAMES[bits]}", part, folder) for bits, part in network.branches.items()]
+        return [export_integer("openvino", network, folder)]
+    return [export_integer(f"openvino-{NAMES[bits]}", part, folder) for bits, part in network.branches.items()]
 
 
-def quantize_plainly(network: Network, pictures: Path, skip_bits: Literal[8] | None) -> Network:
-    """Every layer in 8 bit, ranges from min-max."""
+def quantize_to_8_bit(network: Network, pictures: Path, skip_bits: Literal[8] | None) -> Network:
+    """Quantize every layer to 8 bit with min-max ranges."""
     policy = Policy(base=LayerBits(8, 8), skip_bits=skip_bits)
     calibration = CalibrationSet(pictures, count=NOISE_PICTURES, patch=NOISE_SIDE)
     return freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
 
 
 def static_int8(float_model: Path, folder: Path) -> Path:
-    """ONNX Runtime's own static quantization: quantize-dequantize pairs, per-channel weights."""
+    """Quantize with ONNX Runtime's own static quantization: QDQ format, per-channel weights."""
     path = folder / "static_int8.onnx"
-    logging.disable(logging.WARNING)  # it advises on the root logger
+    logging.disable(logging.WARNING)  # hides ONNX Runtime's advice, which it writes to the root logger
     try:
         quantize_static(
             float_model,
@@ -116,7 +116,7 @@ class Noise(CalibrationDataReader):  # type: ignore[misc]
         self.pictures = noise()
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next one, or None after the last."""
+        """The next picture, or None after the last."""
         image = next(self.pictures, None)
         return None if image is None else {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
 
@@ -129,7 +129,7 @@ def noise() -> Iterator[NDArray[np.uint8]]:
 
 
 def write_noise(folder: Path) -> Path:
-    """The same as files."""
+    """Write the pictures of ``noise`` as PNG files into a new folder."""
     folder.mkdir()
     for i, image in enumerate(noise()):
         pyvips.Image.new_from_array(image, interpretation="srgb").write_to_file(str(folder / f"{i}.png"))

@@ -1,60 +1,62 @@
-"""Running a network of three branches: which one, for pictures in memory and for those that come in tiles."""
+"""Running a network of three branches with different bits: each picture takes the branch of its gradient density."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from srquant.grids.picture_density import density_of, gradient_density, gradient_sum, gray
 from srquant.insertion.branched_network import MIDDLE, BranchedNetwork
 from srquant.models.network import Network
+from srquant.upscale.engines.protocol import Engine, Images
 from srquant.upscale.pictures.rows import Rows, as_images
 
-if TYPE_CHECKING:
-    from srquant.upscale.engines.engines import Engine
-
 BAND = 256
-"""Rows that are looked at together."""
+"""Rows of a picture that are in memory at a time while its density is measured."""
 
 
 class BranchingEngine:
-    """An ``Engine`` per branch, prepared when the first picture asks for it.
+    """One ``Engine`` per branch, each opened when the first picture needs it.
 
     Args:
-        network: its branches are alike but for their bits.
-        open_branch: opens the engine of one.
+        network: its branches differ only in their bits.
+        open_branch: opens the engine of one branch.
     """
 
-    def __init__(self, network: BranchedNetwork, open_branch: "Callable[[Network], Engine]") -> None:
+    def __init__(self, network: BranchedNetwork, open_branch: Callable[[Network], Engine]) -> None:
         self.network: Network = network
         self.branched = network
         self.open_branch = open_branch
         self.opened = {MIDDLE: open_branch(network.branches[MIDDLE])}
         self.name = self.opened[MIDDLE].name
-        self.support = self.opened[MIDDLE].support
+        self.tiling = self.opened[MIDDLE].tiling
 
-    def branch(self, picture_bits: int) -> "Engine":
+    def branch(self, picture_bits: int) -> Engine:
         """The engine for pictures that add -1, 0 or 1 bits."""
         if picture_bits not in self.opened:
             self.opened[picture_bits] = self.open_branch(self.branched.branches[picture_bits])
         return self.opened[picture_bits]
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Upscale, see ``Engine``; each picture by its own gradient density."""
+    def __call__(self, images: Images) -> Images:
+        """Upscale, see ``Engine``; each picture of the batch takes the branch of its own gradient density."""
         bits = self.branched.picture_bits(gradient_density(torch.from_numpy(np.ascontiguousarray(images)))).tolist()
         return np.concatenate([self.branch(b)(images[i : i + 1]) for i, b in enumerate(bits)])
 
+    def float_layers(self) -> set[str]:
+        """See ``Engine``; of the middle branch."""
+        return self.opened[MIDDLE].float_layers()
 
-def engine_for(engine: "Engine", open_rows: Callable[[], Rows]) -> "Engine":
-    """The engine for a whole picture, of the branch that its gradient density asks for, so that no seam appears.
+
+def engine_for(engine: Engine, open_rows: Callable[[], Rows]) -> Engine:
+    """The engine for all tiles of a picture.
+
+    All tiles take the branch of the whole picture's gradient density, so that no seams appear between them.
 
     Args:
-        engine: any; one without branches is returned as it is.
-        open_rows: opens the picture to be read through once.
+        engine: any; one without branches is returned unchanged.
+        open_rows: opens the picture, which is read once from top to bottom.
     """
     if not isinstance(engine, BranchingEngine):
         return engine

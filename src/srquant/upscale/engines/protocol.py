@@ -1,0 +1,33 @@
+"""What every engine offers."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srquant.models.network import Network
+from srquant.upscale.tiles.tiling import Tiling
+
+Images = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Runs one network.
+
+    Attributes:
+        name: ``torch``, ``openvino`` or ``onnxruntime``.
+        network: the network that it runs.
+        tiling: the overlap, alignment and memory of its tiles.
+    """
+
+    name: str
+    network: Network
+    tiling: Tiling
+
+    def __call__(self, images: Images) -> Images:
+        """Upscale ``N x 3 x H x W`` RGB in [0, 1] to ``N x 3 x scale*H x scale*W`` around [0, 1], not clipped."""
+        ...
+
+    def float_layers(self) -> set[str]:
+        """Names of the layers (convolutions, linear layers, matrix products) not computed in integer arithmetic."""
+        ...
