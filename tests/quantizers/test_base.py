@@ -120,3 +120,25 @@ def test_activation_quantizer_per_channel():
     x = torch.tensor([[[[1.4]], [[-0.9]]]])
     assert quantizer(x).flatten().tolist() == [1.0, -1.0]
     assert quantizer.relative_step().flatten().tolist() == [1.0, 1.0]
+
+
+def test_the_learned_bound_is_that_of_a_grid_of_one_bound_and_fixed_bits():
+    one, two = torch.tensor(2.0), torch.tensor(-1.0)
+    symmetric, asymmetric = WeightQuantizer(-one, one, 4, True), WeightQuantizer(two, one, 4, False)
+    assert symmetric.learned_bound() is symmetric.upper
+    assert asymmetric.learned_bound() is None
+    assert WeightQuantizer(two, one, 8, False).learned_bound().item() == 2.0
+    symmetric.bits_are_learned = True
+    assert symmetric.learned_bound() is None
+    symmetric.bits_are_learned = False
+    symmetric.requires_grad_(False)
+    assert symmetric.learned_bound() is None
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_learned_bits_of_the_quantizer_give_its_own_points(narrow):
+    x = torch.linspace(-3, 3, 101)
+    quantizer = ActivationQuantizer(torch.tensor(-2.0), torch.tensor(2.0), 3, narrow)
+    assert torch.allclose(quantizer(x, torch.tensor(3.0)), quantizer(x), atol=1e-6)
+    fewer = ActivationQuantizer(torch.tensor(-2.0), torch.tensor(2.0), 2, narrow)
+    assert torch.allclose(quantizer(x, torch.tensor(2.0)), fewer(x), atol=1e-6)

@@ -10,7 +10,7 @@ from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
 if TYPE_CHECKING:
-    from srquant.deploy.export.layer_precision import LayerPrecision
+    from srquant.deploy.layer_precision import LayerPrecision
     from srquant.insertion.branched_network import BranchedNetwork
     from srquant.models.network import Network
 

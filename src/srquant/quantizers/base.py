@@ -163,11 +163,15 @@ class WeightQuantizer(nn.Module):
         upper: last grid point, same shape.
         bits: 2..8.
         symmetric: whether ``-upper`` is the lower bound.
+
+    Attributes:
+        bits_are_learned: whether calls are given bits that learn, beside the bounds.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, bits: int, symmetric: bool) -> None:
         super().__init__()
         self.bits = bits
+        self.bits_are_learned = False
         self.symmetric = symmetric
         self.lower = None if symmetric else nn.Parameter(lower.detach().clone())
         self.upper = nn.Parameter(upper.detach().clone())
@@ -210,6 +214,15 @@ class WeightQuantizer(nn.Module):
         if self.lower is None:
             return self.upper
         return torch.maximum(-self.lower, self.upper) if self.levels > 2 * LARGEST_INTEGER else None
+
+    def learned_bound(self) -> Tensor | None:
+        """The bound of a grid ``-u..u`` where it alone decides, with the weight, what the grid points are, and learns.
+
+        Such a bound has a cheaper backward pass, see ``grids.weight_bound_gradient``. Subclasses whose points depend on
+        more return None.
+        """
+        bound = None if self.bits_are_learned else self.single_bound()
+        return bound if bound is not None and bound.requires_grad else None
 
     def __call__(self, weight: Tensor) -> Tensor:
         """Values to grid points, shape of the weight."""

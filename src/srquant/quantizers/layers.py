@@ -317,13 +317,12 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
 
 def learned_bound(layer: QuantLayer) -> Tensor | None:
     """The one bound of the weight's grid where it is all that is being learned of the weight, else None."""
-    quantizer, constants = layer.weight_quantizer, (layer.layer.weight, layer.layer.bias)
-    if type(quantizer) is not WeightQuantizer or quantizer._forward_pre_hooks or layer.lattice is not None:
+    constants = layer.layer.weight, layer.layer.bias
+    if layer.lattice is not None or layer.cached_weight is not None or not torch.is_grad_enabled():
         return None
-    if layer.cached_weight is not None or any(value is not None and value.requires_grad for value in constants):
+    if any(value is not None and value.requires_grad for value in constants):
         return None
-    bound = quantizer.single_bound()
-    return bound if torch.is_grad_enabled() and bound is not None and bound.requires_grad else None
+    return layer.weight_quantizer.learned_bound()
 
 
 def _directed_weight(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:

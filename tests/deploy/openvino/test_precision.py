@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.deploy.export.layer_precision import LayerPrecision
+from srquant.deploy.layer_precision import LayerPrecision
 from srquant.deploy.openvino.model import to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.models.load import build

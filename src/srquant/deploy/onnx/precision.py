@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from srquant.deploy.export.layer_precision import INTEGER, LayerPrecision
+from srquant.deploy.layer_precision import INTEGER, LayerPrecision
 
 LAYER_OPERATIONS = ("Conv", "ConvTranspose", "MatMul")
 

@@ -2,7 +2,7 @@
 
 import openvino
 
-from srquant.deploy.export.layer_precision import INTEGER, LayerPrecision
+from srquant.deploy.layer_precision import INTEGER, LayerPrecision
 from srquant.deploy.openvino.model import CPU_OPTIONS
 
 LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")

@@ -153,6 +153,9 @@ class SpreadWeightQuantizer(WeightQuantizer):
         upper = self.last_point(weight, whole)
         return straight_through(fake_quantize(weight.detach(), -upper, upper, weight_levels(whole)), weight)
 
+    def learned_bound(self) -> None:
+        """None: the grid follows the weight."""
+
     def deployable(self, weight: Tensor) -> WeightQuantizer:
         """The static grid of a trained weight."""
         upper = self.last_point(weight, self.bits)

@@ -55,6 +55,9 @@ class TanhWeightQuantizer(WeightQuantizer):
         """Values to grid points, shape of the weight."""
         return super().forward(drawn_together(weight, self.upper), bits)
 
+    def learned_bound(self) -> None:
+        """None: the points depend on the tanh of the weight as well."""
+
     def deployable(self, weight: Tensor) -> WeightQuantizer:
         """The grid without the tanh, which the trained weight has taken in."""
         return WeightQuantizer(-self.upper, self.upper, self.bits, symmetric=True)

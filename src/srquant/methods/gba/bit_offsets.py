@@ -24,6 +24,9 @@ def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) 
             offsets.append(nn.Parameter(torch.zeros_like(quantizer.upper.detach().mean())))
             hook = _with_bits(quantizer.bits, offsets[-1])
             hooks.enter_context(quantizer.register_forward_pre_hook(hook, with_kwargs=True))
+            if isinstance(quantizer, WeightQuantizer):  # only weights have a cheaper backward pass for fixed bits
+                quantizer.bits_are_learned = True
+                hooks.callback(setattr, quantizer, "bits_are_learned", False)
         yield offsets
 
 

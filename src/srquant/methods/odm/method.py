@@ -77,6 +77,9 @@ class FactorQuantizer(WeightQuantizer):
         bound = self.factor * self.upper
         return -bound, bound
 
+    def learned_bound(self) -> None:
+        """None: the factor learns, not the bound."""
+
     def deployable(self, weight: Tensor) -> WeightQuantizer:
         """The grid as it is now, its factor multiplied in."""
         return WeightQuantizer(*self.grid(), self.bits, symmetric=True)

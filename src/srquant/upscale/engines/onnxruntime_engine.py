@@ -40,7 +40,7 @@ class OnnxRuntimeEngine:
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; exports the network once more to ask ONNX Runtime."""
-        from srquant.deploy.export.layer_precision import float_names
+        from srquant.deploy.layer_precision import float_names
         from srquant.deploy.onnx.model import to_onnx
         from srquant.deploy.onnx.precision import layer_precisions
 

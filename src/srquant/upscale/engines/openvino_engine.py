@@ -62,7 +62,7 @@ class OpenVINOEngine:
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; compiles the model once more to ask OpenVINO."""
-        from srquant.deploy.export.layer_precision import float_names
+        from srquant.deploy.layer_precision import float_names
         from srquant.deploy.openvino.precision import layer_precisions
 
         return float_names(layer_precisions(self.model))
