@@ -84,6 +84,8 @@ def _quantize(backend: Backend[V], quantize: Quantize, name: str, x: V) -> V:
         return backend.quantize_channels(padded, quantize.grid, floats(before.lower)[None], floats(before.step)[None])
     if isinstance(before, PiecewisePoints):
         x = backend.pieces(x, floats(before.edges), before.levels)
+    elif before is not None:
+        raise EngineError(f"layer '{name}' has a grid that exports have no form for ({before}); engine 'torch' runs it")
     return backend.quantize(x, quantize.grid)
 
 
