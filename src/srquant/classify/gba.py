@@ -61,7 +61,7 @@ def quantize(
         progress: told after every step.
 
     Returns:
-        The quantized network; ``bits_of`` tells its bits.
+        The quantized network, whose layers are ``gradient_layers``; with a base of 8 bits some have 9.
 
     Raises:
         PolicyError: a layer could get fewer than 2 bits.
@@ -150,8 +150,3 @@ def steps_of(images: Tensor, config: GBA) -> int:
 def gradient_layers(network: nn.Module) -> dict[str, GradientLayer]:
     """The quantized layers by name, in module order."""
     return {name: module for name, module in network.named_modules() if isinstance(module, GradientLayer)}
-
-
-def bits_of(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Bits of weights and activations of every layer by name; with a base of 8 some have 9."""
-    return {name: (layer.weights.bits, layer.inputs.bits) for name, layer in gradient_layers(network).items()}

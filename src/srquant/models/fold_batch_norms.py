@@ -5,37 +5,6 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.models.layout import Weights
-from srquant.models.load import build, load_strictly
-from srquant.models.network import Network
-
-
-def fold_batch_norms(network: Network) -> Network:
-    """The same function without batch norms.
-
-    Folding changes the ranges of the weights, which usually hurts per-tensor weight quantization.
-
-    Args:
-        network: an ``srresnet``; its running statistics are folded.
-
-    Returns:
-        A new network in evaluation mode; equal up to float rounding. ``network`` itself where it has no batch norms.
-
-    Raises:
-        PolicyError: the architecture has batch norms that can't be folded.
-    """
-    layers = dict(network.module.named_modules())
-    norms = {name: layer for name, layer in layers.items() if isinstance(layer, nn.BatchNorm2d)}
-    if not norms:
-        return network
-    if "batch_norm" not in network.facts.arguments:
-        raise PolicyError(f"{network.facts.architecture}: fold the batch norms before wrapping the network")
-    weights = {n: t for n, t in network.module.state_dict().items() if n.rpartition(".")[0] not in norms}
-    for name, norm in norms.items():
-        target = folded_into(name)
-        weights |= fold(target, layers[target].get_parameter("weight"), norm)
-    folded = build(network.facts.architecture, network.facts.arguments | {"batch_norm": False})
-    load_strictly(folded.module, weights)
-    return folded
 
 
 def folded_into(norm: str) -> str:

@@ -1,7 +1,5 @@
 """Which parameters of a quantized network are its own and which belong to its grids."""
 
-from collections.abc import Iterable
-
 from torch import nn
 
 from srquant.models.network import Network
@@ -16,9 +14,3 @@ def network_parameters(network: Network) -> list[nn.Parameter]:
     grids = [module for module in network.modules() if isinstance(module, ActivationQuantizer | ConditionalQuantizer)]
     theirs = {id(parameter) for quantizer in (*weights, *grids) for parameter in quantizer.parameters()}
     return [parameter for parameter in network.parameters() if id(parameter) not in theirs]
-
-
-def rest(parameters: Iterable[nn.Parameter]) -> None:
-    """Stop parameters from learning."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
