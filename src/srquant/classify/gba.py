@@ -23,7 +23,7 @@ from srquant.classify.seed import seeded
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import NARROWEST, adam, bound_rates, keep_apart, width
 from srquant.distillation.losses import normalised
-from srquant.distillation.recipes import Group, Progress, counter, distillation
+from srquant.distillation.recipes import LearnedGroup, Progress, counter, distillation
 from srquant.errors import PolicyError
 from srquant.insertion.policy import FEWEST_BITS, Granularity, LayerBits
 from srquant.methods.gba.allocation import allocate_bits
@@ -71,7 +71,7 @@ def quantize(
     teacher = folded(network)
     bounds = inputs_of_layers(teacher, torch.split(images, config.statistics_batch), config.momentum)
     student = insert_gradient_layers(teacher, bits, bounds, config.weights, config.dynamic)
-    groups: tuple[Group, ...] = ("activations",) if config.mixed == "activations" else ("activations", "weights")
+    groups: tuple[LearnedGroup, ...] = ("activations",) if config.mixed == "activations" else ("activations", "weights")
     with seeded(config.seed):
         for group in groups:
             allocate(group, student, teacher, images, config, progress)
@@ -80,7 +80,7 @@ def quantize(
 
 
 def allocate(
-    group: Group, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
+    group: LearnedGroup, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
 ) -> None:
     """Give every low-bit layer its bits of activations or weights (Eq. 6 and 7)."""
     layers = [layer for name, layer in gradient_layers(student).items() if name not in (STEM, CLASSIFIER)]

@@ -94,7 +94,7 @@ def run_training(inputs: Inputs, processes: Processes, folder: RunFolder, overwr
     if inputs.run.tensorboard:
         check_tensorboard()
     student = prepare(inputs)
-    fabric = launch(processes, student.rests)
+    fabric = launch(processes, student.find_unused_parameters)
     if fabric.is_global_zero:
         folder.begin(configuration, overwrite)
     with quiet(), one_voice(fabric):

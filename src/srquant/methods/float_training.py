@@ -31,7 +31,7 @@ class FloatTraining:
 class FloatStudent(Student):
     """The network itself."""
 
-    rests = False
+    find_unused_parameters = False
 
     def __init__(self, network: Network, config: FloatTraining, steps: int) -> None:
         super().__init__(network)

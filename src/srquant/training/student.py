@@ -42,11 +42,11 @@ class Student(nn.Module):
         network: what is trained, with the method's quantizers inserted.
 
     Attributes:
-        rests: whether a parameter that learns may get no gradient in some step; several processes then look for such
-            parameters in every step.
+        find_unused_parameters: whether a parameter that learns may get no gradient in some step; several processes
+            then look for such parameters in every step (``DistributedDataParallel``).
     """
 
-    rests: ClassVar[bool] = True
+    find_unused_parameters: ClassVar[bool] = True
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Student(nn.Module):
         """Change parameters after the optimizer's step."""
 
     def logged(self) -> Mapping[str, float]:
-        """Numbers for the training log, such as the spread of learned parameters; always the same names."""
+        """Numbers for the training log, such as statistics of learned parameters; always the same names."""
         return {}
 
     def result(self) -> QuantizedModel | Network:

@@ -24,7 +24,7 @@ from srquant.grids.range_rules import symmetric_max
 from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer
+from srquant.methods.daq.quantizer import DAQQuantizer, DAQWeightQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import constant_bounds, deployable, learns_weights
@@ -81,7 +81,7 @@ class DAQStudent(Student):
 
 def rest_weight(layer: QuantLayer) -> None:
     """Give a layer the plain weight grid of its present weight."""
-    assert isinstance(layer.weight_quantizer, SpreadWeightQuantizer)
+    assert isinstance(layer.weight_quantizer, DAQWeightQuantizer)
     layer.weight_quantizer = layer.weight_quantizer.plain(layer.weight)
 
 
@@ -95,7 +95,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
         axis = -1 if isinstance(layer, QuantLinear) else 1
         bits = layer.input_quantizer.bits
         layer.input_quantizer = DAQQuantizer(bits, name in rectified, config.daq_step, config.spread_bits, axis)
-        layer.weight_quantizer = SpreadWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
+        layer.weight_quantizer = DAQWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
     return DAQStudent(learns_weights(student), policy, config, steps)
 
 
