@@ -148,8 +148,8 @@ def _label(entry: Entry) -> str:
 
 
 def _score(score: Score) -> str:
-    spread = "" if score.std is None else f" ± {score.std:.2f}"
-    return f"{score.psnr_y:.2f}{spread} / {score.ssim_a:.4f} / {score.ssim_b:.4f}"
+    deviation = "" if score.std is None else f" ± {score.std:.2f}"
+    return f"{score.psnr_y:.2f}{deviation} / {score.ssim_a:.4f} / {score.ssim_b:.4f}"
 
 
 def _number(value: float | None, unit: float = 1, digits: int = 2) -> str:

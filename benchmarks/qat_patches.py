@@ -121,10 +121,10 @@ def row(name: str, report: Report, pictures: Sequence[list[float]]) -> Row:
     if not len(values):
         return Row(*quality, report.fab, report.fab, report.fab, report.fab, "-", {})
     counts, _ = np.histogram(values, EDGES)
-    spread = (round(float(value), 2) for value in (values.min(), np.median(values), values.max()))
+    summary = (round(float(value), 2) for value in (values.min(), np.median(values), values.max()))
     shares = ", ".join(f"{100 * count / len(values):.0f}" for count in counts)
     rounded = {name: [round(value, 3) for value in picture] for name, picture in zip(names, pictures, strict=True)}
-    return Row(*quality, None if report.fab is None else round(report.fab, 3), *spread, shares, rounded)
+    return Row(*quality, None if report.fab is None else round(report.fab, 3), *summary, shares, rounded)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The curves of QuantSR's supplement from the log of a run: ``python benchmarks/quantsr_statistics.py RUN_DIR``.
 
-Writes ``RUN_DIR/quantsr_statistics.png``, or the file given by ``-o``: spread of the learned steps and shifts over
-training, what redistribution does to the weights' gradients, and the factors of the shortcuts.
+Writes ``RUN_DIR/quantsr_statistics.png``, or the file given by ``-o``: mean and deviation of the learned steps and
+shifts over training, what redistribution does to the weights' gradients, and the factors of the shortcuts.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-SPREADS = {
+PARAMETERS = {
     "weight_step": "step of weights",
     "activation_step": "step of activations",
     "shift": "shift of activations",
@@ -35,8 +35,8 @@ def read_log(path: Path) -> Columns:
 
 def plot(columns: Columns, path: Path) -> None:
     """Draw all curves over the steps."""
-    figure, panels = pyplot.subplots(1, len(SPREADS) + 2, figsize=(20, 4), layout="constrained")
-    for panel, (name, title) in zip(panels, SPREADS.items(), strict=False):
+    figure, panels = pyplot.subplots(1, len(PARAMETERS) + 2, figsize=(20, 4), layout="constrained")
+    for panel, (name, title) in zip(panels, PARAMETERS.items(), strict=False):
         panel.plot(columns["step"], columns[f"{name}_std"], label="standard deviation")
         panel.plot(columns["step"], columns[f"{name}_mean"], label="mean", linestyle="--")
         panel.set(title=f"{title}, over layers")

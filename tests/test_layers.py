@@ -1,4 +1,4 @@
-"""The order of the layers that docs/architecture.md draws: imports go down, in no circle, and no folder grows too large."""
+"""The order of the layers in docs/architecture.md: imports go down, in no circle, and no folder grows too large."""
 
 import ast
 from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from PIL import Image
 COLUMNS = [
     "step",
     "psnr",
-    *(f"{name}_{what}" for name in quantsr_statistics.SPREADS for what in ("mean", "std")),
+    *(f"{name}_{what}" for name in quantsr_statistics.PARAMETERS for what in ("mean", "std")),
     "gradient_change",
     "shortcut.body.0",
 ]

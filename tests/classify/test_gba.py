@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from srquant.classify import gba
-from srquant.classify.gba import GBA, bits_of, gradient_layers
+from srquant.classify.gba import GBA, gradient_layers
 from srquant.classify.gradient_layer import inputs_of_layers, insert_gradient_layers
 from srquant.classify.resnet import folded
 from srquant.errors import PolicyError
@@ -19,7 +19,8 @@ def low_bit(network, images):
 
 
 def quantized(network, images, **options):
-    return bits_of(gba.quantize(network, images[:8], BITS, GBA(epochs=1, batch=4, **options)))
+    student = gba.quantize(network, images[:8], BITS, GBA(epochs=1, batch=4, **options))
+    return {name: (layer.weights.bits, layer.inputs.bits) for name, layer in gradient_layers(student).items()}
 
 
 def test_nineteen_layers_are_mixed_and_their_mean_is_the_base(low_bit):

@@ -11,7 +11,7 @@ from srquant.grids.range_rules import (
     mse,
     percentile,
     quantile,
-    spread,
+    separate_bounds,
     squared_error,
     symmetric_max,
     symmetric_mse,
@@ -165,11 +165,11 @@ def test_constant_values(rule, value, levels):
     assert float((points - value).abs().max()) <= off + 1e-6 * abs(value)
 
 
-def test_spread_leaves_good_bounds_alone():
+def test_good_bounds_are_left_alone():
     lower, upper = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.5])
-    assert all(torch.equal(a, b) for a, b in zip(spread(lower, upper), (lower, upper), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(separate_bounds(lower, upper), (lower, upper), strict=True))
 
 
-def test_spread_makes_narrow_rows_a_thousandth_of_the_widest():
-    lower, upper = spread(torch.zeros(2), torch.tensor([10.0, 1e-9]))
+def test_narrow_rows_become_a_thousandth_of_the_widest():
+    lower, upper = separate_bounds(torch.zeros(2), torch.tensor([10.0, 1e-9]))
     assert (upper - lower).tolist() == pytest.approx([10.0, 0.01])

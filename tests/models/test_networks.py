@@ -7,7 +7,6 @@ from torch import fx, nn
 from srquant.errors import PolicyError
 from srquant.models.blocks.swin_layers import relative_positions
 from srquant.models.blocks.window_steps import Mirror, merge, shift_mask, split
-from srquant.models.fold_batch_norms import fold_batch_norms
 from srquant.models.load import build
 from srquant.models.wrap import wrap
 
@@ -52,36 +51,6 @@ def test_tiny_pictures(architecture, shape):
     network = build(architecture, SMALL[architecture])
     with torch.inference_mode():
         assert network(torch.rand(1, 3, *shape)).isfinite().all()
-
-
-@pytest.mark.parametrize(("bias", "slopes", "scale"), [(False, 1, 4), (True, 8, 2)])
-def test_folded_batch_norms_change_nothing(bias, slopes, scale):
-    network = build("srresnet", {"blocks": 2, "features": 8, "scale": scale, "bias": bias, "slopes": slopes})
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            for tensor in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
-                nn.init.uniform_(tensor, 0.5, 2.0)
-    folded = fold_batch_norms(network)
-    images = torch.rand(1, 3, 16, 16)
-    with torch.inference_mode():
-        assert (folded(images) - network(images)).abs().max() < 1e-4 * network(images).abs().max()
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
-    assert fold_batch_norms(folded) is folded
-
-
-def test_folding_published_weights(shared):
-    from srquant.models.load import load_model
-
-    network = load_model(shared / "weights" / "srresnet" / "srresnet_bn_r8f64_x4.pth")
-    images = torch.rand(1, 3, 24, 24)
-    with torch.inference_mode():
-        assert (fold_batch_norms(network)(images) - network(images)).abs().max() < 1e-4
-
-
-def test_folding_an_unknown_network():
-    module = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.PixelShuffle(2))
-    with pytest.raises(PolicyError, match="before wrapping"):
-        fold_batch_norms(wrap(module, 2))
 
 
 def test_windows_come_back_to_their_place():

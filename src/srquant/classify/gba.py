@@ -23,7 +23,7 @@ from srquant.classify.seed import seeded
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import NARROWEST, adam, bound_rates
 from srquant.distillation.losses import normalised
-from srquant.distillation.recipes import Group, Progress, counter, distillation
+from srquant.distillation.recipes import LearnedGroup, Progress, counter, distillation
 from srquant.errors import PolicyError
 from srquant.grids.uniform import FEWEST_BITS
 from srquant.insertion.policy import Granularity, LayerBits
@@ -62,7 +62,7 @@ def quantize(
         progress: told after every step.
 
     Returns:
-        The quantized network; ``bits_of`` tells its bits.
+        The quantized network, whose layers are ``gradient_layers``; with a base of 8 bits some have 9.
 
     Raises:
         PolicyError: a layer could get fewer than 2 bits.
@@ -72,7 +72,7 @@ def quantize(
     teacher = folded(network)
     bounds = inputs_of_layers(teacher, torch.split(images, config.statistics_batch), config.momentum)
     student = insert_gradient_layers(teacher, bits, bounds, config.weights, config.dynamic)
-    groups: tuple[Group, ...] = ("activations",) if config.mixed == "activations" else ("activations", "weights")
+    groups: tuple[LearnedGroup, ...] = ("activations",) if config.mixed == "activations" else ("activations", "weights")
     with seeded(config.seed):
         for group in groups:
             allocate(group, student, teacher, images, config, progress)
@@ -81,7 +81,7 @@ def quantize(
 
 
 def allocate(
-    group: Group, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
+    group: LearnedGroup, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
 ) -> None:
     """Give every low-bit layer its bits of activations or weights (Eq. 6 and 7)."""
     layers = [layer for name, layer in gradient_layers(student).items() if name not in (STEM, CLASSIFIER)]
@@ -151,8 +151,3 @@ def steps_of(images: Tensor, config: GBA) -> int:
 def gradient_layers(network: nn.Module) -> dict[str, GradientLayer]:
     """The quantized layers by name, in module order."""
     return {name: module for name, module in network.named_modules() if isinstance(module, GradientLayer)}
-
-
-def bits_of(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Bits of weights and activations of every layer by name; with a base of 8 some have 9."""
-    return {name: (layer.weights.bits, layer.inputs.bits) for name, layer in gradient_layers(network).items()}

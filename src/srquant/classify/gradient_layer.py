@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from srquant.classify.insert import CLASSIFIER, ENDS, STEM, replace
 from srquant.classify.layers import apply_layer
 from srquant.classify.resnet import ResNet18
-from srquant.distillation.recipes import Group
+from srquant.distillation.recipes import LearnedGroup
 from srquant.grids.range_rules import Bounds, RunningBounds, minmax, symmetric_mse
 from srquant.insertion.policy import Granularity, LayerBits
 from srquant.models.hooks import watch_inputs
@@ -36,7 +36,7 @@ class GradientLayer(nn.Module):
         """``N x C x H x W`` or ``N x C`` to the layer's output."""
         return apply_layer(self.layer, self.inputs(x), self.weights(self.layer.weight))
 
-    def quantizer(self, group: Group) -> ActivationQuantizer:
+    def quantizer(self, group: LearnedGroup) -> ActivationQuantizer:
         """That of the input or that of the weight."""
         return self.inputs if group == "activations" else self.weights
 

@@ -15,8 +15,10 @@ from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
-Group = Literal["activations", "weights"]
-EVERY_GROUP: tuple[Group, ...] = ("activations", "weights")
+LearnedGroup = Literal["activations", "weights"]
+"""Quantizers that learn at the same time: those of activations or those of weights."""
+
+EVERY_GROUP: tuple[LearnedGroup, ...] = ("activations", "weights")
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two batches of pictures in [0, 1], 0-d."""
 
@@ -40,7 +42,7 @@ class Stage:
         learning_rate: Adam's; relative to each quantizer's range where the recipe says so.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[LearnedGroup, ...]
     learning_rate: float
 
 
@@ -98,7 +100,7 @@ def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9)
 
     Its output loss is in grey levels, 255 times ours, beside a feature loss of weight 10.
     """
-    groups: tuple[Group, ...] = ("weights", "activations")
+    groups: tuple[LearnedGroup, ...] = ("weights", "activations")
     stages = tuple(Stage((groups[i % 2],), learning_rate * decay ** (i // 2)) for i in range(passes))
     return Finetune(stages, 2, 10 / WHITE, feature_distance="plain", relative=False, restarts=False)
 
@@ -125,7 +127,7 @@ def finetune(
         recipe: stages, batch, losses.
         progress: told after every step.
     """
-    guards, optimizers = Guards(student), dict[tuple[Group, ...], torch.optim.Adam]()
+    guards, optimizers = Guards(student), dict[tuple[LearnedGroup, ...], torch.optim.Adam]()
     loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance], FEATURE_DISTANCES[recipe.feature_distance])
     with recorded(teacher, calibration.batches(recipe.batch)) as lessons:
         for number, stage in enumerate(recipe.stages, 1):
@@ -169,7 +171,7 @@ def counter(progress: Progress | None, name: str, total: int) -> Callable[[], No
     return report
 
 
-def _quantizers(student: Network, groups: tuple[Group, ...]) -> Iterator[Quantizer]:
+def _quantizers(student: Network, groups: tuple[LearnedGroup, ...]) -> Iterator[Quantizer]:
     if "activations" in groups:
         yield from activation_quantizers(student).values()
     if "weights" in groups:

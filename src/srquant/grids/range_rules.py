@@ -79,7 +79,7 @@ def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Boun
         widest: bounds of each row.
         smallest: factor that is tried last, in percent.
     """
-    lower, upper = spread(*widest)
+    lower, upper = separate_bounds(*widest)
     rows = evenly_spaced(rows, SEARCH_VALUES)
     factors = (percent / 100 for percent in range(100, smallest - 1, -1))
     candidates = ((factor * lower, factor * upper) for factor in factors)
@@ -93,7 +93,7 @@ def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Te
     return points.sub_(rows).square_().mean(1)
 
 
-def spread(lower: Tensor, upper: Tensor) -> Bounds:
+def separate_bounds(lower: Tensor, upper: Tensor) -> Bounds:
     """Move bounds apart where they (nearly) meet, so that a grid between them has a positive step."""
     width = SMALLEST_WIDTH * torch.maximum(lower.abs(), upper.abs()).clamp(min=1.0)
     width = width.clamp(min=SMALLEST_SHARE * float((upper - lower).max()))
@@ -141,4 +141,4 @@ class RunningBounds:
         """Lower and upper bound of each row, apart from each other."""
         if self.lower is None or self.upper is None:
             raise RuntimeError("no batch was seen")
-        return spread(self.lower, self.upper)
+        return separate_bounds(self.lower, self.upper)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import PolicyError
-from srquant.grids.range_rules import Rule, spread
+from srquant.grids.range_rules import Rule, separate_bounds
 from srquant.insertion.collect_ranges import ActivationBounds
 from srquant.insertion.plan import SIDES, QuantizationPlan
 from srquant.insertion.policy import LayerBits, Policy
@@ -96,7 +96,7 @@ def _weight_quantizer(
 ) -> WeightQuantizer:
     scaled = scaled_weight(weight.detach(), activation)
     rows = scaled.flatten(1) if policy.granularity == "channel" else scaled.reshape(1, -1)
-    lower, upper = spread(*rule(rows, weight_levels(bits.weight)))
+    lower, upper = separate_bounds(*rule(rows, weight_levels(bits.weight)))
     lower, upper = lower.clamp(max=0), upper.clamp(min=0)
     if policy.symmetric_weights:
         upper = torch.maximum(-lower, upper)

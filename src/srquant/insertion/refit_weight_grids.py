@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srquant.grids.range_rules import Bounds, Rule, quantile, spread
+from srquant.grids.range_rules import Bounds, Rule, quantile, separate_bounds
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantLayer, quant_layers, scaled_weight
 
@@ -21,7 +21,7 @@ def follow_weight(layer: QuantLayer, rule: Rule) -> None:
     quantizer = layer.weight_quantizer
     weight = scaled_weight(layer.weight, layer.input_quantizer)
     rows = weight.flatten(1) if quantizer.upper.dim() else weight.reshape(1, -1)
-    lower, upper = (bound.reshape(quantizer.upper.shape) for bound in spread(*rule(rows, quantizer.levels)))
+    lower, upper = (bound.reshape(quantizer.upper.shape) for bound in separate_bounds(*rule(rows, quantizer.levels)))
     if quantizer.lower is not None:
         quantizer.lower.copy_(lower)
     quantizer.upper.copy_(upper)
@@ -46,7 +46,7 @@ def with_integer_zero(share: float) -> Rule:
     """
 
     def rule(rows: Tensor, levels: int) -> Bounds:
-        lower, upper = spread(quantile(rows, share).clamp(max=0), quantile(rows, 1 - share).clamp(min=0))
+        lower, upper = separate_bounds(quantile(rows, share).clamp(max=0), quantile(rows, 1 - share).clamp(min=0))
         step = (upper - lower) / (levels - 1)
         whole = (lower / step).round() * step
         return whole, whole + (upper - lower)

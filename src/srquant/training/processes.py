@@ -102,12 +102,12 @@ def launch(processes: Processes, find_unused_parameters: bool = True) -> "Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    spread = DDPStrategy(find_unused_parameters=find_unused_parameters, timeout=LONGEST_WAIT)
+    strategy = DDPStrategy(find_unused_parameters=find_unused_parameters, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=processes.device,
         devices=processes.devices,
         num_nodes=processes.nodes,
-        strategy=spread if processes.count > 1 else "auto",
+        strategy=strategy if processes.count > 1 else "auto",
         precision="bf16-mixed" if processes.precision == "bf16" else "32-true",
     )
     if processes.count > 1:

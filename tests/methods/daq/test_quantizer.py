@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer, unit_step
+from srquant.methods.daq.quantizer import DAQQuantizer, DAQWeightQuantizer, unit_step
 
 
 def normal(*shape: int) -> torch.Tensor:
@@ -103,7 +103,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object]):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_weight_grid_follows_the_deviation(bits: int):
     weight = torch.randn(8, 8, 3, 3, generator=torch.Generator().manual_seed(2))
-    quantizer = SpreadWeightQuantizer(bits, "table")
+    quantizer = DAQWeightQuantizer(bits, "table")
     points = quantizer(weight)
     values = points.unique()
     assert len(values) <= 2**bits
@@ -115,5 +115,5 @@ def test_weight_grid_follows_the_deviation(bits: int):
 
 def test_weight_gradient_passes_unchanged():
     weight = torch.randn(4, 4, 3, 3, requires_grad=True)
-    SpreadWeightQuantizer(2, "code")(weight).sum().backward()
+    DAQWeightQuantizer(2, "code")(weight).sum().backward()
     assert torch.equal(weight.grad, torch.ones_like(weight))

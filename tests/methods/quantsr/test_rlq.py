@@ -8,12 +8,7 @@ from torch import Tensor, nn
 
 from srquant.insertion.policy import LayerBits
 from srquant.methods.quantsr.learned_layers import LearnedLayer
-from srquant.methods.quantsr.redistribution import (
-    redistributed,
-    redistributed_round,
-    redistribution,
-    redistribution_slope,
-)
+from srquant.methods.quantsr.redistribution import redistributed, redistribution_slope
 from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
 from srquant.quantizers.shifted import ShiftedQuantizer
 
@@ -23,6 +18,18 @@ BITS = pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def numbers(count: int = 4001, reach: float = 6.0) -> Tensor:
     """Evenly spaced, ties and whole numbers among them."""
     return torch.linspace(-reach, reach, count, dtype=torch.float64)
+
+
+def redistribution(y: Tensor, k: float) -> Tensor:
+    """The function whose slope gradients have."""
+    floor = y.floor()
+    return floor + 0.5 + (k * (y - floor - 0.5)).tanh() / (2 * math.tanh(k / 2))
+
+
+def redistributed_round(y: Tensor, k: float) -> Tensor:
+    """With a step of one and no end."""
+    one, far = torch.ones((), dtype=y.dtype), torch.tensor(math.inf, dtype=y.dtype)
+    return redistributed(y, one, -far, far, k, one)
 
 
 @pytest.mark.parametrize("k", [0.0, 0.5, 1.0, 2.0])

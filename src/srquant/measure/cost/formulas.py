@@ -1,4 +1,4 @@
-"""What a network costs: multiplications, bit operations, size, bit-widths.
+"""What a network costs: multiplications, bit operations, bit-widths.
 
 The counts work on plain records, so that they are the same for float, quantized and frozen networks.
 """
@@ -82,24 +82,6 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
 def bit_ops(layers: Iterable[LayerCost]) -> float:
     """Sum of ``2 * macs * weight_bits * activation_bits``; a float layer counts 32 x 32."""
     return sum(2 * layer.macs * layer.weight_bits * layer.activation_bits for layer in layers)
-
-
-def model_size(layers: Iterable[LayerCost], parameters: int) -> float:
-    """Size as AdaBM counts it.
-
-    Args:
-        layers: those with quantized weights; float ones change nothing.
-        parameters: all numbers of the network, the layers' weights included: biases, mean shifts, quantizer scalars.
-
-    Returns:
-        Size in 32-bit parameters; divide by 1000 for the K of the papers.
-    """
-    return parameters - sum(layer.weight_count * (1 - layer.weight_bits / FLOAT_BITS) for layer in layers)
-
-
-def size_bytes(layers: Iterable[LayerCost], parameters: int) -> float:
-    """``model_size`` in bytes."""
-    return model_size(layers, parameters) * FLOAT_BITS / 8
 
 
 def feature_average_bits(layers: Iterable[LayerCost], ends: Collection[str]) -> float | None:

@@ -51,9 +51,9 @@ from srquant.models.network import Network
 from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
-Group = Literal["weights", "activations", "bits"]
+Turn = Literal["weights", "activations", "bits"]
 
-ORDERS: dict[str, tuple[Group, ...]] = {
+ORDERS: dict[str, tuple[Turn, ...]] = {
     "code": ("weights", "activations", "bits"),
     "paper": ("bits", "weights", "activations"),
 }
@@ -106,7 +106,7 @@ class AdaBM:
     weight_rate: float = option(0.01, "learning rate of weight bounds", "paper")
     layer_rate: float = option(0.01, "learning rate of the layers' factors", "paper")
     image_rate: float = option(0.1, "learning rate of the pictures' thresholds", "paper")
-    decay: float = option(0.9, "factor of a group's rates after each of its passes", "AdaBM code")
+    decay: float = option(0.9, "factor of a turn's rates after each of its passes", "AdaBM code")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "rates of bounds as they are, or times each quantizer's range", "paper"
     )
@@ -218,22 +218,22 @@ def finetune(
     config: AdaBM,
     progress: Progress | None,
 ) -> None:
-    """Learn the groups in turn, in place."""
+    """Take turns in learning, in place."""
     rates = rates_of(student, config)
-    order = [group for group in ORDERS[config.order] if rates[group]]
-    optimizers = {group: adam(rates[group]) for group in order}
+    order = [turn for turn in ORDERS[config.order] if rates[turn]]
+    optimizers = {turn: adam(rates[turn]) for turn in order}
     guards = Guards(student, NARROWEST)
     with recorded(teacher, calibration.batches(config.batch)) as lessons:
         for epoch in range(config.epochs):
-            group = order[epoch % len(order)]
-            report = counter(progress, f"pass {epoch + 1}/{config.epochs} {group}", len(lessons))
-            loss = loss_of(student, group, target_bits, config)
-            train_pass(student, lessons, optimizers[group], loss, lambda: keep_apart(student, guards), report)
-            decay(optimizers[group], config.decay)
+            turn = order[epoch % len(order)]
+            report = counter(progress, f"pass {epoch + 1}/{config.epochs} {turn}", len(lessons))
+            loss = loss_of(student, turn, target_bits, config)
+            train_pass(student, lessons, optimizers[turn], loss, lambda: keep_apart(student, guards), report)
+            decay(optimizers[turn], config.decay)
 
 
-def rates_of(student: Network, config: AdaBM) -> dict[Group, list[Rate]]:
-    """What each group learns, and how fast."""
+def rates_of(student: Network, config: AdaBM) -> dict[Turn, list[Rate]]:
+    """What learns in each turn, and how fast."""
     relative = config.rates == "relative"
     weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
     bits: list[Rate] = []
@@ -251,14 +251,14 @@ def rates_of(student: Network, config: AdaBM) -> dict[Group, list[Rate]]:
     }
 
 
-def loss_of(student: Network, group: Group, target_bits: int, config: AdaBM) -> Loss:
+def loss_of(student: Network, turn: Turn, target_bits: int, config: AdaBM) -> Loss:
     """AdaBM Eq. 10-13."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = WHITE * output_loss(output, lesson.output)
         if lesson.features:
             total = total + config.feature_weight * feature_distance(features, lesson.features)
-        return total + config.bit_weight * excess_bits(student, target_bits) if group == "bits" else total
+        return total + config.bit_weight * excess_bits(student, target_bits) if turn == "bits" else total
 
     return loss
 

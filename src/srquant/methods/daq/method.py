@@ -24,7 +24,7 @@ from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.methods.daq.quantizer import DAQQuantizer, SpreadWeightQuantizer
+from srquant.methods.daq.quantizer import DAQQuantizer, DAQWeightQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import constant_bounds, deployable, learns_weights
@@ -86,7 +86,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     for name, layer in quant_layers(student).items():
         bits, axis = layer.input_quantizer.bits, layer.channel_axis
         layer.input_quantizer = DAQQuantizer(bits, name in rectified, config.daq_step, config.spread_bits, axis)
-        layer.weight_quantizer = SpreadWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
+        layer.weight_quantizer = DAQWeightQuantizer(layer.weight_quantizer.bits, config.daq_step)
     return DAQStudent(learns_weights(student), policy, config, steps)
 
 

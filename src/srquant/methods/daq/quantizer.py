@@ -86,11 +86,11 @@ class DAQQuantizer(ConditionalQuantizer):
     def grid(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Centre and step of each sample's channels, shaped to broadcast over the input."""
         axes = [axis for axis in range(1, x.dim()) if axis != self.channel_axis % x.dim()]
-        mean, spread = _positive_spread(x, axes) if self.rectified else _spread(x, axes)
+        mean, deviation = _positive_mean_and_deviation(x, axes) if self.rectified else _mean_and_deviation(x, axes)
         if self.spread_bits:
-            spread = _on_own_grid(spread, self.spread_bits, self.step, self.channel_axis)
+            deviation = _on_own_grid(deviation, self.spread_bits, self.step, self.channel_axis)
         centre = torch.zeros_like(mean) if self.rectified else mean
-        return centre, (self.unit_step * spread).clamp(min=0)
+        return centre, (self.unit_step * deviation).clamp(min=0)
 
     def positions(self, x: Tensor, centre: Tensor, step: Tensor) -> Tensor:
         """Where the nearest grid points are, in steps from the centre; 0 where all values of a channel are alike."""
@@ -107,30 +107,30 @@ def mid_rise(steps: Tensor, bits: int) -> Tensor:
     return (steps + 0.5).round().clamp(1 - half, half) - 0.5
 
 
-def _spread(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+def _mean_and_deviation(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
     """Mean and deviation (of a sample) along axes, kept with size 1."""
     mean = x.mean(axes, keepdim=True)
     count = x.numel() // mean.numel()
     return mean, ((x - mean).square().sum(axes, keepdim=True) / max(1, count - 1)).sqrt()
 
 
-def _positive_spread(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+def _positive_mean_and_deviation(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
     """Mean and deviation of the positive values, which are counted as one more, as in the released code."""
     count = (x > 0).sum(axes, keepdim=True) + 1
     mean = x.sum(axes, keepdim=True) / count
     return mean, (x.square().sum(axes, keepdim=True) / count - mean.square()).clamp(min=0).sqrt()
 
 
-def _on_own_grid(spread: Tensor, bits: int, reading: str, channel_axis: int) -> Tensor:
+def _on_own_grid(deviations: Tensor, bits: int, reading: str, channel_axis: int) -> Tensor:
     """Deviations of channels on a mid-rise grid around their mean over the channels of a sample."""
-    mean, deviation = _spread(spread, [channel_axis])
+    mean, deviation = _mean_and_deviation(deviations, [channel_axis])
     step = unit_step(bits, reading) * deviation
     varies = step > 0
-    positions = mid_rise((spread - mean) / torch.where(varies, step, 1.0), bits)
+    positions = mid_rise((deviations - mean) / torch.where(varies, step, 1.0), bits)
     return torch.where(varies, positions * step, 0.0) + mean
 
 
-class SpreadWeightQuantizer(WeightQuantizer):
+class DAQWeightQuantizer(WeightQuantizer):
     """Symmetric grid whose step follows the weight's deviation while it is trained; gradients pass unchanged.
 
     Args:

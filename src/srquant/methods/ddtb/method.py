@@ -20,7 +20,7 @@ from torch import Tensor
 from srquant.distillation.loop import NARROWEST, Rate
 from srquant.distillation.losses import WHITE, output_loss
 from srquant.errors import PolicyError
-from srquant.grids.range_rules import Bounds, quantile, spread
+from srquant.grids.range_rules import Bounds, quantile, separate_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import SIDES, resolve
 from srquant.insertion.policy import Policy
@@ -230,7 +230,7 @@ def watch(network: Network, names: Sequence[str], crops: Sequence[Tensor], share
         x = inputs[places[name][1]]
         if name not in bounds:
             row = x.reshape(1, -1)
-            lower, upper = spread(quantile(row, share), quantile(row, 1 - share))
+            lower, upper = separate_bounds(quantile(row, share), quantile(row, 1 - share))
             bounds[name] = lower.reshape(()), upper.reshape(())
             channels[name] = x.shape[1] if x.dim() == 4 else None
         ends[name].append(torch.stack([x.flatten(1).amin(1), x.flatten(1).amax(1)]))

@@ -22,7 +22,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import Lessons, recorded
 from srquant.distillation.loop import Guards, Loss, Quantizer, adam, bound_rates, decay, train_pass
 from srquant.distillation.losses import WHITE
-from srquant.distillation.recipes import Group, Progress, counter, distillation
+from srquant.distillation.recipes import LearnedGroup, Progress, counter, distillation
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
@@ -42,13 +42,13 @@ from srquant.quantizers.layers import QuantLinear, activation_quantizers, bounde
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
 STAGES = (1, 2, 3)
-MIXED: dict[str, tuple[Group, ...]] = {
+MIXED: dict[str, tuple[LearnedGroup, ...]] = {
     "none": (),
     "weights": ("weights",),
     "activations": ("activations",),
     "both": ("activations", "weights"),
 }
-TURNS: dict[str, tuple[tuple[Group, ...], ...]] = {
+TURNS: dict[str, tuple[tuple[LearnedGroup, ...], ...]] = {
     "together": (("activations", "weights"),),
     "alternate": (("weights",), ("activations",)),
 }
@@ -173,7 +173,7 @@ def bit_gradients(
 def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Progress | None) -> None:
     """Stage 3: Adam on the bounds alone, at a rate that decays from pass to pass."""
     layers, relative = list(quant_layers(student)), config.rates == "relative"
-    quantizers: dict[Group, list[Quantizer]] = {
+    quantizers: dict[LearnedGroup, list[Quantizer]] = {
         "activations": list(activation_quantizers(student).values()),
         "weights": _quantizers(student, "weights", layers),
     }
@@ -205,13 +205,13 @@ def _student(network: Network, plan: QuantizationPlan, bounds: ActivationBounds,
     return student
 
 
-def _quantizers(student: Network, group: Group, layers: Iterable[str]) -> list[Quantizer]:
+def _quantizers(student: Network, group: LearnedGroup, layers: Iterable[str]) -> list[Quantizer]:
     by_name = quant_layers(student)
     found = [by_name[name] for name in layers]
     return [bounded_quantizer(layer) if group == "activations" else layer.weight_quantizer for layer in found]
 
 
-def _changed_bits(plan: QuantizationPlan, offsets: Mapping[str, int], group: Group) -> dict[str, LayerBits]:
+def _changed_bits(plan: QuantizationPlan, offsets: Mapping[str, int], group: LearnedGroup) -> dict[str, LayerBits]:
     """Bits of layers that have the base bits of a group plus their offsets."""
     base = plan.policy.base
     if group == "activations":

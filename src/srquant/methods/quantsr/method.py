@@ -30,7 +30,7 @@ from srquant.methods.quantsr.fold_shortcuts import fold_shortcuts
 from srquant.methods.quantsr.learned_layers import LearnedLayer, LearnedMatmul, start_activations
 from srquant.methods.quantsr.rlq import LearnedStep
 from srquant.methods.quantsr.skippable import importances, make_skippable, running, skippable_blocks, unwrap_blocks
-from srquant.methods.quantsr.statistics import gradient_change, spread
+from srquant.methods.quantsr.statistics import gradient_change, parameter_statistics
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.blocks.layers import Matmul
 from srquant.models.network import Network
@@ -138,9 +138,9 @@ class QuantSRStudent(Student):
             self.gradient_change = gradient_change(self.network)
 
     def logged(self) -> Mapping[str, float]:
-        """Spread of the learned parameters and effect on gradients, see ``srquant.methods.quantsr.statistics``."""
+        """Statistics of the learned parameters and effect on gradients, see ``srquant.methods.quantsr.statistics``."""
         factors = {f"shortcut.{name}": block.factor() for name, block in skippable_blocks(self.network).items()}
-        return {**spread(self.network), "gradient_change": self.gradient_change.item(), **factors}
+        return {**parameter_statistics(self.network), "gradient_change": self.gradient_change.item(), **factors}
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

@@ -2,12 +2,11 @@
 
 Forward they are plain uniform quantizers with a learned step; activations are shifted by a learned ``tau`` per channel
 first. Backward, rounding has the slope of a function ``phi`` that pushes values apart inside each step, so gradients
-grow near decision boundaries and shrink near grid points. ``phi`` leaves whole and half numbers where they are, so
+grow near decision boundaries and shrink near grid points. With ``f = y - floor(y)`` and ``k > 0`` it is
+``phi(y) = floor(y) + 1/2 + tanh(k (f - 1/2)) / (2 tanh(k/2))``, which leaves whole and half numbers where they are, so
 ``round(phi(y))`` is ``round(y)``.
 
-    >>> y = torch.tensor([0.5, 1.0], requires_grad=True)
-    >>> redistributed_round(y, k=1.0).sum().backward()
-    >>> y.grad
+    >>> redistribution_slope(torch.tensor([0.5, 1.0]), k=1.0)
     tensor([1.0820, 0.8509])
 """
 
@@ -18,24 +17,12 @@ import torch
 from torch import Tensor
 
 
-def redistribution(y: Tensor, k: float) -> Tensor:
-    """``phi(y) = floor(y) + 1/2 + tanh(k (f - 1/2)) / (2 tanh(k/2))`` with ``f = y - floor(y)``, any shape; k > 0."""
-    floor = y.floor()
-    return floor + 0.5 + (k * (y - floor - 0.5)).tanh() / (2 * math.tanh(k / 2))
-
-
 def redistribution_slope(y: Tensor, k: float) -> Tensor:
     """``phi'(y) = k sech^2(k (f - 1/2)) / (2 tanh(k/2))``, any shape; 1 everywhere for k = 0."""
     if k == 0:
         return torch.ones_like(y)
     bend = torch.frac(y).abs_().sub_(0.5).mul_(k).tanh_()
     return bend.square_().neg_().add_(1).mul_(k / (2 * math.tanh(k / 2)))
-
-
-def redistributed_round(y: Tensor, k: float) -> Tensor:
-    """Round half to even with the gradient ``phi'(y)``; the straight-through one for k = 0."""
-    one, far = torch.ones((), dtype=y.dtype, device=y.device), torch.tensor(math.inf, dtype=y.dtype, device=y.device)
-    return redistributed(y, one, -far, far, k, one)
 
 
 def redistributed(values: Tensor, step: Tensor, first: Tensor, last: Tensor, k: float, scale: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the supplement of QuantSR plots: spread of learned parameters (Fig. 1, 2), effect on gradients (Fig. 3)."""
+"""What the supplement of QuantSR plots: statistics of learned parameters (Fig. 1, 2), effect on gradients (Fig. 3)."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ def learned_layers(network: Network) -> list[LearnedLayer]:
     return [module for module in network.module.modules() if isinstance(module, LearnedLayer)]
 
 
-def spread(network: Network) -> dict[str, float]:
+def parameter_statistics(network: Network) -> dict[str, float]:
     """Mean and standard deviation of steps over layers, and of shifts over the channels of all layers.
 
     Returns:

@@ -7,7 +7,7 @@ range only; here, as in the released code, all of it.
 import torch
 from torch import Tensor, nn
 
-from srquant.grids.range_rules import Bounds, minmax, spread, squared_error
+from srquant.grids.range_rules import Bounds, minmax, separate_bounds, squared_error
 from srquant.grids.search import best_candidate, evenly_spaced
 from srquant.models.hooks import watch_inputs, watch_outputs
 from srquant.models.network import Network
@@ -60,7 +60,7 @@ def reading_gelu(network: Network, images: Tensor) -> set[str]:
 
 def _search(rows: Tensor, levels: int, left: float, right: float) -> Bounds:
     """The first of the ranges with the smallest error, each narrower by ``left`` and ``right`` parts of a step."""
-    lower, upper = spread(*minmax(rows, levels))
+    lower, upper = separate_bounds(*minmax(rows, levels))
     step = (upper - lower) / CANDIDATES
     rows = evenly_spaced(rows, JUDGED, odd=True)
     candidates = ((lower + i * left * step, upper - i * right * step) for i in range(CANDIDATES))

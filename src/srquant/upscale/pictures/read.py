@@ -15,7 +15,6 @@ from srquant.errors import ImageError
 from srquant.upscale.pictures.rows import Pixels
 
 LOADERS = ("pngload", "jpegload", "webpload", "tiffload", "gifload")
-DEEP = ("rgb16", "grey16", "labs")
 READY = ("srgb", "rgb", "b-w", "rgb16", "grey16")
 
 
