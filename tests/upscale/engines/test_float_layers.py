@@ -9,6 +9,7 @@ from srquant.grids.range_rules import minmax
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
@@ -28,8 +29,9 @@ def convolutions(network: Network) -> set[str]:
 def frozen(network: Network, *dynamic: str) -> FrozenModel:
     """Everything at 4 bits but the head, which stays float; layers called in ``dynamic`` get dynamic ranges."""
     policy = Policy(LayerBits(4, 4), head=None)
-    bounds = activation_bounds(network, policy, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
-    student = insert_quantizers(network, policy, bounds, minmax)
+    plan = resolve(network, policy)
+    bounds = activation_bounds(network, plan, [torch.rand(2, 3, 16, 16)], Collection(minmax, None))
+    student = insert_quantizers(network, plan, bounds, minmax)
     for name in dynamic:
         layer = quant_layers(student)[name]
         layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)
