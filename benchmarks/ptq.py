@@ -5,8 +5,8 @@
     python benchmarks/ptq.py -o RUNS --assemble docs/results    only the tables, from the finished runs
 
 Each run is a separate process with one thread, so that memory and time are measured separately, and writes one JSON
-file below the output folder. Finished runs are not repeated; ``--stale`` repeats those that were made by another version
-of the code. Pictures and weights: ``$SRQUANT_SHARED``.
+file below the output folder. Finished runs are not repeated; ``--stale`` repeats those that were made by another
+version of the code. Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
