@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 SRQUANT_SHARED=../shared python benchmarks/classification.py -o docs/results/classification
 
-Digits, not ImageNet: a proof that the methods work, not a reproduction. Fails where W8A8 loses more than 0.4 points.
+The images are digits, not ImageNet: this shows that the methods work and doesn't reproduce the papers' numbers. It
+fails if a method loses more than 0.4 points at W8A8.
 """
 
 import argparse
@@ -36,12 +37,12 @@ Quantizer = Callable[[ResNet18, torch.Tensor], torch.nn.Module]
 
 @dataclass(frozen=True)
 class Contender:
-    """A method with its options.
+    """A method with its options: one row of the table.
 
     Attributes:
         label: row of the table.
-        paper: its name in the paper's table; None: not there.
-        run: from network and calibration images to the quantized network.
+        paper: its name in the paper's table; None if the table doesn't have it.
+        run: function of network and calibration images that gives the quantized network.
     """
 
     label: str
@@ -62,7 +63,7 @@ class Row:
 
 
 def nearest(network: ResNet18, images: torch.Tensor, bits: LayerBits) -> ResNet18:
-    """Searched grids and rounding to nearest: where the other methods start."""
+    """Searched grids and rounding to nearest, from which the other methods start."""
     student = insert_quantizers(folded(network), bits.weight, (bits.activation,))
     initialise_steps(student, images[: brecq.STEP_IMAGES])
     for unit in block_units(student):
@@ -103,7 +104,7 @@ def gba_contenders(bits: LayerBits) -> Iterator[Contender]:
 
 
 def paper_drops() -> dict[tuple[str, int], float]:
-    """Points lost on ImageNet by method and bits, from ``$SRQUANT_SHARED``; empty where that is not set."""
+    """Points lost on ImageNet by method and bits, from ``$SRQUANT_SHARED``; empty if that is not set."""
     path = Path(os.environ.get("SRQUANT_SHARED", ""), "methods", "paper_numbers_classification.csv")
     if "SRQUANT_SHARED" not in os.environ or not path.is_file():
         return {}
@@ -113,12 +114,12 @@ def paper_drops() -> dict[tuple[str, int], float]:
 
 
 def main() -> None:
-    """Train, quantize in all ways, write the table."""
+    """Train, quantize by all methods, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=16, help="channels of the stem")
-    parser.add_argument("--epochs", type=int, default=20, help="of training")
-    parser.add_argument("--only", default="", help="measure methods whose row contains this")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of training")
+    parser.add_argument("--only", default="", help="measure only methods whose row contains this text")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""scikit-learn's digits for a ResNet-18: 8x8 grey pictures, enlarged to 32x32 so that the network needs no change."""
+"""scikit-learn's digits for a ResNet-18: 8x8 grey pictures, enlarged to 32x32, a size that it accepts."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Digits:
 
 
 def read_digits(seed: int) -> Digits:
-    """1000 images to train with, 797 to test."""
+    """1000 images for training, 797 for testing."""
     raw = load_digits()
     order = torch.randperm(len(raw.images), generator=torch.Generator().manual_seed(seed))
     images = torch.tensor(raw.images, dtype=torch.float32).unsqueeze(1)[order] / PEAK
@@ -38,7 +38,7 @@ def read_digits(seed: int) -> Digits:
 
 
 def train(digits: Digits, width: int, epochs: int, seed: int) -> ResNet18:
-    """Train with SGD, one cycle, batches of 50, shifts by up to 4 pixels."""
+    """Train with SGD, a one-cycle schedule, batches of 50, random shifts by up to 4 pixels."""
     torch.manual_seed(seed)
     network = ResNet18(width, CLASSES)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)

@@ -1,9 +1,9 @@
-"""Latency of one EDSR 16x64 x4 (random weights) on a 320x180 picture: our integer form against every peer.
+"""Latency of EDSR 16x64 x4 (random weights) on a 320x180 picture: our integer network and other engines.
 
     python benchmarks/engines.py -o docs/results/engines
 
-Engines run in processes of their own and take turns, one inference per round; medians of all rounds. NNCF's int8 is a
-row where ``pip install srquant[bench]`` put it.
+Each engine runs in its own process; they take turns, one inference per round, and the table has the medians of all
+rounds. It has a row for NNCF's int8 if NNCF is installed (``pip install srquant[bench]``).
 """
 
 import argparse
@@ -29,7 +29,7 @@ from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
 
 HEIGHT, WIDTH = 180, 320
-BARS = {  # engine -> least speed-up over OpenVINO float32, PyTorch float32, ONNX Runtime static int8
+BARS = {  # engine -> smallest speed-up to reach over OpenVINO float32, PyTorch float32, ONNX Runtime static int8
     "openvino": (3.2, 4.3, 2.0),
     "openvino-skip8": (3.9, 5.3, 2.5),
 }
@@ -52,7 +52,7 @@ class Row:
 
 
 def low_bit(network: Network, folder: Path) -> Iterator[ExportedModel]:
-    """W4A4 with both skip streams; random weights, so ranges come from noise."""
+    """W4A4 with float and with 8-bit skip connections; weights are random, so random pictures give the ranges."""
     calibration = CalibrationSet(write_noise(folder / "low_bit"), count=4, patch=64)
     for name, policy in {
         "openvino-w4a4": Policy(LayerBits(4, 4)),
@@ -63,7 +63,7 @@ def low_bit(network: Network, folder: Path) -> Iterator[ExportedModel]:
 
 
 def nncf_int8(float_model: Path, folder: Path) -> ExportedModel:
-    """NNCF's own int8, calibrated on the same noise."""
+    """int8 by NNCF, calibrated on the same random pictures."""
     import nncf
     import openvino
 
@@ -78,7 +78,7 @@ def nncf_int8(float_model: Path, folder: Path) -> ExportedModel:
 
 
 def to_rows(measured: list[Measured]) -> list[Row]:
-    """Times, and ratios against the peers."""
+    """Rows with times, and speed relative to the other engines."""
     times = {(m.model.engine, m.model.precision): m.timing.median_ms for m in measured}
     peers = [times[peer] for peer in (("openvino", "float32"), ("torch", "float32"), ("onnxruntime-static", "int8"))]
     rows = []

@@ -1,8 +1,9 @@
-"""Peak memory of whole quantizations: every method that learns, on EDSR 16x64 x4, batch 2, crops of 96 x 96.
+"""Peak memory of quantizing with each method that learns: EDSR 16x64 x4, batch 2, crops of 96 x 96.
 
     python benchmarks/finetune_memory.py -o docs/results/finetune_memory
 
-Each is a process of its own with one thread. Memory doesn't grow with the number of steps, so there are few of them.
+Each method runs in its own process with one thread. Memory doesn't grow with the number of steps, so a few steps are
+enough.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def quantize(method: str, settings: list[str], crops: int) -> None:
 
 
 def measure(method: str, settings: tuple[str, ...], crops: int) -> Row:
-    """One method in a process of its own."""
+    """Measure one method in its own process."""
     command = [sys.executable, __file__, "--method", method, "--crops", str(crops), "--settings", *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -2,10 +2,11 @@
 
     python benchmarks/finetune_speed.py -o docs/results/finetune_speed
 
-Each combination of network, recipe and implementation is a process of its own with one thread, and they take turns. A
-turn is some steps on the same crops. Ours include their share of running the teacher, once for all passes over a crop,
-and reading what it said from disk. Medians over the turns. A third takes the same steps with the float network: what a
-step costs that quantizes nothing and has the gradients of all weights.
+Each combination of network, recipe and implementation runs in its own process with one thread; they take turns. In one
+turn each takes the same number of steps on the same crops. The table has medians over the turns. Our time includes a
+share of running the teacher, which happens once for all passes over a crop, and reading its outputs from disk. A third
+implementation takes the same steps with the float network: the cost of a step without quantizers, with the gradients of
+all weights.
 """
 
 import argparse
@@ -59,7 +60,7 @@ Bounds = list[list[torch.nn.Parameter]]
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds per step on one thread, processor time; how many times plain takes longer; peak megabytes."""
+    """Processor seconds per step on one thread, ratios of these times, and peak memory in megabytes."""
 
     network: str
     recipe: str
@@ -88,7 +89,7 @@ def students(name: str, recipe: str, calibration: CalibrationSet) -> tuple[Netwo
 
 
 def ours(name: str, recipe: str, calibration: CalibrationSet) -> Callable[[], tuple[float, int]]:
-    """A function that takes a turn: processor seconds, steps."""
+    """A function that takes one turn and gives its processor seconds and number of steps."""
     teacher, student = students(name, recipe, calibration)
     weights: list[Quantizer] = [layer.weight_quantizer for layer in quant_layers(student).values()]
     activations: list[Quantizer] = list(activation_quantizers(student).values())
@@ -98,7 +99,7 @@ def ours(name: str, recipe: str, calibration: CalibrationSet) -> Callable[[], tu
 
 
 def unquantized(name: str, recipe: str, calibration: CalibrationSet) -> Callable[[], tuple[float, int]]:
-    """The same steps with the float network, whose weights get gradients and stay as they are."""
+    """The same steps with the float network; gradients of its weights are computed, the weights don't change."""
     teacher, _ = students(name, recipe, calibration)
     student = copy.deepcopy(teacher)
     resting = torch.optim.SGD(student.parameters(), lr=0.0)
@@ -112,7 +113,7 @@ def turns(
     optimizers: Sequence[torch.optim.Optimizer],
     calibration: CalibrationSet,
 ) -> Callable[[], tuple[float, int]]:
-    """A function that takes a turn with our loop."""
+    """A function that takes one turn with our training loop."""
     share = len(optimizers) / (PUBLISHED_PASSES if recipe == "published" else GBA_PASSES)
     guards, loss = Guards(student), distillation(FEATURE_WEIGHT)
 
@@ -168,7 +169,7 @@ def serve(name: str, recipe: str, implementation: str, crops: int) -> None:
 
 @contextmanager
 def worker(name: str, recipe: str, implementation: str, crops: int) -> Iterator[Callable[[str], float]]:
-    """A process that serves; yields a function that asks it."""
+    """Start a process that runs ``serve``; yields a function that sends it a command and gives the answer."""
     command = [sys.executable, __file__, "--serve", name, recipe, implementation, "--crops", str(crops)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(

@@ -2,8 +2,9 @@
 
     python benchmarks/memory_8k.py --engines openvino torch -o docs/results/memory_8k
 
-Each run is a process of its own; the peak is what the system reports for it (``ru_maxrss``), interpreter, libraries
-and compilation included. Writes OUTPUT.json and OUTPUT.md. Weights: ``edsr_r8f64_x2.pt`` under ``$SRQUANT_SHARED``.
+Each run is a separate process. The peak is the one that the system reports for it (``ru_maxrss``); it includes the
+interpreter, the libraries and compiling the network. Writes OUTPUT.json and OUTPUT.md.
+Weights: ``edsr_r8f64_x2.pt`` under ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -29,7 +30,7 @@ class Row:
     """One measurement.
 
     Attributes:
-        engine: what ran the network.
+        engine: name of the engine.
         tile: side of a tile in input pixels, or ``auto``.
         width: of the input.
         height: of the input.
@@ -53,7 +54,7 @@ def write_picture(path: Path, width: int, height: int) -> None:
 
 
 def upscale(engine: str, tile: str, weights: Path, source: Path, target: Path) -> None:
-    """What one process does; prints peak memory and seconds as JSON."""
+    """Upscale one picture, then print peak memory and seconds as JSON; runs in its own process."""
     from srquant.models.load import load_model
     from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.jobs.one_picture import upscale_file

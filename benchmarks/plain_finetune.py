@@ -1,7 +1,7 @@
-"""Finetuning as it is usually written: the baseline of ``finetune_speed.py``.
+"""Finetuning in a straightforward implementation: the baseline of ``finetune_speed.py``.
 
-Every step runs the teacher again, quantizes every weight again, and fake-quantizes with one tensor operation after the
-other, each with its own gradient. What is computed is the same as in ``srquant.training``.
+Every step runs the teacher again and quantizes every weight again. Fake quantization is a sequence of tensor
+operations, each with its own gradient. It computes the same as ``srquant.training``.
 """
 
 import copy
@@ -19,7 +19,7 @@ from srquant.quantizers.layers import QuantConv2d, quant_layers
 
 
 def round_through(x: Tensor) -> Tensor:
-    """Rounded, with the gradient of the identity."""
+    """Round; the gradient is that of the identity (straight-through estimator)."""
     return x + (x.round() - x).detach()
 
 

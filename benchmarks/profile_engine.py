@@ -1,4 +1,4 @@
-"""Where the time of our integer form goes: OpenVINO's own counters, EDSR 16x64 x4 on 320x180, skip stream 8 bit.
+"""Time of each kind of operation in our integer network, by OpenVINO's counters: EDSR 16x64 x4 on 320x180, 8-bit skips.
 
 python benchmarks/profile_engine.py -o docs/results/profile
 """
@@ -41,7 +41,7 @@ class Row:
 
 
 def compiled(skip_bits: int | None) -> openvino.CompiledModel:
-    """W8A8 with random weights, counters on."""
+    """The compiled W8A8 network with random weights and performance counters."""
     torch.manual_seed(0)
     network = Network(EDSR(16, 64, 4), facts(16, 64, 4)).eval()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def compiled(skip_bits: int | None) -> openvino.CompiledModel:
 
 
 def profile(model: openvino.CompiledModel, rounds: int) -> tuple[list[Row], float]:
-    """Rows, most time first, and milliseconds of the median 64 -> 64 convolution."""
+    """Rows, in descending order of time, and milliseconds of the median 64 -> 64 convolution."""
     request = model.create_infer_request()
     image = np.random.default_rng(0).random((1, 3, HEIGHT, WIDTH), np.float32)
     sums = collections.defaultdict(list)

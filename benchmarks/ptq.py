@@ -1,12 +1,12 @@
-"""Post-training quantization: every method x bits x network x benchmark set, beside what the papers print.
+"""Post-training quantization: every method x bits x network x benchmark set, compared with the papers.
 
-    python benchmarks/ptq.py -o RUNS                            all runs, then the tables, in the same folder
+    python benchmarks/ptq.py -o RUNS                            all runs, then the tables in the same folder
     python benchmarks/ptq.py -o RUNS --network edsr_r8f64_x2 --bits 4 --method 'gba*' --jobs 2
-    python benchmarks/ptq.py -o RUNS --assemble docs/results    the tables of what is finished
+    python benchmarks/ptq.py -o RUNS --assemble docs/results    only the tables, from the finished runs
 
-Each run is a process of its own with one thread, so that its memory and time are its own, and one JSON file below the
-output folder; what is there is not run again, except with ``--stale`` what other code made. Pictures and weights:
-``$SRQUANT_SHARED``.
+Each run is a separate process with one thread, so that memory and time are measured separately, and writes one JSON
+file below the output folder. Finished runs are not repeated; ``--stale`` repeats those that were made by another
+version of the code. Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -34,10 +34,10 @@ WORKER = Path(__file__).with_name("ptq_run.py")
 
 
 def wanted(arguments: argparse.Namespace) -> list[Run]:
-    """The runs that the filters leave, with what the command line overrides.
+    """The runs that match the command line's filters, with the settings that it overrides.
 
     Raises:
-        InputError: none is left.
+        InputError: no run matches.
     """
     overrides = {name: value for name, value in overridden(arguments).items() if value is not None}
     left = [
@@ -55,13 +55,13 @@ def wanted(arguments: argparse.Namespace) -> list[Run]:
 
 
 def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Settings that the command line gives to all runs; None where it doesn't."""
+    """Settings that the command line sets for all runs; None for the others."""
     sets = tuple(f"data/{name}" for name in arguments.sets.split(",")) if arguments.sets else None
     return {"count": arguments.count, "patch": arguments.patch, "sets": sets}
 
 
 def matches(name: str, patterns: list[str]) -> bool:
-    """Whether a name fits one of the patterns; any does without patterns."""
+    """Whether a name matches one of the patterns; without patterns every name matches."""
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -73,7 +73,7 @@ def listing() -> str:
 
 
 def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
-    """Runs that have no result; with ``stale`` also those whose result another version of the code gave."""
+    """Runs without a result; with ``stale`` also those whose result was made by another version of the code."""
     if not stale:
         return [run for run in chosen if not store.has(run)]
     current = code_version()
@@ -81,7 +81,7 @@ def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
 
 
 def execute(run: Run, store: Store) -> str | None:
-    """Run in a process of its own; what it complained about if it failed."""
+    """Run in a separate process; gives the last line of its errors if it failed, else None."""
     command = [sys.executable, str(WORKER), json.dumps(asdict(run)), str(store.path(run))]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SRQUANT_SHARED": str(shared())}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -107,7 +107,7 @@ def run_all(todo: list[Run], store: Store, jobs: int) -> list[str]:
 
 
 def main() -> int:
-    """Run, or assemble what was run."""
+    """Make the runs, then write the tables; with ``--assemble`` only write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of finished runs")
     parser.add_argument("--network", action="append", default=[], help="name or pattern; repeatable")
@@ -115,12 +115,12 @@ def main() -> int:
     parser.add_argument("--row", action="append", default=[], help="label or pattern; repeatable")
     parser.add_argument("--bits", type=int, action="append", default=[])
     parser.add_argument("--seed", type=int, action="append", default=[])
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
-    parser.add_argument("--count", type=int, help="calibration pictures for all rows")
-    parser.add_argument("--patch", type=int, help="side of crops for all rows")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at the same time")
+    parser.add_argument("--count", type=int, help="number of calibration pictures for all rows")
+    parser.add_argument("--patch", type=int, help="side of the calibration crops for all rows")
     parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
-    parser.add_argument("--assemble", type=Path, metavar="DIR", help="run nothing, write the tables there")
-    parser.add_argument("--stale", action="store_true", help="run again what another version of the code made")
+    parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables of finished runs")
+    parser.add_argument("--stale", action="store_true", help="repeat runs made by another version of the code")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     arguments = parser.parse_args()
     try:

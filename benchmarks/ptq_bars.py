@@ -1,4 +1,4 @@
-"""The numbers that were to be reached, each beside what was measured."""
+"""The numbers that were to be reached, each with the measured ones."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +12,7 @@ EDSR, IMDTN = "edsr_r8f64_x2", "imdtn_x4"
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A row reaches a PSNR on each set, with at most so many bits on average."""
+    """A row must reach a PSNR on each set, with a mean of at most ``fab`` activation bits if that is given."""
 
     text: str
     network: str
@@ -23,7 +23,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Above:
-    """Each row is better than the one before, on every one of the sets; ``bits``: the answer shows what each spends."""
+    """Each row must be better than the one before, on each of the sets; ``bits``: whether to show the bits of each."""
 
     text: str
     network: str
@@ -34,7 +34,7 @@ class Above:
 
 @dataclass(frozen=True)
 class Near:
-    """A row loses at most so much against the float network."""
+    """A row may lose at most ``db`` dB against the float network."""
 
     text: str
     network: str
@@ -136,7 +136,7 @@ BARS: tuple[Bar, ...] = (
 
 @dataclass(frozen=True)
 class Line:
-    """A bar's answer; ``reached`` is None where something isn't measured yet."""
+    """A line of the table; ``reached`` is None if something isn't measured yet."""
 
     bar: str
     measured: str
@@ -218,7 +218,7 @@ def _near(bar: Near, table: dict[tuple[str, str], Entry]) -> Line:
 
 
 def _of_seeds(count: int) -> str:
-    """Nothing where all are measured."""
+    """How many seeds were measured; empty if all were."""
     return "" if count == len(SEEDS) else f" ({count} of {len(SEEDS)} seeds)"
 
 

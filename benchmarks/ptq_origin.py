@@ -1,4 +1,4 @@
-"""What a run was made from beside its settings: pictures and weights, and the code."""
+"""What the result of a run depends on besides its settings: pictures, weights, and the code."""
 
 import hashlib
 from pathlib import Path
@@ -10,12 +10,12 @@ SOURCES = (Path(srquant.__file__).parent, Path(__file__).parent)
 
 
 def origin(pictures: Path) -> dict[str, str]:
-    """``data`` and ``code``: 16 hexadecimal digits each, as a run's file holds them."""
+    """``data`` and ``code``: versions of 16 hexadecimal digits each, as a run's file stores them."""
     return {"data": data_version(pictures), "code": code_version()}
 
 
 def data_version(pictures: Path) -> str:
-    """Of names and sizes of all pictures and weights, except small pictures that are made where a set has none."""
+    """Version of all pictures and weights, by names and sizes; without low-resolution pictures that srquant makes."""
     files = sorted(
         path
         for pattern in ("weights/**/*", "data/*/HR/*", "data/DIV2K_test_LR/**/*")
@@ -26,7 +26,7 @@ def data_version(pictures: Path) -> str:
 
 
 def code_version() -> str:
-    """Of the sources that quantize and measure: the package, and ``ptq_run.py``."""
+    """Version of the source code that quantizes and measures: the package, and ``ptq_run.py``."""
     package, benchmarks = SOURCES
     files = [*sorted(package.rglob("*.py")), benchmarks / "ptq_run.py"]
     return _digest(b"\0".join(path.read_bytes() for path in files))

@@ -1,4 +1,4 @@
-"""What papers lose: PSNR of their float network minus PSNR of the quantized one, from their tables."""
+"""Losses in the papers' tables: PSNR of their float network minus PSNR of the quantized one."""
 
 import csv
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Key = tuple[str, int, str, int, str]
 
 @dataclass(frozen=True)
 class Drop:
-    """A paper's loss in dB, and whose table it is in."""
+    """A paper's loss in dB, and the paper whose table has it."""
 
     paper: str
     db: float
 
 
 def drops(path: Path) -> dict[Key, Drop]:
-    """Losses of all rows whose paper has the float network as well; empty without the file.
+    """Losses of all rows whose paper also has the float network; empty if the file is missing.
 
     Args:
         path: ``paper_numbers.csv``.

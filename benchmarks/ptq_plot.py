@@ -19,7 +19,7 @@ COLOURS = 10
 
 
 def plot(found: list[Entry], path: Path) -> Path | None:
-    """Draw the plotted rows of one network; nothing where no row has two numbers of bits."""
+    """Draw the plotted rows of one network; no picture if no row has at least two numbers of bits."""
     labels = [row.label for row in ROWS if row.plotted]
     lines = {label: [e for e in found if e.label == label and e.bits != FLOAT_BITS] for label in labels}
     lines = {label: sorted(line, key=lambda e: e.bits) for label, line in lines.items() if line}

@@ -1,4 +1,4 @@
-"""Finished runs -> one entry per network, row and bits: means over seeds."""
+"""Finished runs -> one entry per network, row and number of bits, with means over seeds."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ class Score:
     """Means over seeds on one set; ``std`` of the PSNR over seeds, None for one seed.
 
     ``by_seed`` and ``fab_by_seed`` have the PSNR and the mean bits of each seed. ``drop`` is the loss against the float
-    network in dB, ``paper`` that of a paper's own.
+    network in dB, ``paper`` the loss in the paper's table.
     """
 
     set: str
@@ -35,7 +35,7 @@ class Score:
     paper: Drop | None
 
     def means(self, seeds: Iterable[int]) -> tuple[float, float]:
-        """PSNR and activation bits over some seeds; the latter not a number where they weren't measured."""
+        """Mean PSNR and activation bits over some seeds; the bits are NaN if they weren't measured."""
         chosen = list(seeds)
         fabs = (self.fab_by_seed[seed] for seed in chosen)
         return (
@@ -46,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the tables; costs are means over seeds, those of a float network None."""
+    """One line of the tables; costs are means over seeds, None for a float network."""
 
     network: str
     label: str
@@ -69,17 +69,17 @@ class Entry:
     engines_agree: bool | None
 
     def on(self, benchmark: str) -> Score | None:
-        """The score on a set; None where it wasn't measured."""
+        """The score on a set; None if it wasn't measured."""
         return next((score for score in self.scores if score.set == benchmark), None)
 
     def psnr_y(self, benchmark: str) -> float | None:
-        """Mean PSNR on a set; None where it wasn't measured."""
+        """Mean PSNR on a set; None if it wasn't measured."""
         score = self.on(benchmark)
         return None if score is None else score.psnr_y
 
 
 def entries(runs: Iterable[Run], store: Store, papers: dict[Key, Drop]) -> list[Entry]:
-    """Everything that is finished, in the order of networks, rows and bits."""
+    """Entries of all finished runs, ordered by network, row and bits."""
     results: dict[tuple[str, str, int], list[tuple[Run, dict[str, Any]]]] = {}
     for run in runs:
         result = store.result(run)

@@ -1,4 +1,4 @@
-"""What the benchmark measures: networks, rows, and the runs they make. Data only."""
+"""What the benchmark measures: networks, rows, and the runs that follow from them. Data only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Net:
         name: in tables and file names.
         weights: checkpoint below ``$SRQUANT_SHARED``, or ``trained/`` and a file in ``$SRQUANT_TRAINED``.
         sets: benchmark sets for all runs.
-        four_bit_sets: further sets at 4 bits. Seeds after the first see only the first two sets.
-        seeds: of the calibration set at 4 bits; other bits have the first.
-        bits: what rows are measured at, where they are defined.
-        attention: whether it has attention, so that methods quantize what suits it.
-        published: whether it carries only rows that papers have.
+        four_bit_sets: more sets at 4 bits. Seeds after the first are measured on the first two sets only.
+        seeds: of the calibration set at 4 bits; other bits use the first seed only.
+        bits: numbers of bits at which rows are measured, if the row is defined for them.
+        attention: whether it has attention; this decides which kinds of layers are quantized.
+        published: whether only rows that papers have are measured.
         paper: network and scale of the papers' closest rows, if any.
-        note: what a reader must know.
+        note: a remark for the reader of the tables.
     """
 
     name: str
@@ -56,17 +56,17 @@ class Row:
         label: in tables.
         method: in ``METHODS``.
         settings: as ``srquant quantize --set`` takes them.
-        bits: where it is measured.
+        bits: numbers of bits at which it is measured.
         paper: its names in the papers' tables.
         attention: on which networks: ``False`` without attention, ``True`` with it, None on both.
         only: the one network that it is measured on.
         plotted: whether it has a line in the picture.
-        repeated: whether it is measured with every seed of the network; single choices are shown with the first.
+        repeated: whether it is measured with every seed of the network, or with the first one only.
         count: calibration pictures.
         patch: side of their crops.
         granularity: of weight grids.
-        layers: kinds that are quantized; None: convolutions and linear layers, on networks with attention what suits
-            the method.
+        layers: kinds that are quantized; None: convolutions and linear layers; on networks with attention, the kinds
+            that the method is made for.
     """
 
     label: str
@@ -159,7 +159,7 @@ ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "fine
 
 
 def only_parts(*names: str) -> tuple[str, ...]:
-    """AdaBM with these parts alone, as its Table 4 has them."""
+    """Settings of AdaBM with only these parts, as in its Table 4."""
     return tuple(f"{part}=false" for part, name in ADABM_PARTS.items() if name not in names)
 
 

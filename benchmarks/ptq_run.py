@@ -1,8 +1,9 @@
-"""One run of the benchmark in a process of its own: quantize, save, load, evaluate; writes one JSON file.
+"""One run of the benchmark in a separate process: quantize, save, load, evaluate; writes one JSON file.
 
     python benchmarks/ptq_run.py SETTINGS OUTPUT
 
-Started by ``ptq.py``. The frozen network runs in OpenVINO where that can; on the first set PyTorch must say the same.
+It is started by ``ptq.py``. The frozen network runs in OpenVINO if possible; the result on the first set is compared
+with PyTorch's.
 """
 
 import json
@@ -46,7 +47,7 @@ FLOAT = "float"
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides what one run gives.
+    """All settings that decide the result of a run.
 
     Attributes:
         network: its name in tables.
@@ -58,9 +59,9 @@ class Run:
         layers: kinds that are quantized.
         count: calibration pictures.
         patch: side of their crops.
-        weights: checkpoint, as ``checkpoint`` finds it.
-        calibration: folder of pictures, below it.
-        sets: benchmark sets, below it.
+        weights: checkpoint, as ``checkpoint`` takes it.
+        calibration: folder of pictures below ``shared()``.
+        sets: benchmark sets below ``shared()``.
         granularity: of weight grids.
     """
 
@@ -91,7 +92,7 @@ def checkpoint(weights: str) -> Path:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """What goes into the file: scores by set, and what the network costs."""
+    """The content of the result file: scores by set, and the costs of the network."""
     network = load_model(checkpoint(run.weights))
     sets = [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
     if run.method == FLOAT:
@@ -127,7 +128,7 @@ def quantize(run: Run, network: Network) -> QuantizedModel:
 
 
 def through_file(quantized: QuantizedModel) -> tuple[FrozenModel, int]:
-    """What a file gives back, and its bytes."""
+    """The network after saving and loading it, and the size of the file in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         save(freeze(quantized), path)
@@ -135,7 +136,7 @@ def through_file(quantized: QuantizedModel) -> tuple[FrozenModel, int]:
 
 
 def fastest(network: Network) -> tuple[Engine, str | None]:
-    """OpenVINO, or PyTorch and why."""
+    """OpenVINO; or PyTorch, with the reason why not OpenVINO."""
     try:
         return open_engine("openvino", network, 1), None
     except EngineError as error:

@@ -1,4 +1,4 @@
-"""The folder of finished runs: one JSON file each, and a manifest of what all of them share."""
+"""The folder of finished runs: one JSON file each, and a manifest of the settings that all of them share."""
 
 import json
 import re
@@ -21,9 +21,9 @@ class Store:
     """Finished runs below a folder.
 
     Args:
-        folder: made where it is missing.
-        pictures: below which runs find weights and pictures.
-        overrides: what was asked for on the command line in place of the rows' own settings.
+        folder: created if it is missing.
+        pictures: folder that contains the weights and pictures of the runs.
+        overrides: settings from the command line that replace those of the rows.
 
     Raises:
         InputError: the folder was made with other settings.
@@ -45,20 +45,20 @@ class Store:
         return self.folder / run.network / f"{slug}_{run.bits}bit_seed{run.seed}.json"
 
     def has(self, run: Run) -> bool:
-        """Whether a run is finished, by whatever code.
+        """Whether a run is finished, by any version of the code.
 
         Raises:
-            InputError: it is, but with other settings, pictures or weights.
+            InputError: it is finished, but with other settings, pictures or weights.
         """
         return self._read(run) is not None
 
     def result(self, run: Run) -> dict[str, Any] | None:
-        """What a run gave; None where it isn't finished."""
+        """The result of a run; None if it isn't finished."""
         found = self._read(run)
         return None if found is None else found["result"]
 
     def code(self, run: Run) -> str | None:
-        """Version of the code that made a run, as ``ptq_origin.code_version``; None where it isn't finished."""
+        """Version of the code that made a run, as ``ptq_origin.code_version``; None if it isn't finished."""
         found = self._read(run)
         return None if found is None else found["code"]
 

@@ -1,4 +1,4 @@
-"""``ptq.json``, ``ptq.md`` and what goes with them, from finished runs."""
+"""``ptq.json``, ``ptq.md``, the table of bars and the plots, from finished runs."""
 
 import datetime
 import json
@@ -52,10 +52,10 @@ COSTS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
 
 
 def assemble(runs: list[Run], store: Store, folder: Path) -> None:
-    """Write the tables and pictures of everything that is finished.
+    """Write the tables and plots of all finished runs.
 
     Raises:
-        InputError: nothing is.
+        InputError: no run is finished.
     """
     found = entries(runs, store, drops(shared() / "methods" / "paper_numbers.csv"))
     if not found:
@@ -82,7 +82,7 @@ def versions(runs: list[Run], store: Store) -> str:
 
 
 def section(network: Net, found: list[Entry], picture: Path | None) -> str:
-    """One network: a table per number of bits, and one beside the papers."""
+    """One network: a table per number of bits, and one that compares with the papers."""
     lines = [f"## {network.name}\n"]
     lines += [f"{network.note}.\n"] if network.note else []
     lines += [f"![PSNR against bits]({picture.name})\n"] if picture else []
@@ -95,7 +95,7 @@ def section(network: Net, found: list[Entry], picture: Path | None) -> str:
 
 
 def options_of(found: list[Entry]) -> list[str]:
-    """A line for each row, or for each choice of options where bits ask for different ones."""
+    """A line for each row; several lines if its options differ between numbers of bits."""
     bits: dict[tuple[str, str], list[int]] = {}
     for entry in found:
         if entry.options:
@@ -128,7 +128,7 @@ def costs_table(found: list[Entry]) -> list[str]:
 
 
 def papers_table(network: Net, found: list[Entry]) -> list[str]:
-    """Losses against the own float network: ours / the paper's; nothing where no paper has one of the rows."""
+    """Losses against the float network, ours / the paper's; empty if no paper has one of the rows."""
     compared = [entry for entry in found if any(score.paper for score in entry.scores)]
     if not compared or network.paper is None:
         return []

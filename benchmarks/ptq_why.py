@@ -1,6 +1,6 @@
-"""Why some numbers to reach aren't reached: what finetuning makes small, and how fast GBA's bounds may learn.
+"""Why some bars aren't reached: which distance finetuning makes small, and which learning rates GBA's bounds need.
 
-    python benchmarks/ptq_why.py -o RUNS                          all parts, resumable
+    python benchmarks/ptq_why.py -o RUNS                          all parts; continues an interrupted run
     python benchmarks/ptq_why.py -o RUNS --assemble docs/results/ptq_why
 
 EDSR r8f64 x2 at 4 bits, first calibration seed. Pictures and weights: ``$SRQUANT_SHARED``.
@@ -59,7 +59,7 @@ POINTS = (
 
 
 def measure(point: Point) -> dict[str, Any]:
-    """Distances from the float network on crops, seen and unseen, and PSNR on the benchmark sets."""
+    """Distances from the float network on calibration crops and on others, and PSNR on the benchmark sets."""
     like = next(run for run in runs() if run.network == EDSR and run.bits == BITS and run.seed == 0)
     run = Run(**{**vars(like), "label": point.label, "method": point.method, "settings": point.settings})
     network = load_model(checkpoint(run.weights))
@@ -77,7 +77,7 @@ def measure(point: Point) -> dict[str, Any]:
 
 @torch.no_grad()
 def distances(teacher: Network, student: Network, crops: CalibrationSet, epoch: int) -> dict[str, float]:
-    """Mean absolute and root mean square difference of pictures in grey levels, and the largest of them."""
+    """Mean absolute, root mean square and largest difference of pictures in grey levels."""
     differences: list[Tensor] = [WHITE * (student(images) - teacher(images)) for images in crops.batches(10, epoch)]
     flat = torch.cat([difference.flatten() for difference in differences]).double()
     return {
@@ -116,7 +116,7 @@ def distance_table(found: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Measure what is missing, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of what is measured")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of the results")
     parser.add_argument("--assemble", type=Path, metavar="PATH", help="only write PATH.json and PATH.md")
     arguments = parser.parse_args()
     paths = {point: arguments.output / f"{i}.json" for i, point in enumerate(POINTS)}

@@ -1,11 +1,11 @@
-"""Quantization-aware training at equal steps: every method x bits on EDSR r8f64 x2, before and after, at all depths.
+"""Quantization-aware training with equal steps: each method x bits on EDSR r8f64 x2, before and after, at all depths.
 
     python benchmarks/qat.py -o RUNS --steps 400                         all runs, one after the other
     python benchmarks/qat.py -o RUNS --steps 400 --method quantsr --bits 2
     python benchmarks/qat.py -o RUNS --steps 400 --assemble docs/results/qat
 
-Each run is the command ``srquant train`` with one thread; what was finished is not run again, what was interrupted goes
-on from its checkpoint. Then ``srquant evaluate`` measures the file. Pictures and weights: ``$SRQUANT_SHARED``.
+Each run is the command ``srquant train`` with one thread. Finished runs are not repeated; interrupted ones continue
+from their checkpoint. Then ``srquant evaluate`` measures the file. Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -35,7 +35,7 @@ FIRST_CROPS = 64
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train: its name in tables, the method, and what differs from the method's defaults."""
+    """A row of the table: its name, the method, and the options that differ from the method's defaults."""
 
     label: str
     method: str
@@ -73,7 +73,7 @@ class Scale:
 
 
 def run(row: Row, bits: int, scale: Scale, folder: Path) -> None:
-    """Train, then measure before and after; nothing where the result is there."""
+    """Train, then measure the start and the result; does nothing if the result exists."""
     home = folder / f"{row.label.replace(' ', '-').replace(',', '')}_{bits}bit"
     result = home / "result.json"
     if result.exists():
@@ -111,7 +111,7 @@ def train(row: Row, bits: int, scale: Scale, home: Path) -> float:
 
 
 def measured(path: Path, depth: int, depths: tuple[int, ...]) -> dict[str, Any]:
-    """What ``srquant evaluate`` and ``srquant info`` say, in OpenVINO where that runs the network."""
+    """The results of ``srquant evaluate`` and ``srquant info``, in OpenVINO if that can run the network."""
     chosen = ["--depth", str(depth)] if len(depths) > 1 else []
     data = [part for name in SETS for part in ("--data", str(shared() / "data" / name))]
     for engine in ("openvino", "torch"):
@@ -134,19 +134,19 @@ def srquant(verb: str) -> list[str]:
 
 
 def one_thread() -> dict[str, str]:
-    """The environment of a run."""
+    """Environment variables of a run, which limit it to one thread."""
     return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def chosen(methods: list[str], bits: list[int]) -> Iterator[tuple[Row, int]]:
-    """Rows and bits that the command line leaves, few bits first."""
+    """Rows and bits that the command line selects, in ascending order of bits."""
     everything = [(row, number) for row in ROWS for number in row.bits]
     left = [(row, n) for row, n in everything if (not methods or row.method in methods) and (not bits or n in bits)]
     yield from sorted(left, key=lambda pair: pair[1])
 
 
 def main() -> None:
-    """Run, or assemble what was run."""
+    """Make the runs; with ``--assemble`` only write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS", help="folder of the runs")
     parser.add_argument("--steps", type=int, default=400)

@@ -5,8 +5,8 @@
     srquant quantize CKPT --method adabm -w 8 -a 6 --head-bits float --tail-bits float --calibration DIR -o adabm.st
     python benchmarks/qat_patches.py cadyq=cadyq/model.safetensors cabm=cabm/model.safetensors adabm=adabm.st -o OUT
 
-Every file is upscaled patch by patch, as ``srquant evaluate --patch 96`` does, by PyTorch; a float checkpoint may be
-among them. Pictures: Urban100 of ``$SRQUANT_SHARED``, or ``--data``. OUT is a path without suffix, such as
+PyTorch runs every file patch by patch, as ``srquant evaluate --patch 96`` does; a float checkpoint may be among the
+files. Pictures: Urban100 of ``$SRQUANT_SHARED``, or ``--data``. OUT is a path without suffix, such as
 docs/results/qat_patches.
 """
 
@@ -60,8 +60,8 @@ class Row:
         ssim_a: mean over pictures.
         fab: mean over patches, then pictures; None for a float network.
         smallest: FAB of the patch with the fewest bits.
-        median: of all patches.
-        largest: of the patch with the most.
+        median: median FAB of all patches.
+        largest: FAB of the patch with the most bits.
         shares: percent of patches in each range of ``EDGES``.
         patches: FAB of each patch, by picture.
     """
@@ -99,7 +99,7 @@ class Noted:
         self.present: list[float] = []
 
     def watching(self, fab: Measure) -> Callable[[NDArray[np.uint8]], float]:
-        """The same measure, its values noted."""
+        """The same measure, which also notes its values."""
 
         def measure(image: NDArray[np.uint8]) -> float:
             self.present.append(fab(image))

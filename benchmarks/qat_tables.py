@@ -1,4 +1,4 @@
-"""``qat.json``, ``qat.md``, ``qat.png``: training at equal steps, beside post-training rows of the same bits."""
+"""``qat.json``, ``qat.md``, ``qat.png``: training with equal steps, and post-training rows of the same bits."""
 
 import csv
 import datetime
@@ -31,7 +31,7 @@ PSNR-Y in dB. *TBitOPs* for a picture of 180x320.
 
 
 def assemble(folder: Path, output: Path) -> None:
-    """Write the tables and curves of everything that is finished."""
+    """Write the tables and curves of all finished runs."""
     found = [json.loads(path.read_text()) | {"home": path.parent} for path in sorted(folder.glob("*/result.json"))]
     if not found:
         raise SystemExit(f"no run is finished in {folder}")
@@ -62,7 +62,7 @@ def table(found: list[dict[str, Any]], rivals: list[dict[str, Any]], bits: int) 
 
 
 def post_training(rivals: list[dict[str, Any]], bits: int) -> list[str]:
-    """The float network, the best static row and the best of all."""
+    """Rows of the float network, the best static row and the best of all rows."""
     own = [entry for entry in rivals if entry["network"] == NETWORK]
     lines = [_rival(entry, "float") for entry in own if entry["label"] == "float"]
     same = sorted((entry for entry in own if entry["bits"] == bits), key=lambda entry: -_set5(entry))
@@ -73,7 +73,7 @@ def post_training(rivals: list[dict[str, Any]], bits: int) -> list[str]:
 
 
 def curves(found: list[dict[str, Any]], path: Path) -> None:
-    """Loss against steps, one panel per number of bits; of each method over its own first value, as losses differ."""
+    """Loss against steps, one panel per number of bits; divided by the first value, as losses differ."""
     numbers = sorted({run["bits"] for run in found})
     size = (1.5 + 4.2 * len(numbers), 4)
     figure, panels = pyplot.subplots(1, len(numbers), figsize=size, squeeze=False, layout="constrained")

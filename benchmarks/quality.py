@@ -1,4 +1,4 @@
-"""Y-PSNR of ``edsr_r8f64_x2.pt`` quantized in the ways that have a bar, on Set5 and Set14, in PyTorch and OpenVINO.
+"""Y-PSNR of ``edsr_r8f64_x2.pt`` with the settings that have a bar, on Set5 and Set14, in PyTorch and OpenVINO.
 
     python benchmarks/quality.py -o docs/results/quality
 
@@ -38,7 +38,7 @@ FLOAT = (37.801, 33.373)
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to quantize, and the least Y-PSNR that it must reach on Set5 and Set14 (None: no bar)."""
+    """A way to quantize, and the smallest Y-PSNR that it must reach on Set5 and Set14 (None: no bar)."""
 
     name: str
     method: str
@@ -115,7 +115,7 @@ SETTINGS = (
 def measure(
     setting: Setting, network: Network, calibration: CalibrationSet, sets: list[BenchmarkSet], size: int
 ) -> Row:
-    """Quantize, save, load, evaluate on both engines."""
+    """Quantize, save, load, evaluate in both engines."""
     start = time.perf_counter()
     method = METHODS[setting.method]
     config = configure(method.config, setting.options)
@@ -145,7 +145,7 @@ def main() -> None:
     """Measure all settings and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="measure settings whose name contains this")
+    parser.add_argument("--only", default="", help="measure only settings whose name contains this text")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     shared = Path(os.environ.get("SRQUANT_SHARED", "../shared"))

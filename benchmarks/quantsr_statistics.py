@@ -1,7 +1,7 @@
 """The curves of QuantSR's supplement from the log of a run: ``python benchmarks/quantsr_statistics.py RUN_DIR``.
 
 Writes ``RUN_DIR/quantsr_statistics.png``, or the file given by ``-o``: mean and deviation of the learned steps and
-shifts over training, what redistribution does to the weights' gradients, and the factors of the shortcuts.
+shifts during training, change of the weights' gradients by redistribution, and factors of the shortcuts.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Columns = dict[str, list[float]]
 
 
 def read_log(path: Path) -> Columns:
-    """Columns of a training log; blanks become NaN."""
+    """Columns of a training log; empty fields become NaN."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "weight_step_std" not in rows[0]:

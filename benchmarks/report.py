@@ -1,4 +1,4 @@
-"""What every benchmark writes: OUTPUT.json and OUTPUT.md with command, machine, versions and date."""
+"""The files that each benchmark writes: OUTPUT.json and OUTPUT.md with command, machine, versions and date."""
 
 import datetime
 import importlib.metadata
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def machine() -> str:
-    """Processor, cores and the versions that decide speed."""
+    """Processor, number of cores, and versions of the libraries that decide the speed."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

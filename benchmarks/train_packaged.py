@@ -1,9 +1,10 @@
-"""Train the x2 network that the package ships.
+"""Train the x2 network that is part of the package.
 
     python benchmarks/train_packaged.py -o src/srquant/assets/edsr_small_x2.safetensors
 
-Pictures: ``BSDS500_train/HR`` and ``DIV2K_test_LR/LR_bicubic/X4`` under ``$SRQUANT_SHARED/data`` (the latter are sharp
-small pictures and serve as high resolution). L1 loss, Adam, cosine schedule. Half an hour to an hour on one CPU core.
+Pictures: ``BSDS500_train/HR`` and ``DIV2K_test_LR/LR_bicubic/X4`` under ``$SRQUANT_SHARED/data`` (the latter are small,
+sharp pictures and are used as high-resolution ones). L1 loss, Adam, cosine schedule. Half an hour to an hour on
+one CPU core.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def crop(pair: Pair, patch: int, generator: np.random.Generator) -> Pair:
 
 
 def batch(pairs: list[Pair], size: int, patch: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """``N x 3 x patch x patch`` and its twice as large target, in [0, 255]."""
+    """Input ``N x 3 x patch x patch`` and target of twice that height and width, in [0, 255]."""
     crops = [crop(pairs[int(generator.integers(len(pairs)))], patch, generator) for _ in range(size)]
     low, high = (np.stack(side).transpose(0, 3, 1, 2).astype(np.float32) for side in zip(*crops, strict=True))
     return torch.from_numpy(low), torch.from_numpy(high)

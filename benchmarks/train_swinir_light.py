@@ -1,10 +1,10 @@
-"""Train SwinIR-light x2 briefly: far from its published quality, but every layer has learned weights to quantize.
+"""Train SwinIR-light x2 for minutes: far below its published quality, but all layers have trained weights to quantize.
 
     python benchmarks/train_swinir_light.py -o SWINIR.safetensors --minutes 15
 
-Pictures as in ``train_packaged.py``. L1 loss, Adam, learning rate falling to zero as the minutes pass. Before that the
-convolutions at both ends learn a linear filter by themselves, with nothing between them: a body that starts from there
-learns details, where it would otherwise spend these minutes on passing the picture on.
+Pictures as in ``train_packaged.py``. L1 loss, Adam, learning rate falling to zero over the given minutes. Before that,
+the first and last convolutions are trained without the body between them, as a linear filter. The body then only has to
+learn details; otherwise it would need these minutes to learn to reproduce the picture.
 """
 
 import argparse
@@ -33,7 +33,7 @@ Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def warm_up(model: SwinIR, batches: Batches) -> None:
-    """Teach the ends of a network whose body adds nothing yet, in place."""
+    """Train the first and last convolutions of a network whose body still adds nothing, in place."""
     torch.nn.init.zeros_(model.conv_after_body.weight)
     torch.nn.init.zeros_(model.conv_after_body.bias)
     ends = torch.nn.Sequential(model.sub_mean, model.conv_first, model.upsample, model.add_mean)

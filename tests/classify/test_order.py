@@ -1,4 +1,4 @@
-"""Every unit is fed by units that are reconstructed already, and never ends worse than nearest rounding."""
+"""Every unit gets its input from units that are already reconstructed, and never ends worse than nearest rounding."""
 
 from dataclasses import fields, replace
 
@@ -43,14 +43,14 @@ def test_units_are_fed_by_finished_units(name, monkeypatch, network, images):
     assert len(roundings) == 21
     assert not any(rounding.soft for rounding in roundings)
     for unit, with_activations, examples in seen:
-        assert torch.equal(examples.quantized, input_of(unit, student, with_activations, images)), unit
+        assert torch.equal(examples.quantized_input, input_of(unit, student, with_activations, images)), unit
         plain, target = captured(unit, folded(network), images)
-        assert torch.equal(examples.plain, plain)
+        assert torch.equal(examples.float_input, plain)
         assert torch.equal(examples.target, target)
 
 
 def assert_units_in_order(name, units, network):
-    """Weights first, where activations have a stage of their own; BRECQ's first layer is not learned."""
+    """Weights come before activations if these are learned separately; BRECQ's first layer is not learned."""
     weights = layer_units(network) if name == "adaround" else block_units(network)
     if name == "brecq_fisher":
         weights = weights[1:]

@@ -3,7 +3,7 @@ import torch
 
 from srquant.classify.insert import initialise_steps, insert_quantizers
 from srquant.classify.layers import mix
-from srquant.classify.qdrop import keep_activations
+from srquant.classify.qdrop import set_quantize_probability
 from srquant.classify.resnet import folded
 from srquant.classify.units import block_units
 
@@ -22,14 +22,14 @@ def unit_and_networks(network, images):
 
 def test_dropping_all_quantization_leaves_activations_float(unit_and_networks):
     unit, student, weights_only, x = unit_and_networks
-    keep_activations(unit, student, 0.0)
+    set_quantize_probability(unit, student, 0.0)
     assert torch.equal(unit.run(student)(x), unit.run(weights_only)(x))
 
 
 def test_dropping_nothing_is_the_deterministic_path(unit_and_networks):
     unit, student, weights_only, x = unit_and_networks
     deterministic = unit.run(student)(x)
-    keep_activations(unit, student, 1.0)
+    set_quantize_probability(unit, student, 1.0)
     assert torch.equal(unit.run(student)(x), deterministic)
     assert not torch.equal(deterministic, unit.run(weights_only)(x))
 
@@ -45,7 +45,7 @@ def test_inside_a_unit_half_of_the_elements_are_quantized(unit_and_networks):
     relu = student.get_submodule(f"{unit.names[0]}.relu1")
     x = torch.rand(1, 4, 200, 200) * relu.quantizers[0].step.item() * 7
     points = relu(x)
-    keep_activations(unit, student, 0.5)
+    set_quantize_probability(unit, student, 0.5)
     assert (relu(x) == points).float().mean() == pytest.approx(0.5, abs=0.01)
 
 

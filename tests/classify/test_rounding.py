@@ -51,7 +51,7 @@ def test_the_penalty_counts_the_undecided(beta):
     assert penalty(torch.full((7, 3), 0.5), beta) == 21
 
 
-def test_beta_rests_and_then_falls_linearly():
+def test_beta_is_constant_and_then_falls_linearly():
     values = [beta_at(step, 1000, 0.2, 20.0, 2.0) for step in range(1001)]
     assert values[:201] == [20.0] * 201
     assert values[1000] == 2.0

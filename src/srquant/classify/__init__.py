@@ -1,1 +1,1 @@
-"""The classification table of GBA: ResNet-18 quantized by AdaRound, BRECQ, QDrop, PTMQ and GBA."""
+"""Classification, as in the table of GBA's supplement: ResNet-18 quantized by AdaRound, BRECQ, QDrop, PTMQ and GBA."""

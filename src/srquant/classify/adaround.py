@@ -1,9 +1,9 @@
 """AdaRound (Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020).
 
 1. Fold batch norms; weights on grids per output channel by Lp search.
-2. Layer by layer, activations float: learn the rounding so that the layer and the ReLU behind it, fed by the quantized
-   layers before it, repeat the float layer's output (Eq. 25).
-3. Activations, which the paper leaves to others: BRECQ's stage, or its searched steps alone.
+2. Layer by layer, with float activations: learn the rounding so that the layer and the ReLU after it reproduce the
+   output of the float layer (Eq. 25). The input comes from the layers before it, which are already quantized.
+3. Quantize activations, which is not part of the paper: by BRECQ's second stage, or only by its search for the steps.
 """
 
 from dataclasses import dataclass
@@ -26,21 +26,21 @@ from srquant.methods.options import option
 class AdaRound:
     """Options of AdaRound."""
 
-    iterations: int = option(20000, "per layer, for weights", "BRECQ code; paper: 10000")
+    iterations: int = option(20000, "iterations per layer, for weights", "BRECQ code; paper: 10000")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "AdaRound section 5")
     batch: int = option(32, "images per iteration", "AdaRound section 5")
     activations: Literal["learned", "searched"] = option(
-        "learned", "steps of activations: as BRECQ, or by search alone", "not in the paper"
+        "learned", "steps of activations: learned as in BRECQ, or only searched", "not in the paper"
     )
-    activation_iterations: int = option(5000, "per block, for activations", "BRECQ code")
+    activation_iterations: int = option(5000, "iterations per block, for activations", "BRECQ code")
     step_rate: float = option(4e-4, "learning rate of the activations' steps, cosine to 0", "BRECQ code")
-    seed: int = option(1005, "of the batches", "BRECQ code")
+    seed: int = option(1005, "seed of the batches", "BRECQ code")
 
 
 def quantize(
     network: ResNet18, images: Tensor, bits: LayerBits, config: AdaRound, progress: Progress | None = None
 ) -> ResNet18:
-    """Quantize with learned rounding layer by layer; arguments as ``brecq.quantize``."""
+    """Quantize with learned rounding, layer by layer; arguments and result as for ``brecq.quantize``."""
     teacher = folded(network)
     student = insert_quantizers(teacher, bits.weight, (bits.activation,))
     weights = brecq.BRECQ(config.iterations, rounding_rate=config.rounding_rate, batch=config.batch)

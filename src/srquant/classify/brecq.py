@@ -1,9 +1,9 @@
 """BRECQ (Li et al., "Pushing the Limit of Post-Training Quantization by Block Reconstruction", ICLR 2021).
 
 1. Fold batch norms; weights on grids per output channel by Lp search.
-2. Unit by unit (stem, 8 blocks, classifier), activations float: learn the rounding so that the unit, fed by the
-   quantized units before it, repeats the float unit's output.
-3. Search the activations' steps on 64 images; unit by unit learn them with the L2.4 loss.
+2. Unit by unit (stem, 8 blocks, classifier), with float activations: learn the rounding so that the unit reproduces the
+   output of the float unit. The input comes from the units before it, which are already quantized.
+3. Search the steps of the activations on 64 images, then learn them unit by unit with the L2.4 loss.
 """
 
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ STEP_IMAGES = 64
 class BRECQ:
     """Options of BRECQ."""
 
-    iterations: int = option(20000, "per unit, for weights", "BRECQ section 4")
-    activation_iterations: int = option(5000, "per unit, for activations", "BRECQ code")
+    iterations: int = option(20000, "iterations per unit, for weights", "BRECQ section 4")
+    activation_iterations: int = option(5000, "iterations per unit, for activations", "BRECQ code")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "BRECQ code")
     step_rate: float = option(4e-4, "learning rate of the activations' steps, cosine to 0", "BRECQ code")
     batch: int = option(32, "images per iteration", "BRECQ section 4")
     loss: Literal["mse", "fisher_diag"] = option(
-        "mse", "squared error, plain or weighted by squared gradients of the output", "code; paper: fisher_diag"
+        "mse", "squared error, unweighted or weighted by squared gradients of the output", "code; paper: fisher_diag"
     )
     damping: float = option(
-        0.0, "fisher_diag: added to the gradients' magnitudes; 1 hardly weighs at all", "paper; code: 1"
+        0.0, "fisher_diag: added to the gradients' magnitudes; with 1 the weights are nearly equal", "paper; code: 1"
     )
     reconstruct_first: bool = option(False, "learn the first layer's rounding as well", "BRECQ code")
-    seed: int = option(1005, "of the batches", "BRECQ code")
+    seed: int = option(1005, "seed of the batches", "BRECQ code")
 
 
 def quantize(
@@ -54,12 +54,12 @@ def quantize(
     Args:
         network: float, with or without batch norms; left unchanged.
         images: calibration images as the network takes them, ``N x 3 x H x W``, on its device.
-        bits: of the layers and ReLUs between the first and the last.
+        bits: of weights and activations between the first and the last layer; those two have 8.
         config: options.
-        progress: told after every iteration.
+        progress: called after every iteration.
 
     Returns:
-        The quantized network; its names are those of ``insert_quantizers``.
+        The quantized network, with the module names of ``insert_quantizers``.
     """
     teacher = folded(network)
     student = insert_quantizers(teacher, bits.weight, (bits.activation,))
@@ -85,7 +85,7 @@ def learn_weights(
     run = unit.run(student)
 
     def loss(chosen: Tensor) -> Tensor:
-        difference = run(examples.quantized[chosen]) - examples.target[chosen]
+        difference = run(examples.quantized_input[chosen]) - examples.target[chosen]
         return (weight[chosen] * difference.square()).sum(1).mean()
 
     schedule = Schedule(config.iterations, config.batch, config.rounding_rate)
@@ -97,7 +97,7 @@ def learn_weights(
 def learn_activations(
     teacher: ResNet18, student: ResNet18, images: Tensor, schedule: Schedule, progress: Progress | None
 ) -> None:
-    """Search the steps of all activations, then learn them unit by unit; weights are quantized already."""
+    """Search the steps of all activations, then learn them unit by unit; weights must be quantized already."""
     initialise_steps(student, images[:STEP_IMAGES])
     for unit in block_units(student):
         unit.switch_on(student, activations=True)
@@ -112,25 +112,25 @@ def learn_steps(
     run = unit.run(student)
 
     def loss(chosen: Tensor) -> Tensor:
-        return lp_loss(run(examples.quantized[chosen]), examples.target[chosen], ACTIVATION_POWER)
+        return lp_loss(run(examples.quantized_input[chosen]), examples.target[chosen], ACTIVATION_POWER)
 
-    error = partial(unit_error, run, examples.quantized, examples.target, ACTIVATION_POWER)
+    error = partial(unit_error, run, examples.quantized_input, examples.target, ACTIVATION_POWER)
     report = counter(progress, f"activations of {unit.names[0]}", schedule.iterations)
     reconstruct(Learner([], unit.quantizers(student)), len(images), schedule, loss, error, report)
 
 
 @torch.no_grad()
 def weighted_error(unit: Unit, student: ResNet18, examples: Examples, weight: Tensor) -> float:
-    """The loss over all images."""
-    outputs = torch.cat([unit.run(student)(x) for x in torch.split(examples.quantized, FORWARD_BATCH)])
+    """The weighted squared error, summed over channels, mean over all images and positions."""
+    outputs = torch.cat([unit.run(student)(x) for x in torch.split(examples.quantized_input, FORWARD_BATCH)])
     return float((weight * (outputs - examples.target).square()).sum(1).mean())
 
 
 def fisher(unit: Unit, teacher: ResNet18, student: ResNet18, images: Tensor, damping: float) -> Tensor:
-    """Diagonal of the Fisher information at a unit's output (BRECQ Eq. 10), mean 1.
+    """Diagonal of the Fisher information at a unit's output (BRECQ Eq. 10), scaled to mean 1.
 
-    Squared gradients of the divergence between the predictions of the float network and of the network that is
-    quantized up to this unit; units behind it must still be float.
+    These are the squared gradients of the Kullback-Leibler divergence between the predictions of the float network and
+    of the network that is quantized up to this unit; units after it must still be float.
     """
     gradients = torch.cat([_gradients(unit, teacher, student, batch) for batch in torch.split(images, FORWARD_BATCH)])
     squares = (gradients.abs() + damping).square()

@@ -1,12 +1,13 @@
-"""GBA on ResNet-18 ("Gradient Knows Best", CVPR 2026, table 5 of its supplement): bits from gradients.
+"""GBA on ResNet-18 ("Gradient Knows Best", CVPR 2026, table 5 of its supplement): gradients choose the bits of layers.
 
-1. Fold batch norms. Bounds of every layer's input: min-max with moving average; of its weights: smallest squared error.
-2. Gradients of the loss in the bits of each layer between the first and the last, averaged over two epochs: first
-   those of activations, which then get their bits from the ranks, then those of weights.
-3. Bounds of activations and weights are learned with these bits; weights stay.
+1. Fold batch norms. Bounds of each layer's input: min-max with moving average; of its weights: smallest squared error.
+2. For each layer between the first and the last, average the gradient of the loss with respect to its number of bits
+   over two epochs, and choose the bits by the ranks of these gradients: first for activations, then for weights.
+3. Learn the bounds of activations and weights with these bits; the weights themselves are not trained.
 
-The loss compares with the float network: mean L1 of the logits and ten times the distance of normalised features of
-the eight blocks. The supplement leaves the loss, the granularity of weights and the dynamic ranges open here.
+The loss compares with the float network: mean L1 of the logits, plus ten times the distance of the normalised features
+of the eight blocks. The supplement doesn't state the loss for ResNet-18, nor the granularity of its weights, nor
+whether its ranges are dynamic.
 """
 
 from collections.abc import Iterator
@@ -36,30 +37,30 @@ from srquant.methods.options import option
 class GBA:
     """Options of GBA."""
 
-    mixed: Literal["activations", "both"] = option("both", "what gets bits of its own", "Ours*; Ours: activations")
-    largest: int = option(1, "bits lie at most this far from the base", "GBA table 8")
-    dynamic: bool = option(False, "ranges per image and input channel (DAN); not comparable", "open in GBA")
-    weights: Granularity = option("channel", "one grid per tensor or per output channel", "open in GBA")
-    epochs: int = option(2, "of each of the three parts", "GBA supplement", least=1)
+    mixed: Literal["activations", "both"] = option("both", "whose bits differ by layer", "Ours*; Ours: activations")
+    largest: int = option(1, "largest difference of a layer's bits from the base", "GBA table 8")
+    dynamic: bool = option(False, "ranges per image and channel (DAN); not comparable with static ones", "not stated")
+    weights: Granularity = option("channel", "one grid per tensor or per output channel", "not stated")
+    epochs: int = option(2, "epochs of each of the three parts", "GBA supplement", least=1)
     batch: int = option(2, "images per step", "GBA supplement", least=1)
     statistics_batch: int = option(16, "images per batch of min-max", "GBA supplement")
     momentum: float = option(0.9, "weight of earlier batches in the moving average", "GBA supplement", most=1)
-    feature_weight: float = option(10.0, "of the feature loss", "GBA supplement")
-    learning_rate: float = option(0.01, "of the bounds", "GBA supplement")
-    seed: int = option(0, "of the batches", "ours")
+    feature_weight: float = option(10.0, "weight of the feature loss", "GBA supplement")
+    learning_rate: float = option(0.01, "learning rate of the bounds", "GBA supplement")
+    seed: int = option(0, "seed of the batches", "ours")
 
 
 def quantize(
     network: ResNet18, images: Tensor, bits: LayerBits, config: GBA, progress: Progress | None = None
 ) -> ResNet18:
-    """Quantize with bits from gradients.
+    """Quantize with bits that are chosen by gradients.
 
     Args:
         network: float, with or without batch norms; left unchanged.
         images: calibration images as the network takes them, ``N x 3 x H x W``, on its device.
-        bits: the base of the layers between the first and the last; these two have 8.
+        bits: base bits of the layers between the first and the last; those two have 8.
         config: options.
-        progress: told after every step.
+        progress: called after every step.
 
     Returns:
         The quantized network, whose layers are ``gradient_layers``; with a base of 8 bits some have 9.
@@ -68,7 +69,7 @@ def quantize(
         PolicyError: a layer could get fewer than 2 bits.
     """
     if min(bits.weight, bits.activation) - config.largest < FEWEST_BITS:
-        raise PolicyError(f"{bits} less {config.largest} is below {FEWEST_BITS} bits: use more bits")
+        raise PolicyError(f"{bits} minus {config.largest} is below {FEWEST_BITS} bits: use more bits")
     teacher = folded(network)
     bounds = inputs_of_layers(teacher, torch.split(images, config.statistics_batch), config.momentum)
     student = insert_gradient_layers(teacher, bits, bounds, config.weights, config.dynamic)
@@ -83,7 +84,7 @@ def quantize(
 def allocate(
     group: LearnedGroup, student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None
 ) -> None:
-    """Give every low-bit layer its bits of activations or weights (Eq. 6 and 7)."""
+    """Choose the bits of activations or weights of every layer between the first and the last (Eq. 6 and 7)."""
     layers = [layer for name, layer in gradient_layers(student).items() if name not in (STEM, CLASSIFIER)]
     quantizers = [layer.quantizer(group) for layer in layers]
     report = counter(progress, f"gradients of {group}", steps_of(images, config))
@@ -98,7 +99,7 @@ def allocate(
 
 
 def finetune(student: ResNet18, teacher: ResNet18, images: Tensor, config: GBA, progress: Progress | None) -> None:
-    """Learn all bounds; bits and weights rest."""
+    """Learn all bounds; bits and weights stay fixed."""
     quantizers = [q for layer in gradient_layers(student).values() for q in (layer.inputs, layer.weights)]
     narrowest = [NARROWEST * quantizer.width() for quantizer in quantizers]
     optimizer = adam(bound_rates(quantizers, config.learning_rate, relative=False))
@@ -137,7 +138,7 @@ def outputs(network: ResNet18, images: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def batches(images: Tensor, config: GBA) -> Iterator[Tensor]:
-    """Every image once per epoch, in another order each time."""
+    """Batches that contain every image once per epoch, in a new random order each time."""
     for _ in range(config.epochs):
         for chosen in torch.split(torch.randperm(len(images)), config.batch):
             yield images[chosen]

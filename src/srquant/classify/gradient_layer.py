@@ -1,4 +1,4 @@
-"""Layers whose bit-widths have gradients: what GBA puts into a folded ResNet-18."""
+"""Layers with gradients with respect to their bits, and how GBA inserts them into a folded ResNet-18."""
 
 import copy
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from srquant.classify.insert import CLASSIFIER, ENDS, STEM, replace
+from srquant.classify.insert import CLASSIFIER, FIRST_AND_LAST_BITS, STEM, replace
 from srquant.classify.layers import apply_layer
 from srquant.classify.resnet import ResNet18
 from srquant.distillation.recipes import LearnedGroup
@@ -18,7 +18,7 @@ from srquant.quantizers.dan import DynamicQuantizer
 
 
 class GradientLayer(nn.Module):
-    """A layer with its input and its weight on grids between learnable bounds, the weight itself at rest.
+    """A layer whose input and weight are quantized between learnable bounds; the weight itself is not trained.
 
     Args:
         layer: float.
@@ -37,26 +37,26 @@ class GradientLayer(nn.Module):
         return apply_layer(self.layer, self.inputs(x), self.weights(self.layer.weight))
 
     def quantizer(self, group: LearnedGroup) -> ActivationQuantizer:
-        """That of the input or that of the weight."""
+        """The quantizer of the input or that of the weight."""
         return self.inputs if group == "activations" else self.weights
 
 
 def insert_gradient_layers(
     network: ResNet18, bits: LayerBits, bounds: dict[str, Bounds], granularity: Granularity, dynamic: bool
 ) -> ResNet18:
-    """A copy with all layers quantized; first and last with 8 bits.
+    """A copy in which all layers are quantized, the first and the last with 8 bits.
 
     Args:
-        network: folded.
+        network: without batch norms, as from ``folded``.
         bits: of the layers between the first and the last.
         bounds: 0-d bounds of every layer's input by name.
         granularity: of weights; their bounds have the smallest squared error.
-        dynamic: ranges per image and channel before convolutions.
+        dynamic: whether inputs of convolutions have ranges per image and channel.
     """
     student = copy.deepcopy(network)
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            own = LayerBits(ENDS, ENDS) if name in (STEM, CLASSIFIER) else bits
+            own = LayerBits(FIRST_AND_LAST_BITS, FIRST_AND_LAST_BITS) if name in (STEM, CLASSIFIER) else bits
             inputs = ActivationQuantizer(*bounds[name], own.activation)
             if dynamic and isinstance(layer, nn.Conv2d):
                 inputs = DynamicQuantizer(own.activation, channel_axis=1)
@@ -66,7 +66,7 @@ def insert_gradient_layers(
 
 
 def weight_quantizer(weight: Tensor, bits: int, granularity: Granularity) -> ActivationQuantizer:
-    """Symmetric bounds of smallest squared error; the two are independent from then on."""
+    """A quantizer with symmetric bounds of smallest squared error; learning may move each bound by itself."""
     rows = weight.detach().flatten(1) if granularity == "channel" else weight.detach().reshape(1, -1)
     shape = (-1, *[1] * (weight.dim() - 1)) if granularity == "channel" else ()
     lower, upper = symmetric_mse(rows, 1 << bits)
@@ -75,7 +75,7 @@ def weight_quantizer(weight: Tensor, bits: int, granularity: Granularity) -> Act
 
 @torch.no_grad()
 def inputs_of_layers(network: ResNet18, batches: Iterable[Tensor], momentum: float) -> dict[str, Bounds]:
-    """Min-max with moving average of what goes into every convolution and linear layer, 0-d bounds by name."""
+    """Bounds of the input of every convolution and linear layer by name: min-max with moving average, 0-d each."""
     layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     running = {name: RunningBounds(minmax, 2, momentum) for name in layers}
     with watch_inputs(layers, lambda name, inputs: running[name].update(inputs[0].reshape(1, -1))):

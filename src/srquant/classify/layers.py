@@ -10,7 +10,7 @@ from srquant.grids.uniform import fake_quantize
 
 
 class RoundedLayer(nn.Module):
-    """A convolution or linear layer on a grid per output channel; float while ``quantize`` is False."""
+    """A convolution or linear layer with one weight grid per output channel; float while ``quantize`` is False."""
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, bits: int) -> None:
         super().__init__()
@@ -26,9 +26,9 @@ class RoundedLayer(nn.Module):
 
 
 class StepQuantizer(nn.Module):
-    """The grid ``0, step, .. (2**bits - 1) * step`` for values from 0 on; the step is learnable.
+    """The grid ``0, step, .. (2**bits - 1) * step`` for values >= 0; the step is learnable.
 
-    LSQ's factor on the gradient of the step is left out: Adam undoes it.
+    LSQ's factor on the gradient of the step is left out, because Adam divides it out again.
     """
 
     def __init__(self, bits: int) -> None:
@@ -43,18 +43,19 @@ class StepQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, values: Tensor) -> None:
-        """Search the step for values that are 0 or above, any shape."""
+        """Search the step for values >= 0, any shape."""
         scale, _ = search_grid(values.reshape(1, -1), 1 << self.bits)
         self.step.copy_(scale.squeeze())
 
 
 class QuantReLU(nn.Module):
-    """A ReLU and the quantizer of its output, one for each group of bits (PTMQ; other methods have one group).
+    """A ReLU and the quantizers of its output, one for each group of bits (PTMQ; other methods have one group).
 
     Attributes:
-        quantize: False: a plain ReLU.
-        group: which quantizer is used; where there is only one, it serves all groups.
-        kept: chance of each element to be quantized (QDrop's ``drop_prob``); 1 except while QDrop learns.
+        quantize: whether the output is quantized.
+        group: number of the quantizer that is used; if there is only one, it is used for all groups.
+        quantize_probability: probability that an element is quantized (QDrop's ``drop_prob``); 1 except while QDrop
+            learns.
     """
 
     def __init__(self, bits: tuple[int, ...]) -> None:
@@ -62,7 +63,7 @@ class QuantReLU(nn.Module):
         self.quantizers = nn.ModuleList(StepQuantizer(b) for b in bits)
         self.group = 0
         self.quantize = False
-        self.kept = 1.0
+        self.quantize_probability = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
@@ -70,18 +71,18 @@ class QuantReLU(nn.Module):
         if not self.quantize:
             return x
         points: Tensor = self.quantizers[min(self.group, len(self.quantizers) - 1)](x)
-        return mix(points, x, self.kept)
+        return mix(points, x, self.quantize_probability)
 
 
-def mix(quantized: Tensor, float_values: Tensor, kept: float) -> Tensor:
-    """Each element from the first tensor with the chance ``kept``, else from the second (QDrop)."""
-    if kept >= 1:
+def mix(quantized: Tensor, float_values: Tensor, probability: float) -> Tensor:
+    """Each element from the first tensor with this probability, else from the second (QDrop)."""
+    if probability >= 1:
         return quantized
-    return torch.where(torch.rand_like(quantized) < kept, quantized, float_values)
+    return torch.where(torch.rand_like(quantized) < probability, quantized, float_values)
 
 
 def apply_layer(layer: nn.Conv2d | nn.Linear, x: Tensor, weight: Tensor) -> Tensor:
-    """The layer with another weight."""
+    """The output of the layer with ``weight`` in place of its own weight."""
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, layer.bias)
     return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)

@@ -1,12 +1,12 @@
 """PTMQ (Xu et al., "PTMQ: Post-training Multi-Bit Quantization of Neural Networks", AAAI 2024).
 
-1. Fold batch norms; weights on one grid per output channel; three quantizers for every activation: few, middle, many
-   bits.
-2. Block by block learn rounding and all steps together. The block runs once per group of bits; the mixer fuses the
-   three features into ``f_lmh``. Its input is the fused feature of the blocks before it, each element replaced by
-   the float one with a chance of one half. Group distillation pulls ``f_lmh`` to the float feature and the
-   features of few and middle bits to that of many.
-3. One set of weights serves all three groups; the group is chosen when the network runs.
+1. Fold batch norms; one weight grid per output channel; three quantizers for every activation, with few, middle and
+   many bits.
+2. Block by block, learn rounding and all steps together. The block runs once per group of bits, and the mean of the
+   three output features is ``f_lmh``. The input is ``f_lmh`` of the block before, in which each element is replaced
+   by the float one with probability 1/2. Group distillation makes ``f_lmh`` similar to the float feature, and the
+   features of few and middle bits similar to that of many bits.
+3. All three groups use the same weights; the group is chosen when the network runs.
 """
 
 from collections.abc import Iterator
@@ -36,18 +36,18 @@ GROUPS = 3
 class PTMQ:
     """Options of PTMQ."""
 
-    iterations: int = option(5000, "per unit", "re-implementation")
+    iterations: int = option(5000, "iterations per unit", "re-implementation")
     groups: tuple[int, ...] = option((4, 6, 8), "bits of activations: few, middle, many", "re-implementation")
-    drop_prob: float = option(0.5, "chance of an input's element to be quantized; 1: always", "PTMQ, ablation")
+    drop_prob: float = option(0.5, "probability that an element of the input is quantized", "PTMQ, ablation")
     distillation: float = option(100.0, "weight of each term of group distillation", "re-implementation")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "re-implementation")
     step_rate: float = option(4e-3, "learning rate of the activations' steps, cosine to 0", "re-implementation")
     batch: int = option(32, "images per iteration", "re-implementation")
-    seed: int = option(1005, "of batches and dropping", "re-implementation")
+    seed: int = option(1005, "seed of batches and dropping", "re-implementation")
 
 
 class FeatureMixer(nn.Module):
-    """A block with three groups of bits; ``fused``: its output is the mean of the three features."""
+    """A block with three groups of bits; while ``fused`` is True its output is the mean of the three features."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class FeatureMixer(nn.Module):
         self.fused = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the block."""
+        """Shapes as for the block."""
         output: Tensor = fuse(self.features(x)) if self.fused else self.block(x)
         return output
 
@@ -67,16 +67,16 @@ class FeatureMixer(nn.Module):
 def quantize(
     network: ResNet18, images: Tensor, bits: LayerBits, config: PTMQ, progress: Progress | None = None
 ) -> ResNet18:
-    """Quantize weights once and activations for three groups of bits; arguments as ``brecq.quantize``.
+    """Quantize weights once and activations for three groups of bits; arguments as for ``brecq.quantize``.
 
     Returns:
-        The quantized network with the group of ``bits.activation`` chosen; ``choose_group`` takes another.
+        The quantized network running with the group of ``bits.activation``; ``choose_group`` changes the group.
 
     Raises:
         PolicyError: there are not three groups, or none has ``bits.activation``.
     """
     if len(config.groups) != GROUPS or bits.activation not in config.groups:
-        raise PolicyError(f"groups {config.groups}: give three numbers of bits, {bits.activation} among them")
+        raise PolicyError(f"groups {config.groups}: give three numbers of bits, one of them {bits.activation}")
     teacher = folded(network)
     student = insert_quantizers(teacher, bits.weight, config.groups)
     initialise_steps(student, images[:STEP_IMAGES])
@@ -98,7 +98,7 @@ def learn(
     mixer = student.get_submodule(unit.names[0])
 
     def loss(chosen: Tensor) -> Tensor:
-        inputs = mix(examples.quantized[chosen], examples.plain[chosen], config.drop_prob)
+        inputs = mix(examples.quantized_input[chosen], examples.float_input[chosen], config.drop_prob)
         if isinstance(mixer, FeatureMixer):
             return group_distillation(examples.target[chosen], mixer.features(inputs), config.distillation)
         return lp_loss(unit.run(student)(inputs), examples.target[chosen])
@@ -111,7 +111,7 @@ def learn(
 
 
 def fuse(features: list[Tensor]) -> Tensor:
-    """``f_lmh``, the mean of the three features, all weights 1/3."""
+    """``f_lmh``, the mean of the three features."""
     return sum(features[1:], features[0]) / len(features)
 
 
@@ -136,7 +136,7 @@ def mean_error(unit: Unit, student: ResNet18, examples: Examples) -> float:
     runs = [unit.run(student)]
     if isinstance(part, FeatureMixer):
         runs = [partial(_run_with, part.block, group) for group in range(GROUPS)]
-    return sum(unit_error(run, examples.quantized, examples.target) for run in runs) / len(runs)
+    return sum(unit_error(run, examples.quantized_input, examples.target) for run in runs) / len(runs)
 
 
 def _run_with(block: nn.Module, group: int, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """QDrop (Wei et al., "QDrop: Randomly Dropping Quantization for Extremely Low-bit PTQ", ICLR 2022).
 
-1. Fold batch norms; weights on grids per output channel, activations' steps, both by search.
-2. Unit by unit learn rounding and steps together. Each element of the unit's input, and of every activation inside, is
-   quantized with a chance of one half and float otherwise; the target is the float unit's output from float input.
-3. Everything is quantized.
+1. Fold batch norms; search the weight grids, one per output channel, and the steps of activations.
+2. Unit by unit, learn rounding and steps together. Each element of the unit's input and of every activation inside is
+   quantized with probability 1/2, else float; the target is the output of the float unit for float input.
+3. In the result everything is quantized.
 """
 
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ from srquant.methods.options import option
 class QDrop:
     """Options of QDrop."""
 
-    iterations: int = option(20000, "per unit", "QDrop section 4")
-    drop_prob: float = option(0.5, "chance of an element to be quantized while learning; 1: always", "QDrop code")
+    iterations: int = option(20000, "iterations per unit", "QDrop section 4")
+    drop_prob: float = option(0.5, "probability that an element is quantized while learning", "QDrop code")
     rounding_rate: float = option(1e-3, "learning rate of the rounding variables", "QDrop code")
     step_rate: float = option(4e-5, "learning rate of the activations' steps, cosine to 0", "QDrop code")
     batch: int = option(32, "images per iteration", "QDrop section 4")
-    seed: int = option(1005, "of batches and dropping", "QDrop code")
+    seed: int = option(1005, "seed of batches and dropping", "QDrop code")
 
 
 def quantize(
     network: ResNet18, images: Tensor, bits: LayerBits, config: QDrop, progress: Progress | None = None
 ) -> ResNet18:
-    """Quantize with randomly dropped quantization; arguments as ``brecq.quantize``."""
+    """Quantize with randomly dropped quantization; arguments and result as for ``brecq.quantize``."""
     teacher = folded(network)
     student = insert_quantizers(teacher, bits.weight, (bits.activation,))
     initialise_steps(student, images[:STEP_IMAGES])
@@ -57,20 +57,20 @@ def learn(
     run = unit.run(student)
 
     def loss(chosen: Tensor) -> Tensor:
-        keep_activations(unit, student, config.drop_prob)
-        output = run(mix(examples.quantized[chosen], examples.plain[chosen], config.drop_prob))
-        keep_activations(unit, student, 1.0)
+        set_quantize_probability(unit, student, config.drop_prob)
+        output = run(mix(examples.quantized_input[chosen], examples.float_input[chosen], config.drop_prob))
+        set_quantize_probability(unit, student, 1.0)
         return lp_loss(output, examples.target[chosen])
 
     schedule = Schedule(config.iterations, config.batch, config.rounding_rate, config.step_rate)
     learner = Learner(unit.roundings(student), unit.quantizers(student))
-    error = partial(unit_error, run, examples.quantized, examples.target)
+    error = partial(unit_error, run, examples.quantized_input, examples.target)
     report = counter(progress, unit.names[0], config.iterations)
     reconstruct(learner, len(images), schedule, loss, error, report)
 
 
-def keep_activations(unit: Unit, student: ResNet18, kept: float) -> None:
-    """From now on each element of the unit's activations is quantized with the chance ``kept``."""
+def set_quantize_probability(unit: Unit, student: ResNet18, probability: float) -> None:
+    """Quantize each element of the unit's activations with this probability from now on."""
     for module in unit.modules(student):
         if isinstance(module, QuantReLU):
-            module.kept = kept
+            module.quantize_probability = probability

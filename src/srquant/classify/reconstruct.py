@@ -1,4 +1,4 @@
-"""Reconstruction: a unit's rounding and steps learn to repeat the float unit's output."""
+"""Reconstruction: learn the rounding and the steps of a unit so that it reproduces the output of the float unit."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,20 +14,20 @@ from srquant.classify.units import FORWARD_BATCH, Run
 from srquant.errors import PolicyError
 
 NARROWEST = 1e-3
-"""Steps stay above this share of their size at the start."""
+"""A step may not become smaller than this fraction of its initial value."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a unit is learned.
+    """Settings for learning one unit.
 
     Attributes:
         iterations: steps of Adam.
         batch: images per step.
         rounding_rate: learning rate of the rounding variables, constant.
         step_rate: learning rate of the quantizers' steps, cosine to 0.
-        penalty_weight: of the sum that pushes roundings up or down.
-        warmup: share of the iterations without that penalty.
+        penalty_weight: weight of the penalty that pushes every rounding to up or down.
+        warmup: fraction of the iterations without that penalty.
         beta: first and last exponent of the penalty.
     """
 
@@ -41,10 +41,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.batch < 1:
-            raise PolicyError(f"{self.iterations} iterations with batch {self.batch}: needs one of each")
+            raise PolicyError(f"iterations={self.iterations}, batch={self.batch}: both must be at least 1")
 
     def penalty(self, roundings: list[AdaptiveRounding], iteration: int) -> Tensor | float:
-        """Weighted penalty of all rounding variables at an iteration from 1 on."""
+        """Weighted penalty of all rounding variables; iterations are numbered from 1."""
         if iteration < self.warmup * self.iterations:
             return 0.0
         beta = beta_at(iteration, self.iterations, self.warmup, *self.beta)
@@ -53,17 +53,17 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Learner:
-    """What is learned in a unit."""
+    """The rounding variables and the quantizers of a unit that are learned."""
 
     roundings: list[AdaptiveRounding]
     quantizers: list[StepQuantizer]
 
     def parameters(self) -> list[nn.Parameter]:
-        """All of them."""
+        """The logits of all rounding variables and the steps of all quantizers."""
         return [*(r.logits for r in self.roundings), *(q.step for q in self.quantizers)]
 
     def optimizers(self, schedule: Schedule) -> list[torch.optim.Adam]:
-        """One for the roundings, one for the steps, where there are any."""
+        """One optimizer for the rounding variables and one for the steps; none for an empty list."""
         rates = [
             ([r.logits for r in self.roundings], schedule.rounding_rate),
             ([q.step for q in self.quantizers], schedule.step_rate),
@@ -79,14 +79,14 @@ def reconstruct(
     error: Callable[[], float],
     report: Callable[[], None] = lambda: None,
 ) -> None:
-    """Learn a unit in place; what is learned is kept only where it beats the start, which is nearest rounding.
+    """Learn a unit in place; if the result has a larger error than rounding to nearest, restore the start.
 
     Args:
         learner: the unit's rounding variables and steps.
-        count: images to draw from.
+        count: number of calibration images.
         schedule: iterations, rates, penalty.
-        loss: from the numbers of the images of a batch to the reconstruction loss.
-        error: reconstruction error of the unit as it will be used, on all images.
+        loss: maps the indices of the images of a batch to the reconstruction loss.
+        error: gives the reconstruction error on all images, with the unit as it is used after learning.
         report: called after each iteration.
     """
     if not learner.parameters():
@@ -130,7 +130,7 @@ def _step(optimizers: list[torch.optim.Adam], value: Tensor) -> None:
 
 
 def _lower_step_rate(learner: Learner, last: torch.optim.Adam, schedule: Schedule, iteration: int) -> None:
-    """Cosine to 0 for the rate of the steps."""
+    """Set the learning rate of the steps, which falls to 0 along a cosine."""
     if learner.quantizers:
         turn = math.cos(math.pi * iteration / schedule.iterations)
         last.param_groups[0]["lr"] = schedule.step_rate * (1 + turn) / 2

@@ -1,6 +1,6 @@
 """ResNet-18 (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016) under torchvision's keys.
 
-ReLUs are modules of their own, so that quantizers can take their places: ``relu``, ``layer{1..4}.{0,1}.relu{1,2}``.
+Each ReLU is a separate module, so that it can be replaced: ``relu``, ``layer{1..4}.{0,1}.relu{1,2}``.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from srquant.models.layout import Weights
 from srquant.models.load import load_strictly
 
 WIDTH, CLASSES = 64, 1000
-"""Channels of the stem, and outputs, of the network for ImageNet."""
+"""Channels of the stem and number of classes of the network for ImageNet."""
 
 
 class BasicBlock(nn.Module):
@@ -46,8 +46,8 @@ class ResNet18(nn.Module):
 
     Args:
         width: channels of the stem; the stages have 1, 2, 4 and 8 times as many.
-        classes: outputs.
-        batch_norm: False: folded, convolutions have biases.
+        classes: number of outputs.
+        batch_norm: whether there are batch norms; without them convolutions have biases.
     """
 
     def __init__(self, width: int = WIDTH, classes: int = CLASSES, batch_norm: bool = True) -> None:
@@ -88,7 +88,7 @@ def load_resnet18(path: Path) -> ResNet18:
 
 @torch.no_grad()
 def folded(network: ResNet18) -> ResNet18:
-    """The same function without batch norms, in evaluation mode and on the same device; a copy in any case."""
+    """A copy with batch norms folded into the convolutions, in evaluation mode, on the same device."""
     norms = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     weights: Weights = {n: t for n, t in network.state_dict().items() if n.rpartition(".")[0] not in norms}
     for name, norm in norms.items():

@@ -1,4 +1,4 @@
-"""The rounding variable (AdaRound, Nagel et al., ICML 2020, Eq. 21-24): each weight learns to go up or down.
+"""The rounding variable (AdaRound, Nagel et al., ICML 2020, Eq. 21-24): for each weight, up or down is learned.
 
 ``W~ = s * (clip(floor(W/s) + h(V) + z, 0, 2**b - 1) - z)`` with ``h(V) = clip(1.2 * sigmoid(V) - 0.1, 0, 1)``.
 """
@@ -12,12 +12,13 @@ ZETA, GAMMA = 1.1, -0.1
 class AdaptiveRounding(nn.Module):
     """A weight whose rounding is learned.
 
-    ``soft``: True while it is learned; False rounds up where ``logits >= 0``. At the start that is the nearest point.
+    While ``soft`` is True (during learning) a weight may lie between two grid points. While it is False, weights with
+    ``logits >= 0`` are rounded up, the others down; before learning that is rounding to nearest.
 
     Args:
         weight: float, ``C_out x ...``.
-        scale: distance of grid points per output channel, ``C_out``.
-        zero_point: whole numbers in 0..levels-1, ``C_out``.
+        scale: distance of neighbouring grid points per output channel, ``C_out``.
+        zero_point: integers in 0..levels-1 per output channel, as floats, ``C_out``.
         levels: number of grid points.
     """
 
@@ -36,7 +37,7 @@ class AdaptiveRounding(nn.Module):
         self.soft = False
 
     def share(self) -> Tensor:
-        """``h``: how far each weight is rounded up, in [0, 1], shape of the weight."""
+        """``h(V)``: 0 for weights that are rounded down, 1 for up, between them while soft; shape of the weight."""
         return rectified_sigmoid(self.logits) if self.soft else (self.logits >= 0).to(self.logits)
 
     def forward(self) -> Tensor:
@@ -56,7 +57,7 @@ def logits_of(share: Tensor) -> Tensor:
 
 
 def penalty(share: Tensor, beta: float) -> Tensor:
-    """Sum of ``1 - |2h - 1|**beta``: zero where all are up or down, their number where all are half way."""
+    """Sum of ``1 - |2h - 1|**beta`` over all weights: 0 for weights rounded up or down, 1 for weights half way."""
     return (1 - (2 * share - 1).abs().pow(beta)).sum()
 
 

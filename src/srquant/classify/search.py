@@ -1,4 +1,4 @@
-"""Grids by search: the range shrunk step by step to the smallest Lp error (BRECQ code, ``p = 2.4``, 80 steps)."""
+"""Search for grids: among 80 ranges, each smaller than the last, the one of smallest Lp error (BRECQ code, p = 2.4)."""
 
 from torch import Tensor
 
@@ -11,14 +11,14 @@ SMALLEST_SCALE = 1e-8
 
 
 def search_grid(rows: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """Grid of each row with a zero among its points.
+    """The grid of each row that has the smallest error; zero is one of its points.
 
     Args:
-        rows: ``rows x values``; long ones are judged on evenly spaced values.
+        rows: ``rows x values``; of long rows only evenly spaced values are used.
         levels: number of grid points.
 
     Returns:
-        Scale (distance of the points, above 0) and zero point (whole numbers in 0..levels-1), ``rows`` each.
+        Scale (distance of the points, above 0) and zero point (integers in 0..levels-1, as floats), ``rows`` each.
     """
     low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
     rows = evenly_spaced(rows, SEARCH_VALUES)
@@ -28,7 +28,7 @@ def search_grid(rows: Tensor, levels: int) -> tuple[Tensor, Tensor]:
 
 
 def lp_error(rows: Tensor, scale: Tensor, zero_point: Tensor, levels: int) -> Tensor:
-    """Mean of the rounding and clipping error's magnitude to the power 2.4, ``rows``."""
+    """Mean of ``|x - q(x)|**2.4``, where ``q`` clips and rounds to the grid; ``rows``."""
     step, zero = scale.unsqueeze(1), zero_point.unsqueeze(1)
     points = step * ((rows / step).round().add_(zero).clamp_(0, levels - 1) - zero)
     return (points - rows).abs_().pow_(POWER).mean(1)

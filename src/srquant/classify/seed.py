@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed only."""
+"""Random numbers that depend only on a seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers from ``seed`` inside; the caller's generator goes on afterwards as if nothing had happened."""
+    """Inside, random numbers follow from ``seed``; afterwards the caller's random state is as before."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

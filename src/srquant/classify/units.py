@@ -1,4 +1,4 @@
-"""Parts of a network that are reconstructed one after the other, and what goes into and comes out of them."""
+"""Units: parts of a network that are reconstructed one after the other, and their inputs and outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FORWARD_BATCH = 64
 
 @dataclass(frozen=True)
 class Unit:
-    """Modules that follow each other, by name; a float network and its quantized copy have the same names."""
+    """Names of consecutive modules; a float network and its quantized copy have the same names."""
 
     names: tuple[str, ...]
 
@@ -41,7 +41,7 @@ class Unit:
         return [module for module in self.modules(network) if isinstance(module, AdaptiveRounding)]
 
     def quantizers(self, network: nn.Module) -> list[StepQuantizer]:
-        """The quantizers of activations inside."""
+        """The activation quantizers inside."""
         return [module for module in self.modules(network) if isinstance(module, StepQuantizer)]
 
     def switch_on(self, network: nn.Module, weights: bool = False, activations: bool = False) -> None:
@@ -54,12 +54,12 @@ class Unit:
 
 
 def block_units(network: ResNet18) -> list[Unit]:
-    """Stem, eight residual blocks, classifier (BRECQ)."""
+    """Units of BRECQ: stem, eight residual blocks, classifier."""
     return [Unit(("conv1", "relu")), *(Unit((name,)) for name in blocks(network)), Unit(("fc",))]
 
 
 def layer_units(network: ResNet18) -> list[Unit]:
-    """Every convolution and the classifier, with the ReLU that follows directly (AdaRound)."""
+    """Units of AdaRound: every convolution and the classifier, with the ReLU if one follows directly."""
     units = [Unit(("conv1", "relu"))]
     for name in blocks(network):
         units += [Unit((f"{name}.conv1", f"{name}.relu1")), Unit((f"{name}.conv2",))]
@@ -70,23 +70,23 @@ def layer_units(network: ResNet18) -> list[Unit]:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a unit learns from, one row per calibration image.
+    """Inputs and targets from which a unit learns, one row per calibration image.
 
     Attributes:
-        quantized: its input in the quantized network, made by units that are reconstructed already.
-        plain: its input in the float network.
-        target: its output in the float network.
+        quantized_input: the unit's input in the quantized network, where the units before it are already quantized.
+        float_input: the unit's input in the float network.
+        target: the unit's output in the float network.
     """
 
-    quantized: Tensor
-    plain: Tensor
+    quantized_input: Tensor
+    float_input: Tensor
     target: Tensor
 
 
 def examples_of(unit: Unit, teacher: nn.Module, student: nn.Module, images: Tensor) -> Examples:
-    """Run both networks on ``images`` and keep what passes the unit."""
-    plain, target = captured(unit, teacher, images)
-    return Examples(captured(unit, student, images)[0], plain, target)
+    """Run both networks on ``images`` and keep the inputs and outputs of the unit."""
+    float_input, target = captured(unit, teacher, images)
+    return Examples(captured(unit, student, images)[0], float_input, target)
 
 
 @torch.no_grad()

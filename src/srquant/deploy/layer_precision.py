@@ -1,4 +1,4 @@
-"""What an engine computes a layer in."""
+"""The precision in which an engine computes a layer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ INTEGER = "int8"
 
 @dataclass(frozen=True)
 class LayerPrecision:
-    """What a layer's convolution or matrix product is computed in: ``int8``, ``float32``, ..., ``unknown``."""
+    """Precision of a layer's convolution or matrix product: ``int8``, ``float32``, ..., or ``unknown``."""
 
     name: str
     precision: str

@@ -1,4 +1,4 @@
-"""The operations that an engine's graph format must offer for a network to be exported to it."""
+"""The operations that an engine's graph format must have, so that a network can be exported to it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeVar
@@ -66,7 +66,7 @@ class Backend(Protocol[V]):
         """Integers to values ``step * integer + offset``."""
 
     def apart(self, integers: V) -> V:
-        """The same integers, which the engine may not merge with the layer that they come from."""
+        """The same integers; keeps the engine from merging their quantization with the layer before."""
 
     def integer_conv(self, integers: V, layer: IntegerConv2d, name: str) -> V:
         """Integers to values."""
@@ -114,7 +114,7 @@ class Backend(Protocol[V]):
         """Axis ``i`` of the result is axis ``order[i]``."""
 
     def gather(self, x: V, indices: V, axis: int) -> V:
-        """What stands at the indices, a vector, along an axis."""
+        """The entries at ``indices`` (a vector) along an axis."""
 
     def total(self, x: V, axis: int) -> V:
         """Sum along an axis, kept with size 1."""

@@ -1,7 +1,7 @@
 """How the steps of window attention are built in a ``Backend``, for pictures of any size.
 
-Places in the picture are computed by integer arithmetic in the graph; an engine that knows the size beforehand computes
-them once. Windows are cut out and put back by one gather of tokens, cyclic shift included.
+Positions in the picture are computed by integer arithmetic in the graph; an engine that knows the size beforehand
+computes them once. Windows are cut out and put back by one gather of tokens, cyclic shift included.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from srquant.models.blocks.window_steps import (
 )
 
 HIDDEN = -100.0
-"""What a mask adds to the score of hidden tokens."""
+"""The number that a mask adds to the scores of masked tokens."""
 
 
 class _Integers(Generic[V]):
@@ -101,7 +101,7 @@ def _picture_order(backend: Backend[V], x: V, window: int, shift: int) -> V:
 
 
 def _places(backend: Backend[V], length: V, shift: int, window: int, between: V | int, inside: int) -> V:
-    """What each position along an axis adds to its token's place: a step for each window and one inside a window."""
+    """Part of a token's index from its position along one axis: ``between`` per window and ``inside`` per pixel."""
     compute = _Integers(backend)
     back = compute("subtract", compute("add", backend.positions(length), length), shift)
     position = compute("modulus", back, length)

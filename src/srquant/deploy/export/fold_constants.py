@@ -1,4 +1,4 @@
-"""What a network computes from its parameters alone is computed once, at export."""
+"""Constant folding: what a network computes only from its parameters is computed once, at export."""
 
 from operator import attrgetter
 from typing import Any
@@ -8,7 +8,7 @@ from torch.fx.node import map_arg
 
 
 def fold_constants(graph: fx.GraphModule) -> None:
-    """Replace functions and tensor methods whose tensors are all stored ones by their results."""
+    """Replace functions and tensor methods that read only parameters and buffers by their results."""
     for node in list(graph.graph.nodes):
         sources = node.all_input_nodes
         if node.op in ("call_function", "call_method") and sources and all(s.op == "get_attr" for s in sources):

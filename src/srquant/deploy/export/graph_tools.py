@@ -38,7 +38,7 @@ def calls(graph: fx.GraphModule, kind: type[M]) -> Iterator[tuple[fx.Node, M]]:
 
 
 def exclusive_conv(graph: fx.GraphModule, node: fx.Node) -> IntegerConv2d | None:
-    """The convolution that a node calls, where it is called only there and its result is read once."""
+    """The convolution that a node calls, if no other node calls it and its result is used once; else None."""
     module = module_of(graph, node)
     if not isinstance(module, IntegerConv2d) or len(node.users) != 1:
         return None

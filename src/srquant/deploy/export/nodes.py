@@ -1,6 +1,6 @@
 """What a frozen layer becomes inside an export graph: quantize, integer convolution, dequantize, each its own node.
 
-Apart, they can be shared, moved and merged; ``FrozenConv2d`` is ``IntegerConv2d`` on ``Quantize``.
+As separate nodes they can be shared, moved and merged; ``FrozenConv2d`` is ``Quantize``, then ``IntegerConv2d``.
 Everything runs in PyTorch too, so that a rewritten graph can be compared with the network it came from.
 """
 
@@ -52,7 +52,7 @@ class Dequantize(nn.Module):
 
 
 class DequantizeAddend(Dequantize):
-    """The same for an addend, whose grid points an engine may not merge with the layer before them."""
+    """``Dequantize`` for an addend of a sum, whose quantization an engine may not merge with the layer before it."""
 
 
 class DequantizeOperand(nn.Module):
@@ -147,7 +147,7 @@ def integer_layer(layer: FrozenConv2d | FrozenLinear) -> IntegerConv2d | Integer
 
 
 def float_layer(layer: IntegerConv2d | IntegerLinear, step: float) -> nn.Conv2d | nn.Linear:
-    """The same numbers with float weights from ``step * integers``, for processors whose products would saturate."""
+    """The same layer with float weights, for inputs ``step * integers``; for processors whose sums would saturate."""
     scale = (layer.scale / step).view(-1, *[1] * (layer.weight.dim() - 1))
     geometry = None if isinstance(layer, IntegerLinear) else layer.geometry
     return layer_of(layer.weight.float() * scale, layer.bias, geometry)

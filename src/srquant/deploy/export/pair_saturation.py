@@ -1,7 +1,7 @@
 """What the processor's integer instructions can do.
 
 Without VNNI, 8-bit products are added in pairs with saturation at 16 bits (``pmaddubsw``): 255 * 127 twice is
-64770, but the instruction returns 32767. A layer whose pairs can't get that far is exact on any processor.
+64770, but the instruction returns 32767. A layer whose pairs can't exceed 16 bits is exact on any processor.
 """
 
 import torch
@@ -19,7 +19,7 @@ def has_vnni() -> bool:
 
 
 def safe_on_pair_saturation(weight: Tensor, levels: int) -> bool:
-    """Whether no two products of a layer can leave 16 bits, whichever two weights the kernel pairs.
+    """Whether no sum of two products of a layer can exceed 16 bits, whichever two weights the kernel pairs.
 
     Args:
         weight: int8, output channels first.

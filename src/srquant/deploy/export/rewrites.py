@@ -1,8 +1,8 @@
 """Rewrites of an export graph that save time.
 
-A quantizer right after another with the same grid is dropped; quantization moves before pixel shuffles, which then
-move bytes; a small convolution after a shuffle runs before it at the lower resolution: all exact. Factors, offsets
-and colour shifts go into the scale and bias of the convolution before them: exact up to float rounding.
+These are exact: a quantizer directly after another one with the same grid is dropped; quantization moves before pixel
+shuffles, which then move bytes; a small convolution after a shuffle moves before it, to the lower resolution. Exact up
+to float rounding: factors, offsets and colour shifts become part of the scale and bias of the convolution before them.
 """
 
 import operator
@@ -20,7 +20,7 @@ from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.models.blocks.layers import Add, MeanShift
 
 VECTOR_CHANNELS = 16
-"""Integer convolutions compute output channels in blocks of this size, so up to here more of them cost nothing."""
+"""Integer convolutions compute output channels in blocks of this size, so up to 16 channels take the same time."""
 
 
 def apply_all(graph: fx.GraphModule) -> None:
@@ -62,7 +62,7 @@ def fold_shift(graph: fx.GraphModule) -> None:
 
 
 def activate_before_shuffle(graph: fx.GraphModule) -> None:
-    """``activation(PixelShuffle(x))`` is ``PixelShuffle(activation(x))``, and may become part of a convolution."""
+    """``activation(PixelShuffle(x))`` is ``PixelShuffle(activation(x))``, which may become part of a convolution."""
     for node in list(graph.graph.nodes):
         if not _same_for_all_channels(graph, node):
             continue

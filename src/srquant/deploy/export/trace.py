@@ -1,4 +1,4 @@
-"""Network -> export graph: traced, its frozen layers taken apart, rewritten for speed without changing an integer."""
+"""Network -> export graph: traced, frozen layers split into nodes, rewritten for speed without changing an integer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,13 +32,13 @@ from srquant.models.network import Network
 from srquant.quantizers.by_picture import conditional_quantizers
 
 SPLITS = (torch.chunk, torch.split, "chunk", "split")
-"""Functions and methods whose parts' sizes must be known."""
+"""Functions and methods for which the sizes of the parts must be known."""
 
 TRANSPOSITIONS = (torch.transpose, "transpose")
-"""Those for which the number of axes must be known."""
+"""Functions and methods for which the number of axes must be known."""
 
 TRACED_SIZE = 32
-"""Height and width of the picture by which they are found."""
+"""Height and width of the picture with which these sizes are found."""
 
 BYTE_LEVELS = 256
 SIGNED_MARGIN = 8
@@ -68,8 +68,8 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
 
     Args:
         network: float or frozen.
-        pair_saturation: whether the processor saturates sums of two products at 16 bits (see ``cpu``); layers
-            that could reach that are given float weights.
+        pair_saturation: whether the processor saturates sums of two products at 16 bits (see
+            ``pair_saturation.py``); layers that could reach that are given float weights.
 
     Returns:
         A graph of ``lowered`` modules, float modules and functions. It takes and returns what the network does,
@@ -196,4 +196,4 @@ SPLITTERS: dict[type[nn.Module], Callable[[fx.GraphModule, fx.Node, Any, bool], 
     FrozenAddends: _split_addends,
     FrozenMatmul: _split_matmul,
 }
-"""How each kind of frozen module becomes nodes of its own for quantizing, computing and dequantizing."""
+"""How each kind of frozen module is split into nodes that quantize, compute and dequantize."""

@@ -1,6 +1,6 @@
 """``Backend`` that builds an ONNX graph with QuantizeLinear and DequantizeLinear.
 
-Integers ``k - z`` travel as uint8 ``k``; ``z`` is remembered by the value's name.
+Integers ``k - z`` are represented by uint8 ``k``; ``zero_points`` has the name of ``z`` for each such value.
 """
 # ruff: noqa: D102 - ``Backend`` documents the operations
 
@@ -79,7 +79,7 @@ class OnnxBackend:
         return self.dequantize(self.quantize(x, grid), grid.step, grid.offset)
 
     def pieces(self, x: str, edges: Floats, levels: Sequence[int]) -> str:
-        """Each region adds nothing for values below it and its width for values above."""
+        """Sum over regions: a region adds 0 for values below it, its width for values above, else the nearest point."""
         total = self._number(edges[0])
         for (start, end), count in zip(pairwise(edges), levels, strict=True):
             step = self._number((end - start) / (count - 1))

@@ -25,7 +25,7 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
 
     Args:
         network: its convolutions are ``nn.Conv2d`` or ``FrozenConv2d``.
-        pair_saturation: whether the target processor lacks VNNI; None asks this one. Layers that would saturate
+        pair_saturation: whether the target processor lacks VNNI; None: as on this processor. Layers that would saturate
             there are exported in float.
 
     Returns:
@@ -33,7 +33,7 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
         ``upscaled`` ``N x 3 x scale*H x scale*W``.
 
     Raises:
-        EngineError: a part of the network has no form in ONNX.
+        EngineError: a part of the network can't be exported to ONNX.
     """
     graph = export_graph(network.eval(), not has_vnni() if pair_saturation is None else pair_saturation)
     backend = OnnxBackend()

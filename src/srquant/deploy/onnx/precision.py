@@ -1,4 +1,4 @@
-"""Which precision ONNX Runtime runs each layer in, read from the graph that it made for this processor."""
+"""The precision in which ONNX Runtime runs each layer, read from the graph that it optimizes for this processor."""
 
 import re
 import tempfile
@@ -17,7 +17,7 @@ ERRORS_ONLY = 3
 
 
 def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:
-    """Have ONNX Runtime optimize a model and see what became of each layer.
+    """Let ONNX Runtime optimize a model and read the precision of each layer from the result.
 
     Args:
         model: from ``to_onnx``.
@@ -31,7 +31,7 @@ def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:
 
 
 def _precision(name: str, optimized: list[tuple[str, str]]) -> str:
-    """Fusions put words before or behind a node's name."""
+    """Precision of the layer ``name``; fusions add words before or after the name of a node."""
     pattern = re.compile(rf"(^| ){re.escape(name)}($|_)")
     operations = [operation for other, operation in optimized if pattern.search(other)]
     return INTEGER if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"

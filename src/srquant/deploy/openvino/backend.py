@@ -1,6 +1,6 @@
 """``Backend`` that builds an OpenVINO graph.
 
-Integers ``k - z`` are FakeQuantize results; the CPU plug-in's low-precision passes then run the convolution on bytes.
+Integers ``k - z`` are outputs of FakeQuantize; low-precision passes of the CPU plug-in then compute on bytes.
 """
 # ruff: noqa: D102 - ``Backend`` documents the operations
 
@@ -22,11 +22,12 @@ from srquant.deploy.frozen.matmul import OperandGrid
 from srquant.models.blocks.conv_geometry import ConvGeometry
 
 BYTE_LEVELS = (16, 256)
-"""FakeQuantize gives bytes with these levels. Others are computed in float and put into bytes by a second one.
+"""With these numbers of levels FakeQuantize gives bytes. With others it gives floats, which a second one of 256
+levels turns into bytes.
 
-A clamp before 256 levels would be cheaper than the second one, but the plug-in (2026.4) computes a sum with one
-number per channel, clamp and FakeQuantize in a row with the first channel's number for all. For the same reason such
-sums become part of FakeQuantize's bounds.
+A clamp followed by one FakeQuantize of 256 levels would be cheaper. But the plug-in (2026.4) computes a sequence of sum
+with one number per channel, clamp and FakeQuantize wrongly: it uses the first channel's number for all channels. For
+the same reason numbers per channel that are added before FakeQuantize become part of its bounds.
 """
 
 SPATIAL = (2, 3)
@@ -58,11 +59,11 @@ class _Dequantized:
 class OpenVINOBackend:
     """Builds nodes; the layer's name becomes the friendly name of its convolution or matrix product.
 
-    What the plug-in may fuse into that is named ``NAME/...``.
+    Nodes that the plug-in may fuse into it are named ``NAME/...``.
 
     Args:
-        pair_saturation: whether the target processor lacks VNNI: 16 levels may become signed bytes, which such
-            processors shift by 128 before they multiply, so only 256 levels are bytes there.
+        pair_saturation: whether the target processor lacks VNNI. 16 levels may become signed bytes, to which kernels
+            for such processors add 128 before they multiply; so only 256 levels are used as bytes there.
     """
 
     def __init__(self, pair_saturation: bool) -> None:
@@ -97,7 +98,7 @@ class OpenVINOBackend:
         return _fake_quantize(x, grid.levels, (lower, upper, lower, upper))
 
     def pieces(self, x: Node, edges: Floats, levels: Sequence[int]) -> Node:
-        """Each region adds nothing for values below it and its width for values above."""
+        """Sum over regions: a region adds 0 for values below it, its width for values above, else the nearest point."""
         total = _number(edges[0])
         for (start, end), count in zip(pairwise(edges), levels, strict=True):
             total = ops.add(total, _fake_quantize(x, count, (start, end, 0.0, end - start)))
@@ -117,7 +118,7 @@ class OpenVINOBackend:
         return values
 
     def apart(self, integers: Node) -> Node:
-        """Merged with a convolution, FakeQuantize of 16 or 256 levels before a sum gives other integers (2026.4)."""
+        """Rounding keeps FakeQuantize from being merged with a convolution, which would change integers (2026.4)."""
         return ops.round(integers, "half_to_even")
 
     def integer_conv(self, integers: Node, layer: IntegerConv2d, name: str) -> Node:
@@ -228,7 +229,7 @@ def _grouped(values: Floats, groups: int) -> Floats:
 
 
 def _requantize(source: _Dequantized, grid: FrozenGrid) -> Node:
-    """Integers on one grid to integers on another; with the rounding apart it runs as one operation on bytes."""
+    """Integers on one grid to integers on another; with a separate rounding it runs as one operation on bytes."""
     factor = source.step / grid.step
     shift = (source.offset - float(grid.lower)) / grid.step
     position = ops.add(ops.multiply(source.integers, _number(factor)), _number(shift))
@@ -237,18 +238,18 @@ def _requantize(source: _Dequantized, grid: FrozenGrid) -> Node:
 
 
 def _fake_quantize(x: Node, levels: int, bounds: tuple[float | Floats, ...]) -> Node:
-    """``bounds``: first and last input, first and last output."""
+    """``bounds``: smallest and largest input, smallest and largest output."""
     return ops.fake_quantize(x, *(_number(bound) for bound in bounds), levels)
 
 
 def _bytes(integers: Node, first: int, zero_point: int) -> Node:
-    """Make bytes of at most 256 integers from ``first`` on, and integers from ``-zero_point`` on of those."""
+    """Bytes from integers ``first`` .. ``first + 255``; ``first`` becomes ``-zero_point``."""
     last = BYTE_LEVELS[-1] - 1
     return _fake_quantize(integers, BYTE_LEVELS[-1], (first, first + last, -zero_point, last - zero_point))
 
 
 def _whole_bytes(integers: Node, signed: bool) -> Node:
-    """Make bytes of integers in 0..255 or -128..127."""
+    """Bytes from integers in 0..255, or in -128..127 if ``signed``; values stay the same."""
     first, last = (-128, 127) if signed else (0, 255)
     return _fake_quantize(integers, BYTE_LEVELS[-1], (first, last, first, last))
 

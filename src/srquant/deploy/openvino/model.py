@@ -15,7 +15,7 @@ from srquant.files import replacing
 from srquant.models.network import Network
 
 CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-"""Without the precision hint, processors with bfloat16 compute float layers in it and codes change."""
+"""Without the precision hint, processors with bfloat16 compute float layers in it, which changes codes."""
 
 
 def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvino.Model:
@@ -23,7 +23,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
 
     Args:
         network: its convolutions are ``nn.Conv2d`` or ``FrozenConv2d``.
-        pair_saturation: whether the target processor lacks VNNI; None asks this one. Layers that would saturate
+        pair_saturation: whether the target processor lacks VNNI; None: as on this processor. Layers that would saturate
             there are exported in float.
 
     Returns:
@@ -31,7 +31,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
         ``upscaled``. Compile it with ``CPU_OPTIONS``.
 
     Raises:
-        EngineError: a part of the network has no form in OpenVINO.
+        EngineError: a part of the network can't be exported to OpenVINO.
     """
     saturates = not has_vnni() if pair_saturation is None else pair_saturation
     graph = export_graph(network.eval(), saturates)

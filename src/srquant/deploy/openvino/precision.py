@@ -1,4 +1,4 @@
-"""Which precision the engine really ran each layer in."""
+"""The precision in which OpenVINO runs each layer."""
 
 import openvino
 
@@ -9,16 +9,16 @@ LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
 
 RUNTIME_LAYERS = ("Convolution", "MatMul", "FullyConnected")
 EXAMPLE = [1, 3, 16, 16]
-"""A picture; grids per channel behind a linear layer compile at fixed sizes only."""
+"""Shape of the picture for which models are compiled: grids per channel after a linear layer need a fixed size."""
 
 SUBGRAPH = "Subgraph"
-"""Attention in one piece."""
+"""Type of a node that computes a whole attention block."""
 
 PRECISIONS = {"u8": INTEGER, "i8": INTEGER, "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
 def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
-    """Compile a model for this processor, at one size, and ask for every layer's precision.
+    """Compile a model for this processor, at one size, and read the precision of each layer.
 
     Args:
         model: from ``to_openvino``.
@@ -36,7 +36,7 @@ def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
 
 
 def _running(compiled: openvino.CompiledModel, names: set[str]) -> list[tuple[set[str], str]]:
-    """Original names and precision of every compiled layer; fusing a factor into weights gives it another name."""
+    """Original names and precision of every compiled layer; a layer with a factor fused into its weights is renamed."""
     layers = []
     for node in compiled.get_runtime_model().get_ordered_ops():
         info = {key: str(value.value) for key, value in node.get_rt_info().items()}
