@@ -64,7 +64,7 @@ def iterate(
         guards()
         schedule.step()
 
-    train_pass(student, islice(forever(lessons), plan.count), optimizer, loss, after_step, report)
+    train_pass(student, islice(repeat_forever(lessons), plan.count), optimizer, loss, after_step, report)
 
 
 def cosine(done: float, last: float) -> float:
@@ -72,7 +72,7 @@ def cosine(done: float, last: float) -> float:
     return last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
 
 
-def forever(lessons: Lessons) -> Iterator[Lesson]:
+def repeat_forever(lessons: Lessons) -> Iterator[Lesson]:
     """The lessons again and again."""
     while True:
         yield from lessons

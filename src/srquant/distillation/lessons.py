@@ -17,7 +17,7 @@ from srquant.models.network import Network
 LAYOUT = torch.channels_last
 """Of pictures and maps in training: convolutions take half the time of that with contiguous ones."""
 
-LOUDNESS = 2.0**7
+FEATURE_SCALE = 2.0**7
 """Normalised features are kept in half precision, multiplied by this so that they stay clear of its smallest values."""
 
 
@@ -47,7 +47,7 @@ class Lessons:
         return self.count
 
     def __iter__(self) -> Iterator[Lesson]:
-        return lessons(self.folder, self.count)
+        return read_lessons(self.folder, self.count)
 
 
 @contextmanager
@@ -59,11 +59,11 @@ def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
         batches: ``N x 3 x H x W`` in [0, 1], one for each lesson.
     """
     with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        yield Lessons(Path(folder), record(teacher.eval(), batches, Path(folder)))
+        yield Lessons(Path(folder), write_lessons(teacher.eval(), batches, Path(folder)))
 
 
 @torch.no_grad()
-def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
+def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
     """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
     count = 0
     with features_of(teacher) as features:
@@ -77,7 +77,7 @@ def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
     return count
 
 
-def lessons(folder: Path, count: int) -> Iterator[Lesson]:
+def read_lessons(folder: Path, count: int) -> Iterator[Lesson]:
     """The recorded lessons in their order; one is in memory at a time."""
     for i in range(count):
         tensors = load_file(folder / f"{i}.safetensors")
@@ -88,11 +88,11 @@ def lessons(folder: Path, count: int) -> Iterator[Lesson]:
 
 def _stored(feature: Tensor) -> Tensor:
     """In half precision."""
-    return _last(feature * LOUDNESS).half()
+    return _last(feature * FEATURE_SCALE).half()
 
 
 def _read(stored: Tensor) -> Tensor:
-    return stored.float().div_(LOUDNESS).movedim(-1, 1)
+    return stored.float().div_(FEATURE_SCALE).movedim(-1, 1)
 
 
 def _last(values: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class RunningBounds:
         lower: so far; None before the first batch.
         upper: the same.
         batches: seen so far.
-        silent: whether all values so far were zero.
+        all_zero: whether all values so far were zero.
     """
 
     rule: Rule
@@ -121,11 +121,11 @@ class RunningBounds:
     lower: Tensor | None = None
     upper: Tensor | None = None
     batches: int = 0
-    silent: bool = True
+    all_zero: bool = True
 
     def update(self, rows: Tensor) -> None:
         """Take in one batch, ``rows x values``."""
-        self.silent = self.silent and not bool(rows.any())
+        self.all_zero = self.all_zero and not bool(rows.any())
         lower, upper = self.rule(rows, self.levels)
         if self.lower is None or self.upper is None:
             self.lower, self.upper = lower, upper

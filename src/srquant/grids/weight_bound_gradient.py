@@ -17,7 +17,7 @@ Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 """Stride, padding, dilation and groups of a convolution."""
 
 
-def direction(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+def quantize_with_slope(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tensor]:
     """The weight on its grid ``-bound..bound``, and how each of its values changes with the bound; no gradient.
 
     Args:
@@ -35,7 +35,7 @@ def direction(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tenso
     return points.detach(), slope
 
 
-def directed_convolution(
+def conv_with_bound_gradient(
     x: Tensor, weight: Tensor, slope: Tensor, bound: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """``F.conv2d``, differentiable in ``x`` and in the bound.
@@ -51,11 +51,11 @@ def directed_convolution(
     Returns:
         ``N x C_out x H' x W'``.
     """
-    result: Tensor = _DirectedConvolution.apply(x, weight, slope, bound, bias, geometry)  # type: ignore[no-untyped-call]
+    result: Tensor = _ConvWithBoundGradient.apply(x, weight, slope, bound, bias, geometry)  # type: ignore[no-untyped-call]
     return result
 
 
-class _DirectedConvolution(torch.autograd.Function):
+class _ConvWithBoundGradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, slope: Tensor, bound: Tensor, bias: Tensor | None, geometry: Geometry

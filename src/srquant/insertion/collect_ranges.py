@@ -37,9 +37,9 @@ class Collection:
     picture_rule: Rule | None = None
     rules: Mapping[str, Rule] = field(default_factory=dict)
 
-    def start(self, name: str, levels: int, sees_pictures: bool = False) -> RunningBounds:
+    def start(self, name: str, levels: int, is_picture: bool = False) -> RunningBounds:
         """Bounds of one activation that has seen no batch yet."""
-        if sees_pictures and self.picture_rule is not None:
+        if is_picture and self.picture_rule is not None:
             return RunningBounds(self.picture_rule, levels, None)
         return RunningBounds(self.rules.get(name, self.rule), levels, self.momentum)
 
@@ -82,7 +82,7 @@ def activation_bounds(
     finally:
         for handle in handles:
             handle.remove()
-    _refuse_silence(running)
+    _refuse_all_zero(running)
     modules = dict(network.module.named_modules())
     return {name: _shaped(modules.get(name), *bounds.bounds()) for name, bounds in running.items()}
 
@@ -120,12 +120,12 @@ def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
     return lower.reshape(shape), upper.reshape(shape)
 
 
-def _refuse_silence(running: Mapping[str, RunningBounds]) -> None:
-    silent = [name for name, bounds in running.items() if bounds.silent]
-    if silent:
-        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+def _refuse_all_zero(running: Mapping[str, RunningBounds]) -> None:
+    all_zero = [name for name, bounds in running.items() if bounds.all_zero]
+    if all_zero:
+        more = f" and {len(all_zero) - 1} more" if len(all_zero) > 1 else ""
         raise DatasetError(
-            f"the activation of {silent[0]!r}{more} is zero on all calibration pictures, so it has no range: "
+            f"the activation of {all_zero[0]!r}{more} is zero on all calibration pictures, so it has no range: "
             "give other pictures, or keep the layer float with an override"
         )
 

@@ -67,13 +67,13 @@ def _quantize_matmuls(network: Network, plan: QuantizationPlan, bounds: Activati
 def _quantized_layer(
     name: str, layer: nn.Module, activation: ActivationQuantizer, weight: WeightQuantizer
 ) -> QuantConv2d | QuantLinear:
-    layer = quantizable(name, layer)
+    layer = require_quantizable(name, layer)
     if isinstance(layer, nn.Linear):
         return QuantLinear(layer, activation, weight)
     return QuantConv2d(layer, activation, weight)
 
 
-def quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
+def require_quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
     """The layer itself.
 
     Raises:

@@ -7,7 +7,7 @@ from srquant.quantizers.base import InputQuantizer
 from srquant.quantizers.layers import quant_modules
 
 
-def exchange_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
+def replace_activation_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
     """Replace every activation quantizer, in place; layers that shared one share its replacement.
 
     Args:

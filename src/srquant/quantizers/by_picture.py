@@ -43,7 +43,7 @@ class Pictures:
 
 
 @dataclass
-class PicturesInWork:
+class CurrentPictures:
     """The pictures that go through a network now; one object that all its quantizers share."""
 
     pictures: Pictures | None = None
@@ -60,17 +60,17 @@ class ConditionalQuantizer(InputQuantizer):
         bits: 2..8, what the quantizer is said to have; the most where bits depend on the picture.
 
     Attributes:
-        in_work: the pictures in work, for quantizers that look at them.
+        current: the pictures in work, for quantizers that look at them.
     """
 
     kind: ClassVar[str]
     static = False
-    sees_pictures = False
+    needs_pictures = False
     """Whether it needs to know the pictures, not only its input."""
 
     def __init__(self, bits: int) -> None:
         super().__init__(bits)
-        self.in_work = PicturesInWork()
+        self.current = CurrentPictures()
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -172,17 +172,17 @@ class ConditionalNetwork(Network):
 
     def __init__(self, module: nn.Module, facts: Facts) -> None:
         super().__init__(module, facts)
-        self.in_work = PicturesInWork()
+        self.current = CurrentPictures()
         for quantizer in conditional_quantizers(module).values():
-            quantizer.in_work = self.in_work
+            quantizer.current = self.current
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale, as ``Network``."""
-        self.in_work.pictures = Pictures(images)
+        self.current.pictures = Pictures(images)
         try:
             return super().forward(images)
         finally:
-            self.in_work.pictures = None
+            self.current.pictures = None
 
 
 def conditional_quantizers(module: nn.Module) -> dict[str, ConditionalQuantizer]:
@@ -190,7 +190,7 @@ def conditional_quantizers(module: nn.Module) -> dict[str, ConditionalQuantizer]
     return {name: part for name, part in module.named_modules() if isinstance(part, ConditionalQuantizer)}
 
 
-def shows_pictures(network: Network) -> Network:
+def with_picture_access(network: Network) -> Network:
     """The network, made to show its pictures where one of its quantizers looks at them."""
-    looks = any(quantizer.sees_pictures for quantizer in conditional_quantizers(network.module).values())
+    looks = any(quantizer.needs_pictures for quantizer in conditional_quantizers(network.module).values())
     return ConditionalNetwork(network.module, network.facts) if looks else network

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.grids.uniform import on_lattice
-from srquant.grids.weight_bound_gradient import directed_convolution, direction
+from srquant.grids.weight_bound_gradient import conv_with_bound_gradient, quantize_with_slope
 from srquant.models.blocks.conv_geometry import ConvGeometry, conv_padding, geometry_of
 from srquant.models.blocks.layers import Add, Matmul, MatrixProduct
 from srquant.models.network import Network
@@ -137,7 +137,7 @@ class QuantConv2d(QuantLayer):
         geometry = layer.stride, padding, layer.dilation, layer.groups
         bound = learned_bound(self)
         if bound is not None:
-            return directed_convolution(points, *_directed_weight(self, bound), bound, layer.bias, geometry)
+            return conv_with_bound_gradient(points, *_weight_and_slope(self, bound), bound, layer.bias, geometry)
         points, weight, bias = precise(points, quantized_weight(self), layer.bias, self.lattice)
         return on_lattice(F.conv2d(points, weight, bias, *geometry), self.lattice)
 
@@ -325,11 +325,11 @@ def learned_bound(layer: QuantLayer) -> Tensor | None:
     return layer.weight_quantizer.learned_bound()
 
 
-def _directed_weight(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:
+def _weight_and_slope(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:
     """The quantized weight, and how it changes with the bound."""
     steps = channel_steps(layer.weight, layer.input_quantizer)
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
-    points, slope = direction(scaled, bound, layer.weight_quantizer.levels)
+    points, slope = quantize_with_slope(scaled, bound, layer.weight_quantizer.levels)
     return (points, slope) if steps is None else (points / steps, slope / steps)
 
 

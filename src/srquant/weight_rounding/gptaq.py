@@ -15,7 +15,7 @@ from torch import Tensor
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantLayer, quantized_weight
 from srquant.weight_rounding.gptq import damped, gptq_weight, input_columns, zero_padded
-from srquant.weight_rounding.run_beside_float import run_side_by_side
+from srquant.weight_rounding.run_side_by_side import run_side_by_side
 
 DAMPING = 0.1
 """Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
@@ -23,7 +23,7 @@ DAMPING = 0.1
 CROPS, SIDE = 100, 32
 """Most calibration crops that decide, and the side of what is taken from the middle of each: all go through at once."""
 
-QUIETEST = 1e-4
+SMALLEST_ERROR = 1e-4
 """Crops lose at least this share of the mean square, as far as their weights are concerned."""
 
 
@@ -44,18 +44,18 @@ def middle(images: Tensor) -> Tensor:
     return images[..., top : top + SIDE, left : left + SIDE]
 
 
-def adjust_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
+def adjust_layer(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) -> None:
     """Change one layer.
 
     Args:
         layer: with the weight and the bias of the float network.
         inputs: of the float layer.
-        noisy: of the quantized one, before its grid.
+        quantized_inputs: of the quantized one, before its grid.
     """
     weight, bias = layer.layer.weight, layer.layer.bias
-    seen = statistics(layer, inputs, noisy)
+    seen = statistics(layer, inputs, quantized_inputs)
     rows = weight.reshape(len(seen.mean), -1, seen.mean.shape[1]).double()
-    weight.copy_((rows + rows @ step_towards_float(seen)).view_as(weight))
+    weight.copy_((rows + rows @ least_squares_change(seen)).view_as(weight))
     weight.copy_(gptq_weight(layer, seen.moments))
     if bias is not None:
         points = quantized_weight(layer).reshape(rows.shape).double()
@@ -81,15 +81,15 @@ class Statistics:
     float_mean: Tensor
 
 
-def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
-    """Of float inputs and the grid points of noisy ones."""
-    points = layer.points(noisy)
-    quietest = QUIETEST * float(inputs.square().mean())
+def statistics(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) -> Statistics:
+    """Of float inputs and the the grid points of the quantized inputs."""
+    points = layer.points(quantized_inputs)
+    smallest_error = SMALLEST_ERROR * float(inputs.square().mean())
     moments = lost = total = float_total = torch.zeros(())
     positions = 0.0
     for picture, seen in zip(zero_padded(layer, inputs), points, strict=True):
         (x,), (q,) = input_columns(layer, picture[None]), input_columns(layer, seen[None])
-        weight = 1 / max(float((x - q).square().mean()), quietest)
+        weight = 1 / max(float((x - q).square().mean()), smallest_error)
         moments, lost = moments + weight * (q @ q.mT).double(), lost + weight * ((x - q) @ q.mT).double()
         total, float_total = total + weight * q.double().sum(2), float_total + weight * x.double().sum(2)
         positions += weight * q.shape[2]
@@ -100,7 +100,7 @@ def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
     return Statistics(moments, lost, mean, float_mean)
 
 
-def step_towards_float(seen: Statistics) -> Tensor:
+def least_squares_change(seen: Statistics) -> Tensor:
     """What a weight is multiplied with to get its change, ``groups x inputs x inputs``."""
     change: Tensor = torch.linalg.solve(damped(seen.moments, DAMPING), seen.lost, left=False)
     return change

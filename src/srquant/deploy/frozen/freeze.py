@@ -14,7 +14,7 @@ from srquant.insertion.branched_network import BranchedNetwork, representative
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.models.network import Network
-from srquant.quantizers.by_picture import shows_pictures
+from srquant.quantizers.by_picture import with_picture_access
 from srquant.quantizers.layers import quant_modules
 from srquant.quantizers.module_spec import LayerSpec, ModuleSpec
 
@@ -73,7 +73,7 @@ def assemble(
         return FrozenModel(branched.eval(), policy, origin, specs)
     for name, spec in specs.items():
         network.module.set_submodule(name, frozen_module(spec))
-    return FrozenModel(shows_pictures(network), policy, origin, specs)
+    return FrozenModel(with_picture_access(network), policy, origin, specs)
 
 
 def check_spec(name: str, spec: ModuleSpec) -> None:

@@ -73,7 +73,7 @@ def freeze_layer(spec: LayerSpec) -> nn.Module:
 
 def freeze_sum(spec: SumSpec) -> FrozenAdd:
     """The frozen sum of a spec."""
-    return FrozenAdd(frozen_grid(uniform("a sum", spec.grid)), spec.scale)
+    return FrozenAdd(frozen_grid(require_uniform("a sum", spec.grid)), spec.scale)
 
 
 def freeze_addends(spec: AddendsSpec) -> FrozenAddends:
@@ -84,11 +84,13 @@ def freeze_addends(spec: AddendsSpec) -> FrozenAddends:
 
 def freeze_matmul(spec: MatmulSpec) -> FrozenMatmul:
     """The frozen matrix product of a spec."""
-    left, right = (frozen_grid(uniform("an operand of a matrix product", grid)) for grid in (spec.left, spec.right))
+    left, right = (
+        frozen_grid(require_uniform("an operand of a matrix product", grid)) for grid in (spec.left, spec.right)
+    )
     return FrozenMatmul(left, right, spec.lattice)
 
 
-def uniform(what: str, grid: GridSpec) -> UniformSpec:
+def require_uniform(what: str, grid: GridSpec) -> UniformSpec:
     """The grid itself.
 
     Raises:
