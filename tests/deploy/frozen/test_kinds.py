@@ -102,7 +102,7 @@ def test_auto_falls_back_to_torch(quantized):
 
 GOOD = {"bits": 3, "rectified": False, "step": "code", "spread_bits": 8}
 BAD = {
-    "'nonsense', need one of .*newer": {"kind": "nonsense", "bits": 3, "settings": GOOD},
+    "'nonsense', need one of uniform": {"kind": "nonsense", "bits": 3, "settings": GOOD},
     "settings of such a quantizer .*neither": {"kind": "daq", "bits": 3, "settings": GOOD | {"step": "neither"}},
     "settings of such a quantizer .*colour": {"kind": "daq", "bits": 3, "settings": GOOD | {"colour": 1}},
     "doesn't fit": {"kind": "daq", "bits": 3, "settings": GOOD | {"bits": 4}},

@@ -1,4 +1,4 @@
-"""Quantized network -> frozen network: integer weights, zero points, offsets, nothing left to learn."""
+"""Quantized network -> frozen network: integer weights, zero points, offsets, no learnable parameters."""
 
 import copy
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ class FrozenModel:
     """A deployable network of frozen modules, on the CPU.
 
     Attributes:
-        network: with the modules of ``deploy.frozen`` in the place of the quantized ones.
+        network: with modules of ``deploy.frozen`` instead of the quantized ones.
         policy: which layers were quantized, and their bits.
-        origin: how.
+        origin: how they were quantized.
         specs: what each frozen module is made of, by name.
     """
 
@@ -44,7 +44,7 @@ def freeze(model: QuantizedModel) -> FrozenModel:
         model: left unchanged.
 
     Raises:
-        PolicyError: the model is frozen already, or a grid's bounds are not finite or not apart.
+        PolicyError: the model is frozen already, or a grid's bounds are not finite, or lower and upper bound are equal.
     """
     if not isinstance(model, QuantizedModel):
         raise PolicyError(f"freeze needs a quantized model, not a {type(model).__name__}; save or export it as it is")
@@ -83,10 +83,11 @@ def check_spec(name: str, spec: ModuleSpec) -> None:
         positive |= grid.must_be_positive()
         for what, values in grid.must_be_finite().items():
             if not _finite(values):
-                raise PolicyError(f"layer {name!r}: {what} is not finite; train with a lower rate")
+                raise PolicyError(f"layer {name!r}: {what} is not finite; train with a lower learning rate")
     for what, values in positive.items():
         if not _finite(values) or bool((values <= 0).any()):
-            raise PolicyError(f"layer {name!r}: {what} is {values.flatten()[:4].tolist()}; it must be finite and > 0")
+            found = values.flatten()[:4].tolist()
+            raise PolicyError(f"layer {name!r}: {what} is {found}; it must be finite and > 0: give other pictures")
 
 
 def _finite(values: Tensor) -> bool:
