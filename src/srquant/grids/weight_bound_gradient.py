@@ -1,8 +1,8 @@
-"""The gradient of a layer's one weight bound without the gradient of its weights.
+"""The gradient in a layer's weight bound, computed without the gradient in its weights.
 
 A bound ``u`` moves all weights of a grid ``-u..u`` along one direction, ``dW/du``. So ``dL/du`` is the inner product of
-the gradient in the output with ``conv(x, dW/du)``, a forward convolution: two thirds of the time that the gradient in
-every weight takes.
+the gradient in the output with ``conv(x, dW/du)``, a forward convolution. It takes two thirds of the time of the
+gradient in every weight.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
 
 def quantize_with_slope(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """The weight on its grid ``-bound..bound``, and how each of its values changes with the bound; no gradient.
+    """The weight on its grid ``-bound..bound``, and the derivative of each of its values in the bound; no gradient.
 
     Args:
         weight: ``C_out x C_in/groups x kH x kW``.
@@ -43,8 +43,8 @@ def conv_with_bound_gradient(
     Args:
         x: ``N x C_in x H x W``.
         weight: ``C_out x C_in/groups x kH x kW``, a constant.
-        slope: how each weight changes with its bound, same shape.
-        bound: 0-d or ``C_out x 1 x 1 x 1``; gives the gradient somewhere to go.
+        slope: derivative of each weight in its bound, same shape.
+        bound: 0-d or ``C_out x 1 x 1 x 1``; only receives the gradient.
         bias: ``C_out``, a constant.
         geometry: of the convolution.
 

@@ -1,4 +1,4 @@
-"""Refit the bounds of weight grids to the weights after a training step: by a rule, where bounds are not learned."""
+"""Refit the bounds of weight grids to the trained weights by a rule, in methods that don't learn these bounds."""
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def refit_weight_grid(layer: QuantLayer, rule: Rule) -> None:
 
 
 def signed_max(rows: Tensor, levels: int) -> Bounds:
-    """The rule for the grid ``{-n..n} * max|W| / n``; even ``levels`` add ``-n - 1``, which no weight reaches.
+    """The rule for the grid ``{-n..n} * max|W| / n``; even ``levels`` add point ``-n - 1``, which no weight reaches.
 
     Args:
         rows: ``R x V``.
@@ -40,9 +40,9 @@ def signed_max(rows: Tensor, levels: int) -> Bounds:
 
 
 def percentile_with_zero(share: float) -> Rule:
-    """The rule that cuts off ``share`` of the weights on each side and has zero on the grid; 0.01: DDTB's ``asym99``.
+    """The rule that clips ``share`` of the weights on each side and has a grid point at zero; 0.01: DDTB's ``asym99``.
 
-    The bounds, percentiles of the weights, are both shifted by at most half a step so that a grid point lies on zero.
+    The bounds are percentiles of the weights, both shifted by at most half a step so that a grid point lies at zero.
     """
 
     def rule(rows: Tensor, levels: int) -> Bounds:

@@ -87,7 +87,7 @@ def check_spec(name: str, spec: ModuleSpec) -> None:
     for what, values in positive.items():
         if not _finite(values) or bool((values <= 0).any()):
             found = values.flatten()[:4].tolist()
-            raise PolicyError(f"layer {name!r}: {what} is {found}; it must be finite and > 0: give other pictures")
+            raise PolicyError(f"layer {name!r}: {what} is {found}, must be finite and > 0; use other options")
 
 
 def _finite(values: Tensor) -> bool:
