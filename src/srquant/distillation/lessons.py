@@ -1,4 +1,4 @@
-"""What the float network says about the calibration crops, computed once and kept on disk."""
+"""Lessons: batches of calibration crops with the float network's outputs and features, computed once, kept on disk."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,19 +15,19 @@ from srquant.distillation.losses import normalised
 from srquant.models.network import Network
 
 LAYOUT = torch.channels_last
-"""Of pictures and maps in training: convolutions take half the time of that with contiguous ones."""
+"""Memory format of pictures and feature maps in training: convolutions take half the time of contiguous ones."""
 
 FEATURE_SCALE = 2.0**7
-"""Normalised features are kept in half precision, multiplied by this so that they stay clear of its smallest values."""
+"""Normalised features are multiplied by this before they are stored in half precision, to avoid subnormal values."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One batch for the student.
+    """A lesson: a batch of crops with the float network's (teacher's) output and features.
 
     Attributes:
-        images: ``N x 3 x H x W`` in [0, 1].
-        output: the teacher's picture, ``N x 3 x sH x sW``.
+        images: the crops, ``N x 3 x H x W`` in [0, 1].
+        output: the teacher's output, ``N x 3 x sH x sW``.
         features: the teacher's normalised features.
     """
 
@@ -38,7 +38,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Recorded lessons; iterate as often as wanted, one is in memory at a time."""
+    """Recorded lessons; can be iterated any number of times, one lesson is in memory at a time."""
 
     folder: Path
     count: int
@@ -78,7 +78,7 @@ def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path) -> 
 
 
 def read_lessons(folder: Path, count: int) -> Iterator[Lesson]:
-    """The recorded lessons in their order; one is in memory at a time."""
+    """The lessons that ``write_lessons`` wrote, in their order; one is in memory at a time."""
     for i in range(count):
         tensors = load_file(folder / f"{i}.safetensors")
         names = sorted(name for name in tensors if name.startswith("feature"))
@@ -96,5 +96,5 @@ def _read(stored: Tensor) -> Tensor:
 
 
 def _last(values: Tensor) -> Tensor:
-    """Channels last, as convolutions read and write them fastest."""
+    """``N x C x ...`` to contiguous ``N x ... x C``, as ``LAYOUT`` has it in memory."""
     return values.movedim(1, -1).contiguous()

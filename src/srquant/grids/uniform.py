@@ -82,7 +82,7 @@ def fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tenso
 def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, narrow: bool = False) -> Tensor:
     """``fake_quantize`` with ``2**bits`` levels, differentiable in ``bits`` as well (GBA Eq. 6, AdaBM section 3.2).
 
-    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (levels - 1)``; ``e`` is the rounding error, 0 for clipped values.
+    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (levels - 1)``; ``e`` is the rounding error, 0 where clipped.
 
     Args:
         x: any shape, float.

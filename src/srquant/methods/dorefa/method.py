@@ -101,7 +101,7 @@ class DoReFaStudent(Student):
         refit_weight_grids(self.network, symmetric_max)
         for quantizer in activation_quantizers(self.network).values():
             assert isinstance(quantizer, SymmetricQuantizer)  # ``prepare`` put no others there
-            quantizer.follow()
+            quantizer.use_observed()
 
     def result(self) -> QuantizedModel:
         """On plain grids, the tanh in the weights."""
@@ -111,7 +111,7 @@ class DoReFaStudent(Student):
 def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
     """The grid in training, from a plain one of the same bounds."""
     assert isinstance(quantizer, ActivationQuantizer)  # fresh from insertion, where all have bounds
-    return SymmetricQuantizer(quantizer.upper, quantizer.bits, kept=momentum)
+    return SymmetricQuantizer(quantizer.upper, quantizer.bits, momentum=momentum)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DoReFa, steps: int) -> DoReFaStudent:

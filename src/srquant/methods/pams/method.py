@@ -81,7 +81,7 @@ class PamsStudent(Student):
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
         """L1 in grey levels + weight * attention loss."""
         for quantizer in self.quantizers():
-            quantizer.kept = self.kept(step)
+            quantizer.momentum = self.kept(step)
         pictures, attention = self.teacher(self.network, low)
         loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
         return loss
@@ -108,7 +108,7 @@ class PamsStudent(Student):
         refit_weight_grids(self.network, signed_max)
         for quantizer in self.quantizers():
             if self.plan.epoch(step) == 0:
-                quantizer.follow()
+                quantizer.use_observed()
             else:
                 quantizer.keep_positive()
 
@@ -143,8 +143,8 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
 def look(student: PamsStudent, images: Tensor) -> None:
     """Set the bounds to what a batch shows, as the first epoch will."""
     for quantizer in student.quantizers():
-        quantizer.kept = 0.0
+        quantizer.momentum = 0.0
     student.network.eval()(images)
     student.network.train()
     for quantizer in student.quantizers():
-        quantizer.follow()
+        quantizer.use_observed()
