@@ -27,7 +27,7 @@ from srquant.files import write_whole
 from srquant.insertion.policy import Granularity, LayerBits, LayerKind, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.cost.layer_costs import picture_fab
-from srquant.measure.cost.report import middles, spending
+from srquant.measure.cost.report import centre_crops, cost_report
 from srquant.measure.quality.patches import Measure
 from srquant.measure.quality.scores import Report, evaluate
 from srquant.measure.speed.worker import peak_memory
@@ -110,7 +110,7 @@ def measure(run: Run) -> dict[str, Any]:
         **result,
         "size_bytes": size,
         "float_size_bytes": checkpoint(run.weights).stat().st_size,
-        **spending(frozen, middles(sets[0])).to_json(),
+        **cost_report(frozen, centre_crops(sets[0])).to_json(),
         "engine": engine.name,
         "engine_complaint": complaint,
         "float_layers": quantized_layers_in_float(engine, frozen),

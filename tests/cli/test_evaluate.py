@@ -81,7 +81,7 @@ def test_a_method_that_spends_more_codes_than_it_says_is_marked(run, files, meth
     assert "body.0.body.0" in bits["overspends"]
     shown = run("evaluate", model, "--data", files / "Tiny", "--engine", "torch").stdout
     assert "† " in shown
-    assert "spend more codes than their bits have" in shown
+    assert "use more codes than their bits can hold" in shown
 
 
 def test_operands_of_products_are_counted(run, files, calibration, tmp_path):

@@ -205,7 +205,7 @@ def test_diverging_finetuning_says_so(student, teacher, calibration):
 
 @pytest.mark.parametrize(("stages", "batch"), [((), 2), ((Stage(BOTH, 0.1),), 0)])
 def test_recipes_need_a_stage_and_a_crop(stages, batch):
-    with pytest.raises(PolicyError, match="needs one of each"):
+    with pytest.raises(PolicyError, match="needs 1 or more of each"):
         Finetune(stages, batch)
 
 

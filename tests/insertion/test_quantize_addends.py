@@ -8,8 +8,8 @@ from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantize_addends import quantize_addends
-from srquant.insertion.refit_weight_grids import follow_weights, signed_max, with_integer_zero
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.refit_weight_grids import percentile_with_zero, refit_weight_grids, signed_max
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.insertion.residual_graph import trace_residual_graph
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
@@ -31,7 +31,7 @@ def quantized(network: Network, bits: int = 4, narrow: bool = True) -> Network:
     plan = plan_of(network, bits)
     bounds = dict.fromkeys(plan.layers, (torch.tensor(-3.0), torch.tensor(3.0)))
     student = insert_quantizers(network, plan, bounds, signed_max)
-    exchange_quantizers(student, lambda old: ActivationQuantizer(old.lower, old.upper, old.bits, narrow))
+    replace_activation_quantizers(student, lambda old: ActivationQuantizer(old.lower, old.upper, old.bits, narrow))
     return student
 
 
@@ -68,7 +68,7 @@ def test_exchanged_quantizers_are_shared_where_the_old_were() -> None:
     student = quantized(network)
     quantize_addends(student, plan_of(network))
     made = []
-    exchange_quantizers(student, lambda old: made.append(old) or ActivationQuantizer(old.lower, old.upper, 3))
+    replace_activation_quantizers(student, lambda old: made.append(old) or ActivationQuantizer(old.lower, old.upper, 3))
     assert len(made) == len(activation_quantizers(student)) == 4
     assert student.module.get_submodule("body.0.add").left.bits == 3
 
@@ -79,7 +79,7 @@ def test_symmetric_grids_with_a_zero_are_integers_as_they_are(bits: int) -> None
     n = 2 ** (bits - 1) - 1
     for layer in quant_layers(student).values():
         layer.layer.weight.data.mul_(1.7)
-    follow_weights(student, signed_max)
+    refit_weight_grids(student, signed_max)
     for layer in quant_layers(student).values():
         weight, largest = layer.weight.detach(), layer.weight.detach().abs().max()
         integers = layer.weight_quantizer.integer_weight(weight)
@@ -89,7 +89,7 @@ def test_symmetric_grids_with_a_zero_are_integers_as_they_are(bits: int) -> None
 
 def test_percentile_grids_hold_zero_after_settling_too() -> None:
     student = quantized(build("edsr", {"blocks": 1, "features": 4, "scale": 2}), 3)
-    follow_weights(student, with_integer_zero(0.01))
+    refit_weight_grids(student, percentile_with_zero(0.01))
     settle(student)
     for layer in quant_layers(student).values():
         position = layer.weight_quantizer.lower / (layer.weight_quantizer.upper - layer.weight_quantizer.lower) * 7
@@ -102,7 +102,7 @@ def test_rules_follow_only_where_they_are_told() -> None:
     before = layer.weight_quantizer.upper.detach().clone()
     layer.layer.weight.data.mul_(2)
     assert torch.equal(layer.weight_quantizer.upper, before)
-    follow_weights(student, symmetric_max)
+    refit_weight_grids(student, symmetric_max)
     assert torch.allclose(layer.weight_quantizer.upper, 2 * before)
 
 

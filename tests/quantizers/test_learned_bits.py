@@ -14,7 +14,7 @@ LOWER, UPPER = torch.tensor(-1.5), torch.tensor(2.0)
 MAKERS = {
     "symmetric": lambda bits: SymmetricQuantizer(UPPER, bits),
     "pams": lambda bits: PamsQuantizer(UPPER, bits),
-    "pams that observes": lambda bits: PamsQuantizer(UPPER, bits, kept=0.5),
+    "pams that observes": lambda bits: PamsQuantizer(UPPER, bits, momentum=0.5),
     "plq, two tails": lambda bits: PiecewiseQuantizer(LOWER, torch.tensor(0.5), UPPER, bits),
     "plq, one tail": lambda bits: PiecewiseQuantizer(torch.tensor(0.0), torch.tensor(0.5), UPPER, bits),
     "dual bounds": lambda bits: DualBoundQuantizer(LOWER, UPPER, bits),

@@ -75,10 +75,10 @@ def bit_report(model: "FrozenModel", engine: "Running", benchmark: "BenchmarkSet
 
     Codes are counted on pictures of the set.
     """
-    from srquant.measure.cost.report import SIDE, middles, spending
+    from srquant.measure.cost.report import SIDE, centre_crops, cost_report
     from srquant.upscale.engines.float_layers import quantized_layers_in_float
 
-    spent = spending(model, middles(benchmark, min(SIDE, patch or SIDE)))
+    spent = cost_report(model, centre_crops(benchmark, min(SIDE, patch or SIDE)))
     return spent.to_json() | {"engine": engine.name, "float_layers": list(quantized_layers_in_float(engine, model))}
 
 

@@ -1,1 +1,1 @@
-"""A quantized network learns to give the float network's outputs."""
+"""Distillation: a quantized network (student) learns to reproduce the float network (teacher)."""

@@ -1,4 +1,4 @@
-"""Record the outputs of the modules whose features are compared."""
+"""Record the outputs of the modules whose features a distillation loss compares."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from srquant.models.network import Network
 
 @dataclass
 class Features:
-    """What the modules have returned since the last ``take``, in call order."""
+    """Outputs of the modules since the last ``take``, in call order."""
 
     outputs: list[Tensor]
 
     def take(self) -> list[Tensor]:
-        """Features of the last forward pass, which are then forgotten."""
+        """Return the outputs and remove them."""
         outputs = self.outputs.copy()
         self.outputs.clear()
         return outputs

@@ -1,4 +1,4 @@
-"""Learning that is counted in iterations: lessons are repeated, learning rates follow half a cosine."""
+"""Learning for a number of iterations: lessons are repeated, learning rates follow half a cosine."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ class Iterations:
     Attributes:
         count: steps of the optimizer.
         first: Adam's learning rate at the start.
-        last: at the end, reached along half a cosine.
+        last: learning rate at the end, reached along half a cosine.
         relative: rates are multiplied by each quantizer's range at the start.
         betas: Adam's.
     """
@@ -34,7 +34,7 @@ class Iterations:
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.last <= self.first:
             rates = f"learning rates from {self.first} to {self.last}"
-            raise PolicyError(f"{self.count} iterations, {rates}: give at least one, and rates that fall, not below 0")
+            raise PolicyError(f"{self.count} iterations, {rates}: give at least one, and falling rates of at least 0")
 
 
 def iterate(
@@ -51,9 +51,9 @@ def iterate(
     Args:
         student: quantized, not settled.
         quantizers: some of the student's.
-        lessons: the teacher's.
-        plan: how long and how fast.
-        loss: what is made small.
+        lessons: recorded from the teacher.
+        plan: number of iterations and learning rates.
+        loss: what is minimised.
         guards: called after each step.
         report: called after each step as well.
     """
@@ -64,7 +64,7 @@ def iterate(
         guards()
         schedule.step()
 
-    train_pass(student, islice(forever(lessons), plan.count), optimizer, loss, after_step, report)
+    train_pass(student, islice(repeat_forever(lessons), plan.count), optimizer, loss, after_step, report)
 
 
 def cosine(done: float, last: float) -> float:
@@ -72,12 +72,12 @@ def cosine(done: float, last: float) -> float:
     return last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
 
 
-def forever(lessons: Lessons) -> Iterator[Lesson]:
-    """The lessons again and again."""
+def repeat_forever(lessons: Lessons) -> Iterator[Lesson]:
+    """The lessons in their order, repeated without end."""
     while True:
         yield from lessons
 
 
 def epochs(iterations: int, batch: int, pictures: int, most: int) -> int:
-    """How many different crops of each picture are worth recording: what the iterations can see, at most ``most``."""
+    """How many different crops of each picture to record: as many as the iterations use, at most ``most``."""
     return min(most, math.ceil(iterations * batch / pictures))

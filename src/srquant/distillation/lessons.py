@@ -1,4 +1,4 @@
-"""What the float network says about the calibration crops, computed once and kept on disk."""
+"""Lessons: batches of calibration crops with the float network's outputs and features, computed once, kept on disk."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,19 +15,19 @@ from srquant.distillation.losses import normalised
 from srquant.models.network import Network
 
 LAYOUT = torch.channels_last
-"""Of pictures and maps in training: convolutions take half the time of that with contiguous ones."""
+"""Memory format of pictures and feature maps in training: convolutions take half the time of contiguous ones."""
 
-LOUDNESS = 2.0**7
-"""Normalised features are kept in half precision, multiplied by this so that they stay clear of its smallest values."""
+FEATURE_SCALE = 2.0**7
+"""Normalised features are multiplied by this before they are stored in half precision, to avoid subnormal values."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One batch for the student.
+    """A lesson: a batch of crops with the float network's (teacher's) output and features.
 
     Attributes:
-        images: ``N x 3 x H x W`` in [0, 1].
-        output: the teacher's picture, ``N x 3 x sH x sW``.
+        images: the crops, ``N x 3 x H x W`` in [0, 1].
+        output: the teacher's output, ``N x 3 x sH x sW``.
         features: the teacher's normalised features.
     """
 
@@ -38,7 +38,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Recorded lessons; iterate as often as wanted, one is in memory at a time."""
+    """Recorded lessons; can be iterated any number of times, one lesson is in memory at a time."""
 
     folder: Path
     count: int
@@ -47,7 +47,7 @@ class Lessons:
         return self.count
 
     def __iter__(self) -> Iterator[Lesson]:
-        return lessons(self.folder, self.count)
+        return read_lessons(self.folder, self.count)
 
 
 @contextmanager
@@ -59,11 +59,11 @@ def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
         batches: ``N x 3 x H x W`` in [0, 1], one for each lesson.
     """
     with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        yield Lessons(Path(folder), record(teacher.eval(), batches, Path(folder)))
+        yield Lessons(Path(folder), write_lessons(teacher.eval(), batches, Path(folder)))
 
 
 @torch.no_grad()
-def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
+def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
     """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
     count = 0
     with features_of(teacher) as features:
@@ -77,8 +77,8 @@ def record(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
     return count
 
 
-def lessons(folder: Path, count: int) -> Iterator[Lesson]:
-    """The recorded lessons in their order; one is in memory at a time."""
+def read_lessons(folder: Path, count: int) -> Iterator[Lesson]:
+    """The lessons that ``write_lessons`` wrote, in their order; one is in memory at a time."""
     for i in range(count):
         tensors = load_file(folder / f"{i}.safetensors")
         names = sorted(name for name in tensors if name.startswith("feature"))
@@ -88,13 +88,13 @@ def lessons(folder: Path, count: int) -> Iterator[Lesson]:
 
 def _stored(feature: Tensor) -> Tensor:
     """In half precision."""
-    return _last(feature * LOUDNESS).half()
+    return _last(feature * FEATURE_SCALE).half()
 
 
 def _read(stored: Tensor) -> Tensor:
-    return stored.float().div_(LOUDNESS).movedim(-1, 1)
+    return stored.float().div_(FEATURE_SCALE).movedim(-1, 1)
 
 
 def _last(values: Tensor) -> Tensor:
-    """Channels last, as convolutions read and write them fastest."""
+    """``N x C x ...`` to contiguous ``N x ... x C``, as ``LAYOUT`` has it in memory."""
     return values.movedim(1, -1).contiguous()

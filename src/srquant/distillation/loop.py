@@ -1,4 +1,4 @@
-"""The one loop of finetuning: the student repeats the teacher's lessons while an optimizer moves its bounds."""
+"""The training loop of finetuning: an optimizer changes the student's bounds so that it reproduces the lessons."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,13 +45,13 @@ def train_pass(
     after_step: Callable[[], None],
     report: Callable[[], None] = lambda: None,
 ) -> None:
-    """One pass over the lessons; only what the optimizer holds is learned, weights that stay as they are get cached.
+    """One pass over the lessons; only the optimizer's parameters are learned, constant quantized weights are cached.
 
     Args:
         student: quantized, not settled; changed in place.
         lessons: one step each.
-        optimizer: its parameters are the student's.
-        loss: what is made small.
+        optimizer: of some of the student's parameters.
+        loss: what is minimised.
         after_step: called after each step, such as ``Guards``.
         report: called after each step as well.
 
@@ -96,15 +96,15 @@ def cached_weights(student: Network) -> Iterator[None]:
 
 
 def bound_rates(quantizers: Iterable[Quantizer], learning_rate: float, relative: bool) -> list[Rate]:
-    """One rate for the bounds of each quantizer, multiplied by its present range where ``relative``."""
+    """One rate for the bounds of each quantizer, multiplied by its present range if ``relative``."""
     return [Rate(list(quantizer.parameters()), rate_of(quantizer, learning_rate, relative)) for quantizer in quantizers]
 
 
 def rate_of(quantizer: Quantizer, learning_rate: float, relative: bool) -> float:
-    """The learning rate of a quantizer's bounds, times its present range where ``relative``.
+    """The learning rate of a quantizer's bounds, times its present range if ``relative``.
 
-    Of ranges per channel the geometric mean counts: behind a normalisation some are fifty times wider than others, and
-    the narrow ones would not survive steps that suit the mean.
+    For ranges per channel it is their geometric mean: after a normalisation some are fifty times wider than others, and
+    steps in proportion to the arithmetic mean would be too large for the narrow ones.
     """
     if not relative:
         return learning_rate
@@ -119,7 +119,7 @@ def decay(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 class Guards:
-    """Keeps the bounds of a student apart by at least ``narrowest`` of their first distance; call it after a step."""
+    """Keeps upper and lower bounds at least ``narrowest`` times their first distance apart; call it after each step."""
 
     def __init__(self, student: Network, narrowest: float = NARROWEST) -> None:
         weights = (layer.weight_quantizer for layer in quant_layers(student).values())
@@ -128,6 +128,6 @@ class Guards:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Move upper bounds up where they came too close to the lower ones."""
+        """Move upper bounds up where they are too close to the lower ones."""
         for quantizer, narrowest in self.narrowest:
             quantizer.keep_apart(narrowest)

@@ -26,7 +26,7 @@ def feature_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
     """Mean over modules and samples of the squared L2 distance of normalised features.
 
     The normalised feature loss of GBA and 2DQuant, per sample and with gradient (the released 2DQuant code divides it
-    by the number of elements once too often, which makes it vanish).
+    by the number of elements once too often, which makes it negligible).
 
     Args:
         student: features, ``N x ...`` each.
@@ -55,7 +55,7 @@ def attention_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
 
     Args:
         student: features, ``N x C x H x W`` each.
-        teacher: the same up to a factor per sample.
+        teacher: the same shapes; a factor per sample makes no difference.
     """
     pairs = [(attention_map(s) - attention_map(t)).square().mean() for s, t in zip(student, teacher, strict=True)]
     return torch.stack(pairs).mean()
@@ -67,7 +67,7 @@ def attention_map(feature: Tensor) -> Tensor:
 
 
 WHITE = 255.0
-"""Published losses are in grey levels, ours on pictures in [0, 1]."""
+"""White in grey levels: published losses are in grey levels, ours on pictures in [0, 1]."""
 
 
 def output_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -114,5 +114,5 @@ def _square(values: Tensor) -> Tensor:
 
 
 def _in_order(tensor: Tensor, channels_last: bool) -> Tensor:
-    """The same values, contiguous, the channels last where the other tensors have them there."""
+    """The same values, contiguous; ``N x H x W x C`` if ``channels_last``."""
     return (tensor.permute(0, 2, 3, 1) if channels_last else tensor).contiguous()

@@ -1,4 +1,4 @@
-"""Finetune the bounds of a quantized network so that it repeats what the float network says."""
+"""Finetune the bounds of a quantized network so that it reproduces the float network's outputs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,17 +20,17 @@ LearnedGroup = Literal["activations", "weights"]
 
 EVERY_GROUP: tuple[LearnedGroup, ...] = ("activations", "weights")
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Of two batches of pictures in [0, 1], 0-d."""
+"""Distance between two batches of pictures in [0, 1], 0-d."""
 
 DISTANCES: dict[str, Distance] = {"absolute": output_loss, "squares": root_mean_square}
 
 FeatureDistance = Callable[[list[Tensor], list[Tensor]], Tensor]
-"""Of a student's features and a teacher's normalised ones, 0-d."""
+"""Distance between a student's features and a teacher's normalised features, 0-d."""
 
 FEATURE_DISTANCES: dict[str, FeatureDistance] = {"squared": feature_loss, "plain": feature_distance}
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, its steps done and its steps in all."""
+"""Called with the name of a stage, the number of finished steps and the number of all steps."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Stage:
 
     Attributes:
         groups: which bounds are learned.
-        learning_rate: Adam's; relative to each quantizer's range where the recipe says so.
+        learning_rate: Adam's; relative to each quantizer's range if ``Finetune.relative``.
     """
 
     groups: tuple[LearnedGroup, ...]
@@ -48,17 +48,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Finetune:
-    """A recipe. The default learns all bounds together, with learning rates relative to each range.
+    """A recipe. By default, learning rates are relative to each quantizer's range.
 
     Attributes:
-        stages: in their order; one pass over the calibration crops each.
+        stages: one pass over the calibration crops each, in this order.
         batch: crops per step.
-        feature_weight: of the feature loss beside the output loss.
-        feature_distance: of normalised features: squared, or as it is (AdaBM Eq. 10).
+        feature_weight: factor of the feature loss that is added to the output loss.
+        feature_distance: L2 distance of normalised features, ``squared`` or ``plain`` (AdaBM Eq. 10).
         distance: between the pictures: mean absolute, or root mean square, which is what PSNR measures.
         relative: learning rates are multiplied by each quantizer's range at the start of the stage, so that
             networks in [0, 1] and [0, 255] and wide and narrow layers learn equally fast.
-        restarts: whether Adam's averages start anew in every stage, or go on where the same groups learned last.
+        restarts: whether Adam's averages start anew in every stage, or continue from the last stage of the same groups.
     """
 
     stages: tuple[Stage, ...]
@@ -71,34 +71,34 @@ class Finetune:
 
     def __post_init__(self) -> None:
         if not self.stages or self.batch < 1:
-            raise PolicyError(f"finetuning with {len(self.stages)} stages, batch {self.batch}: needs one of each")
+            raise PolicyError(f"finetuning with {len(self.stages)} stages, batch {self.batch}: needs 1 or more of each")
 
 
 def together(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
     """All bounds at once: 6 passes over 100 crops are 300 steps of 2.
 
-    The feature loss weighs 0.2, which makes both losses about equal at 4 bits; with the published 10 the picture
-    itself hardly counts and ends 0.02 to 0.12 dB lower (EDSR 8x64 x2, mse ranges).
+    The feature loss weighs 0.2, which makes both losses about equal at 4 bits; with the published 10 the output
+    loss has little weight and PSNR ends 0.02 to 0.12 dB lower (EDSR 8x64 x2, mse ranges).
     """
     stages = tuple(Stage(EVERY_GROUP, learning_rate * decay**i) for i in range(passes))
     return Finetune(stages, feature_weight=0.2)
 
 
 def squares(passes: int = 6, learning_rate: float = 0.003, decay: float = 0.7) -> Finetune:
-    """As ``together``, but the root mean square of the pictures' difference is made small."""
+    """As ``together``, with the root mean square difference of the pictures as output loss."""
     return replace(together(passes, learning_rate, decay), distance="squares")
 
 
 def weights_alone(passes: int = 6, learning_rate: float = 0.002, decay: float = 0.7) -> Finetune:
-    """Weight bounds only, for weight grids per channel: ranges of activations stay as wide as they were found."""
+    """Weight bounds only, for weight grids per channel: bounds of activations stay unchanged."""
     stages = tuple(Stage(("weights",), learning_rate * decay**i) for i in range(passes))
     return Finetune(stages, feature_weight=0.2)
 
 
 def published(passes: int = 10, learning_rate: float = 0.01, decay: float = 0.9) -> Finetune:
-    """AdaBM's schedule for its baselines: weights and activations in turn, absolute rates that decay with use.
+    """AdaBM's schedule for its baselines: weights and activations in turn, absolute rates that decay after each turn.
 
-    Its output loss is in grey levels, 255 times ours, beside a feature loss of weight 10.
+    Its output loss is in grey levels, 255 times ours, and its feature loss has weight 10.
     """
     groups: tuple[LearnedGroup, ...] = ("weights", "activations")
     stages = tuple(Stage((groups[i % 2],), learning_rate * decay ** (i // 2)) for i in range(passes))
@@ -118,14 +118,14 @@ def finetune(
 ) -> None:
     """Learn the bounds of ``student`` in place; weights and biases stay.
 
-    The teacher runs once per crop: all passes see the same crops, and its outputs wait on disk.
+    The teacher runs once per crop: all passes use the same crops, and its outputs are kept on disk.
 
     Args:
         student: quantized, not settled yet.
         teacher: the float network it was made from.
         calibration: low-resolution crops.
         recipe: stages, batch, losses.
-        progress: told after every step.
+        progress: called after every step.
     """
     guards, optimizers = Guards(student), dict[tuple[LearnedGroup, ...], torch.optim.Adam]()
     loss = distillation(recipe.feature_weight, DISTANCES[recipe.distance], FEATURE_DISTANCES[recipe.feature_distance])
@@ -141,7 +141,7 @@ def finetune(
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: list[Rate]) -> None:
-    """Give the optimizer other learning rates of the parameters that it was made from."""
+    """Set the optimizer's learning rates; ``rates`` in the order it was made from."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate.learning_rate
 
@@ -149,7 +149,7 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: list[Rate]) -> None:
 def distillation(
     feature_weight: float, distance: Distance = output_loss, feature_distance: FeatureDistance = feature_loss
 ) -> Loss:
-    """Distance of the pictures plus ``feature_weight`` times that of features, where the network has some."""
+    """Distance of the pictures plus ``feature_weight`` times that of features, if the network has features."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = distance(output, lesson.output)
@@ -159,7 +159,7 @@ def distillation(
 
 
 def counter(progress: Progress | None, name: str, total: int) -> Callable[[], None]:
-    """A function that tells ``progress`` about one more step whenever it is called."""
+    """A function that counts its calls and reports them to ``progress``."""
     done = 0
 
     def report() -> None:

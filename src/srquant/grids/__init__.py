@@ -1,1 +1,1 @@
-"""Uniform grids with their gradients, rules that find ranges, gradients of weight bounds."""
+"""Uniform grids and their gradients, rules that find ranges, measures of a picture's detail."""

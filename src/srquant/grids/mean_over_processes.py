@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a tensor over all processes of a training run, without gradient; itself where there is one."""
+    """The mean of a tensor over all processes of a training run, without gradient; with one process, itself."""
     value = value.detach()
     if not (dist.is_available() and dist.is_initialized()):
         return value

@@ -1,4 +1,4 @@
-"""Gradient density: how much there is to see in a picture (AdaBM section 3.1, "image complexity")."""
+"""Gradient density: how much detail a picture has (AdaBM section 3.1, "image complexity")."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ GRAY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (Rec. 601)."""
 
 UNIT = 1000.0
-"""Densities are in thousandths of the way from black to white per pixel."""
+"""Factor from mean gradients of pictures in [0, 1] to densities: a density of 1 is 1/1000 per pixel."""
 
 SOBEL_SUM = 8
 """Sum of the magnitudes of a 3 x 3 Sobel kernel."""
@@ -42,7 +42,7 @@ def gradient_sum(padded: Tensor) -> Tensor:
     """Sum of the magnitudes of both derivatives over all pixels, so that parts of a picture can be added up.
 
     Args:
-        padded: ``N x 1 x (H+2) x (W+2)``: the gray picture and its neighbours.
+        padded: ``N x 1 x (H+2) x (W+2)``: the gray picture with one pixel of border on each side.
 
     Returns:
         ``N`` float64.
@@ -60,7 +60,7 @@ def gradient_sums(padded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _smooth(x: Tensor, axis: int) -> Tensor:
-    """``1 2 1`` along an axis."""
+    """Convolution with ``1 2 1`` along an axis, which gets 2 shorter."""
     size = x.shape[axis]
     first, middle, last = (x.narrow(axis, start, size - 2) for start in range(3))
     return first + 2 * middle + last

@@ -1,4 +1,4 @@
-"""How much there is to see in a picture, as CADyQ and CABM measure it."""
+"""How much detail a picture has, as CADyQ (mean gradients) and CABM (edge score) measure it."""
 
 import torch
 from torch import Tensor
@@ -28,9 +28,9 @@ def mean_gradients(images: Tensor) -> Tensor:
 
 
 def edge_score(images: Tensor) -> Tensor:
-    """Mean magnitude of the Laplacian of the 8-bit gray picture, each at most 255 (CABM section 3.3).
+    """Mean magnitude of the Laplacian of the 8-bit gray picture, clipped to 255 (CABM section 3.3).
 
-    All steps are whole numbers, as in OpenCV: ``(9798 R + 19235 G + 3735 B + 2^14) >> 15``, then the kernel
+    All intermediate results are integers, as in OpenCV: ``(9798 R + 19235 G + 3735 B + 2^14) >> 15``, then the kernel
     ``2 0 2, 0 -8 0, 2 0 2`` of its 3 x 3 Laplacian, borders mirrored around their last pixel.
 
     Args:

@@ -1,4 +1,4 @@
-"""How bounds are found: rules that look at one tensor, and their combination over batches.
+"""How bounds are found: rules for one tensor, and how bounds of several batches are combined.
 
 A rule maps ``rows x values`` and a number of levels to the lower and upper bound of each row (float32, ``rows``).
 Sources: Jacob et al. 2018 (min-max), FQN 2019 (percentile), Choukroun et al. 2019 (MSE, there called OMSE).
@@ -21,13 +21,14 @@ Momentum = float | Literal["mean"] | None
 """How bounds of batches are combined, see ``RunningBounds``."""
 
 SEARCH_VALUES = 2**16
-"""Searches judge a candidate on at most this many evenly spaced values of each row; the widest bounds see them all."""
+"""Searches compute the error of a candidate on at most this many evenly spaced values of each row; the widest bounds
+are found on all values."""
 
 SMALLEST_WIDTH = 1e-6
-"""Bounds of a constant tensor are moved apart by at least this much, relative to its size."""
+"""Smallest distance between bounds, relative to the larger of 1 and their magnitude; for constant tensors."""
 
 SMALLEST_SHARE = 1e-3
-"""The narrowest row is at least this wide, relative to the widest."""
+"""Smallest distance between the bounds of a row, relative to the widest row."""
 
 
 def minmax(rows: Tensor, levels: int) -> Bounds:
@@ -36,7 +37,7 @@ def minmax(rows: Tensor, levels: int) -> Bounds:
 
 
 def symmetric_max(rows: Tensor, levels: int) -> Bounds:
-    """The largest magnitude to both sides."""
+    """Plus and minus the largest magnitude."""
     largest = rows.abs().amax(1)
     return -largest, largest
 
@@ -61,7 +62,7 @@ def symmetric_mse(rows: Tensor, levels: int) -> Bounds:
 
 
 def quantile(rows: Tensor, share: float) -> Tensor:
-    """Linearly interpolated quantile of each row, of any size (``torch.quantile`` stops at 16 million values)."""
+    """Linearly interpolated quantile of each row; of any length (``torch.quantile`` takes up to 16 million values)."""
     last = rows.shape[1] - 1
     position = share * last
     below = int(position)
@@ -77,7 +78,7 @@ def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Boun
         rows: ``rows x values``.
         levels: points of the grid.
         widest: bounds of each row.
-        smallest: factor that is tried last, in percent.
+        smallest: the last factor that is tried, in percent.
     """
     lower, upper = separate_bounds(*widest)
     rows = evenly_spaced(rows, SEARCH_VALUES)
@@ -94,7 +95,7 @@ def squared_error(rows: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Te
 
 
 def separate_bounds(lower: Tensor, upper: Tensor) -> Bounds:
-    """Move bounds apart where they (nearly) meet, so that a grid between them has a positive step."""
+    """Move bounds apart where they are (nearly) equal, so that the grid between them has a positive step."""
     width = SMALLEST_WIDTH * torch.maximum(lower.abs(), upper.abs()).clamp(min=1.0)
     width = width.clamp(min=SMALLEST_SHARE * float((upper - lower).max()))
     return lower, torch.maximum(upper, lower + width)
@@ -107,12 +108,12 @@ class RunningBounds:
     Args:
         rule: bounds of one batch.
         levels: points of the grid that the bounds are for.
-        momentum: weight of what was seen before in the exponential moving average; ``mean`` takes the mean
-            of all batches, None the outermost bounds.
-        lower: so far; None before the first batch.
-        upper: the same.
-        batches: seen so far.
-        silent: whether all values so far were zero.
+        momentum: weight of earlier batches in the exponential moving average; ``mean`` takes the mean of all batches,
+            None the outermost bounds.
+        lower: lower bounds so far, ``rows``; None before the first batch.
+        upper: the same for upper bounds.
+        batches: number of batches so far.
+        all_zero: whether all values so far were zero.
     """
 
     rule: Rule
@@ -121,11 +122,11 @@ class RunningBounds:
     lower: Tensor | None = None
     upper: Tensor | None = None
     batches: int = 0
-    silent: bool = True
+    all_zero: bool = True
 
     def update(self, rows: Tensor) -> None:
-        """Take in one batch, ``rows x values``."""
-        self.silent = self.silent and not bool(rows.any())
+        """Combine the bounds so far with those of one batch, ``rows x values``."""
+        self.all_zero = self.all_zero and not bool(rows.any())
         lower, upper = self.rule(rows, self.levels)
         if self.lower is None or self.upper is None:
             self.lower, self.upper = lower, upper
@@ -138,7 +139,7 @@ class RunningBounds:
         self.batches += 1
 
     def bounds(self) -> Bounds:
-        """Lower and upper bound of each row, apart from each other."""
+        """Lower and upper bound of each row, moved apart by ``separate_bounds``."""
         if self.lower is None or self.upper is None:
             raise RuntimeError("no batch was seen")
         return separate_bounds(self.lower, self.upper)

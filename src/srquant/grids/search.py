@@ -1,4 +1,4 @@
-"""The one search among candidate grids: each row takes the first candidate with the smallest error.
+"""Search among candidate grids: each row takes the first candidate with the smallest error.
 
 >>> wide, narrow = (torch.tensor([-8.0, -8.0]), torch.tensor([8.0, 8.0])), (torch.tensor([-1.0, -1.0]), torch.ones(2))
 >>> wanted = torch.tensor([1.0, 7.0])
@@ -16,14 +16,14 @@ Candidate = tuple[Tensor, Tensor]
 
 
 def best_candidate(candidates: Iterable[Candidate], error: Callable[[Tensor, Tensor], Tensor]) -> Candidate:
-    """The candidate with the smallest error, chosen for each row by itself; of equal ones the first.
+    """The candidate with the smallest error, for each row separately; the first one where errors are equal.
 
     Args:
-        candidates: at least one; the first also stands where no error is a finite number.
-        error: of the two numbers of a candidate, ``rows``.
+        candidates: at least one; the first is also chosen where no error is finite.
+        error: from the two numbers of a candidate to its error, ``rows``.
 
     Returns:
-        The two numbers of the grids chosen, ``rows`` each.
+        The two numbers of the chosen grids, ``rows`` each.
     """
     remaining = iter(candidates)
     first, second = next(remaining)
@@ -37,11 +37,11 @@ def best_candidate(candidates: Iterable[Candidate], error: Callable[[Tensor, Ten
 
 
 def evenly_spaced(rows: Tensor, most: int, odd: bool = False) -> Tensor:
-    """At most ``most`` values of each row, for errors of long rows.
+    """At most ``most`` evenly spaced values of each row, so that errors of long rows are fast to compute.
 
     Args:
         rows: ``rows x values``.
-        most: values of a row.
-        odd: whether the distance between them is to be odd, so that they don't all lie in one column of a picture.
+        most: largest number of values per row.
+        odd: whether to make the distance between them odd, so that they don't all lie in one column of a picture.
     """
     return rows[:, :: -(-rows.shape[1] // most) | odd]

@@ -12,7 +12,7 @@ from torch import Tensor
 def straight_through(value: Tensor, gradient_of: Tensor) -> Tensor:
     """``value`` with the gradient of ``gradient_of``; two tensors of one shape, finite.
 
-    ``(g - g) + value``: a zero is added, so the result is ``value`` to the last bit. ``g + (value - g)`` would round
-    twice where the two differ much in size.
+    Computed as ``(g - g) + value``, ``g`` being ``gradient_of``: adding zero gives exactly ``value``, while the usual
+    ``g + (value - g)`` rounds twice.
     """
     return gradient_of - gradient_of.detach() + value.detach()

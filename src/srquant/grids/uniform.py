@@ -1,4 +1,4 @@
-"""The uniform grid ``lower + step * k``, ``k = 0..levels-1``: the one reference of quantize and dequantize.
+"""The uniform grid ``lower + step * k``, ``k = 0..levels-1``: the reference for quantizing and dequantizing.
 
 Rounding is half to even everywhere, as in PyTorch, OpenVINO and ONNX.
 
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 FEWEST_BITS, MOST_BITS = 2, 8
-"""Bits that a grid can have."""
+"""Fewest and most bits of a grid."""
 
 PIECE = 2**17
-"""Values that stay in a processor's cache together with a few intermediate results."""
+"""Number of values that fit into a processor's cache together with a few intermediate results."""
 
 aten: Any = torch.ops.aten
 
@@ -36,13 +36,13 @@ def zero_point(lower: Tensor, upper: Tensor, levels: int) -> Tensor:
 
 
 def relative_step(lower: Tensor, upper: Tensor) -> Tensor | None:
-    """Step of each channel over their mean, shape of the bounds; None for a single pair of bounds."""
+    """Step of each channel divided by the mean step, shape of the bounds; None for a single pair of bounds."""
     width = upper - lower
     return None if width.dim() == 0 else width / width.mean()
 
 
 def on_lattice(values: Tensor, lattice: float | None) -> Tensor:
-    """The nearest multiples of ``lattice``, a power of two, as float32; unchanged without one."""
+    """The nearest multiples of ``lattice``, a power of two, as float32; unchanged where it is None."""
     return values if lattice is None else ((values / lattice).round() * lattice).float()
 
 
@@ -82,14 +82,14 @@ def fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tenso
 def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, narrow: bool = False) -> Tensor:
     """``fake_quantize`` with ``2**bits`` levels, differentiable in ``bits`` as well (GBA Eq. 6, AdaBM section 3.2).
 
-    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (levels - 1)`` with the rounding error ``e``, without clipping.
+    The gradient in ``bits`` is ``-e * ln 2 * 2**bits / (levels - 1)``; ``e`` is the rounding error, 0 where clipped.
 
     Args:
         x: any shape, float.
         lower: first grid point, 0-d.
         upper: last grid point, above ``lower``, 0-d.
-        bits: whole numbers as floats, 0-d or broadcastable to ``x``, such as ``N x 1 x 1 x 1``.
-        narrow: whether there is one level less, as in grids that are symmetric around a zero.
+        bits: integers as floats, 0-d or broadcastable to ``x``, such as ``N x 1 x 1 x 1``.
+        narrow: whether there is one level less, as in grids that have a zero and are symmetric around it.
 
     Returns:
         Shape of ``x``.
@@ -102,11 +102,11 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
     """Pieces of tensors of one shape, small enough to stay in a processor's cache from one operation to the next.
 
     Args:
-        tensors: any shape; views of those that lie in memory as the first does, copies of the others.
-        alike: whether all values are treated alike; else there is one piece.
+        tensors: any shape; tensors with the memory order of the first are cut into views, others are copied.
+        alike: whether all values are treated the same way; if not, there is one piece, of whole tensors.
 
     Returns:
-        One tensor for each of ``tensors``, a vector where values are treated alike.
+        For each piece one tensor from each of ``tensors``: a vector, or the whole tensor where not ``alike``.
     """
     if not alike:
         return [tensors]
@@ -116,7 +116,7 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Room for values of the shape of ``x``, channels last where it has them there, else contiguous."""
+    """An uninitialised tensor of the shape of ``x``, channels last where ``x`` is, else contiguous."""
     layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     return torch.empty_like(x, memory_format=layout)
 
@@ -127,7 +127,7 @@ def is_channels_last(tensor: Tensor) -> bool:
 
 
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
-    """Where each value lies on the grid, in steps: a tensor of its own, to be worked on in place."""
+    """Distance of each value from the first grid point in steps; a new tensor, which callers may change in place."""
     return (x - lower).div_((upper - lower) / (levels - 1))
 
 
@@ -178,7 +178,7 @@ class _FakeQuantizeBits(torch.autograd.Function):
 
 
 def _gradient_in_bits(rounding: Tensor, levels: int | Tensor, narrow: bool = False) -> Tensor:
-    """From the sum of the gradient times the rounding error; a narrow grid has ``2**bits - 1`` levels."""
+    """From the sum of gradients times rounding errors; a narrow grid has ``2**bits - 1`` levels."""
     return rounding * (-math.log(2) * (levels + int(narrow)) / (levels - 1))
 
 
@@ -204,7 +204,7 @@ class StraightThrough:
     Args:
         lower: first grid point, 0-d.
         upper: last grid point, 0-d.
-        slack: how far beyond a bound values still count as inside.
+        slack: how far outside a bound a value may lie and still count as inside.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, slack: float = 0.0) -> None:
@@ -215,21 +215,21 @@ class StraightThrough:
         self.below = self.above = self.rounding = 0.0
 
     def pass_inside(self, x: Tensor, grad: Tensor, inside: Tensor) -> None:
-        """Give ``inside`` the gradient in ``x``: ``grad`` between the bounds, zero elsewhere."""
+        """Write the gradient in ``x`` to ``inside``: ``grad`` between the bounds, zero elsewhere."""
         aten.hardtanh_backward.grad_input(grad, x, *self.limits, grad_input=inside)
 
     def add_outside(self, x: Tensor, grad: Tensor) -> None:
-        """Values that are clipped; ``grad`` is zero for all others."""
+        """Add the gradients of clipped values; ``grad`` must be zero for all others."""
         above = float(aten.threshold_backward(grad, x, self.upper).sum())
         self.above += above
         self.below += float(grad.sum()) - above
 
     def add_rounding(self, x: Tensor, points: Tensor, inside: Tensor) -> None:
-        """Vectors of values, of their grid points, and of the gradient that passes."""
+        """Add the rounding errors of values: vectors of values, of their grid points, and of their gradient inside."""
         self.rounding += float(torch.dot(points - x, inside))
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Gradients in the bounds, 0-d."""
+        """Gradients in the two bounds, 0-d."""
         lower, upper = self.bounds
         rounding = self.rounding / self.width
         return lower.new_tensor(self.below - rounding), upper.new_tensor(self.above + rounding)

@@ -1,8 +1,8 @@
-"""The gradient of a layer's one weight bound without the gradient of its weights.
+"""The gradient in a layer's weight bound, computed without the gradient in its weights.
 
 A bound ``u`` moves all weights of a grid ``-u..u`` along one direction, ``dW/du``. So ``dL/du`` is the inner product of
-the gradient in the output with ``conv(x, dW/du)``, a forward convolution: two thirds of the time that the gradient in
-every weight takes.
+the gradient in the output with ``conv(x, dW/du)``, a forward convolution. It takes two thirds of the time of the
+gradient in every weight.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 """Stride, padding, dilation and groups of a convolution."""
 
 
-def direction(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """The weight on its grid ``-bound..bound``, and how each of its values changes with the bound; no gradient.
+def quantize_with_slope(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The weight on its grid ``-bound..bound``, and the derivative of each of its values in the bound; no gradient.
 
     Args:
         weight: ``C_out x C_in/groups x kH x kW``.
@@ -35,7 +35,7 @@ def direction(weight: Tensor, bound: Tensor, levels: int) -> tuple[Tensor, Tenso
     return points.detach(), slope
 
 
-def directed_convolution(
+def conv_with_bound_gradient(
     x: Tensor, weight: Tensor, slope: Tensor, bound: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """``F.conv2d``, differentiable in ``x`` and in the bound.
@@ -43,19 +43,19 @@ def directed_convolution(
     Args:
         x: ``N x C_in x H x W``.
         weight: ``C_out x C_in/groups x kH x kW``, a constant.
-        slope: how each weight changes with its bound, same shape.
-        bound: 0-d or ``C_out x 1 x 1 x 1``; gives the gradient somewhere to go.
+        slope: derivative of each weight in its bound, same shape.
+        bound: 0-d or ``C_out x 1 x 1 x 1``; only receives the gradient.
         bias: ``C_out``, a constant.
         geometry: of the convolution.
 
     Returns:
         ``N x C_out x H' x W'``.
     """
-    result: Tensor = _DirectedConvolution.apply(x, weight, slope, bound, bias, geometry)  # type: ignore[no-untyped-call]
+    result: Tensor = _ConvWithBoundGradient.apply(x, weight, slope, bound, bias, geometry)  # type: ignore[no-untyped-call]
     return result
 
 
-class _DirectedConvolution(torch.autograd.Function):
+class _ConvWithBoundGradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, slope: Tensor, bound: Tensor, bias: Tensor | None, geometry: Geometry

@@ -1,1 +1,1 @@
-"""From a float network and a policy to a network with quantizers on settled grids."""
+"""From a float network and a policy to a quantized network whose grids are settled on a lattice."""

@@ -1,6 +1,6 @@
-"""A network of three branches: the picture's gradient density decides which of them upscales it.
+"""A network of three branches: the gradient density of a picture decides which branch upscales it.
 
-The branches are plain networks, quantized or frozen, that differ in their activation bits alone.
+The branches are plain networks, quantized or frozen, that differ only in their activation bits.
 """
 
 from torch import Tensor
@@ -9,17 +9,17 @@ from srquant.grids.picture_density import gradient_density
 from srquant.models.network import Network
 
 PICTURE_BITS = (-1, 0, 1)
-"""What a picture can add to the bits of layers: one of low, middle or high gradient density."""
+"""What a picture of low, middle or high gradient density adds to the bits of layers."""
 
 MIDDLE = 0
 NAMES = {-1: "low", 0: "middle", 1: "high"}
-"""Branches by the gradient density of their pictures."""
+"""Names of the branches by what their pictures add to the bits."""
 
 
 class BranchedNetwork(Network):
-    """Upscales each picture by the branch that its gradient density asks for.
+    """Upscales each picture by the branch for its gradient density.
 
-    ``module`` is that of the middle branch, which stands for all where one must.
+    ``module`` is that of the middle branch, which represents all of them for code that expects one network.
 
     Args:
         branches: for pictures that add -1, 0 and +1 bits, in this order.
@@ -35,7 +35,7 @@ class BranchedNetwork(Network):
 
     @property
     def branches(self) -> dict[int, Network]:
-        """By what pictures add to the bits: -1, 0, 1."""
+        """The branches by what their pictures add to the bits: -1, 0, 1."""
         return dict(zip(PICTURE_BITS, (self.low, Network(self.module, self.facts), self.high), strict=True))
 
     def picture_bits(self, density: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class BranchedNetwork(Network):
         return self.branches[self.bits_for(image)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Upscale, as ``Network``; each picture in its branch."""
+        """Upscale, as ``Network``; each picture by its branch."""
         bits = self.picture_bits(gradient_density(images))
         parts = {b: self.branches[b](images[bits == b]) for b in set(bits.tolist())}
         first: Tensor = next(iter(parts.values()))
@@ -70,10 +70,10 @@ class BranchedNetwork(Network):
 
 
 def branches_of(network: Network) -> list[Network]:
-    """The branches of a branched network: low, middle, high; any other network itself."""
+    """The branches of a branched network: low, middle, high; for any other network a list of itself."""
     return list(network.branches.values()) if isinstance(network, BranchedNetwork) else [network]
 
 
 def representative(network: Network) -> Network:
-    """The middle branch of a branched network; any other network itself."""
+    """The middle branch of a branched network; any other network is returned as it is."""
     return network.branches[MIDDLE] if isinstance(network, BranchedNetwork) else network

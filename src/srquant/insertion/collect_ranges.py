@@ -1,6 +1,7 @@
 """Collect the bounds of all activations in one pass over the calibration batches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -9,15 +10,15 @@ from torch import Tensor, nn
 from srquant.errors import DatasetError
 from srquant.grids.range_rules import Bounds, Momentum, Rule, RunningBounds
 from srquant.insertion.plan import SIDES, QuantizationPlan
-from srquant.models.blocks.layers import Add
+from srquant.models.hooks import watch_inputs, watch_outputs
 from srquant.models.network import Network
 
 ActivationBounds = dict[str, Bounds]
 """Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
-shaped as ``ActivationQuantizer`` wants them."""
+in the shape of ``ActivationQuantizer``'s arguments."""
 
 BLACK_AND_WHITE = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
-"""Two pictures that hold the darkest and brightest pixels there are."""
+"""A black and a white picture: the darkest and brightest possible pixels, ``2 x 3 x 32 x 32``."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Collection:
     Attributes:
         rule: bounds of one batch.
         momentum: of the moving average over batches; None takes the outermost bounds.
-        picture_rule: for the inputs of the first layers, outermost over batches and black and white; None treats
-            them like all others.
-        rules: of single activations by name, instead of ``rule``.
+        picture_rule: for the inputs of the first layers, outermost over batches and a black and a white picture; None
+            treats them like all others.
+        rules: by the name of an activation, used there instead of ``rule``.
     """
 
     rule: Rule
@@ -37,9 +38,9 @@ class Collection:
     picture_rule: Rule | None = None
     rules: Mapping[str, Rule] = field(default_factory=dict)
 
-    def start(self, name: str, levels: int, sees_pictures: bool = False) -> RunningBounds:
-        """Bounds of one activation that has seen no batch yet."""
-        if sees_pictures and self.picture_rule is not None:
+    def start(self, name: str, levels: int, is_picture: bool = False) -> RunningBounds:
+        """Bounds of one activation before the first batch."""
+        if is_picture and self.picture_rule is not None:
             return RunningBounds(self.picture_rule, levels, None)
         return RunningBounds(self.rules.get(name, self.rule), levels, self.momentum)
 
@@ -48,69 +49,59 @@ class Collection:
 def activation_bounds(
     network: Network, plan: QuantizationPlan, batches: Iterable[Tensor], collect: Collection
 ) -> ActivationBounds:
-    """Bounds of every activation that ``plan`` quantizes, seen in the float network.
+    """Bounds of every activation that ``plan`` quantizes, collected in the float network.
 
     Args:
         network: the float network.
         plan: of this network.
-        batches: ``N x 3 x H x W`` in [0, 1]; one is held at a time.
-        collect: how.
+        batches: ``N x 3 x H x W`` in [0, 1]; one is in memory at a time.
+        collect: how bounds are collected.
 
     Raises:
         DatasetError: a batch is not finite, there is none, or an activation is zero everywhere.
     """
-    running = {
-        name: collect.start(name, 2**bits, name in network.facts.head) for name, bits in plan.activations().items()
-    }
-    by_channel = plan.policy.activation_granularity == "channel"
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-
-    def watch(names: Iterable[str]) -> None:
-        for name in names:
-            module = network.module.get_submodule(name)
-            handles.append(_watch(module, running[name], by_channel, name in plan.rectified))
-
-    heads = [name for name in running if name in network.facts.head and collect.picture_rule is not None]
+    head = network.facts.head
+    running = {name: collect.start(name, 2**bits, name in head) for name, bits in plan.activations().items()}
+    pictures = {name for name in running if name in head and collect.picture_rule is not None}
+    others = {*plan.layers, *plan.sums, *plan.matmuls} - pictures
     network.eval()
-    try:
-        if heads:
-            watch(heads)
+    with _updated(running, network, plan, pictures):
+        if pictures:
             network(BLACK_AND_WHITE)
-        watch(name for name in (*plan.layers, *plan.sums) if name not in heads)
-        handles += [_watch_operands(network, name, running) for name in plan.matmuls]
-        _run(network, batches)
-    finally:
-        for handle in handles:
-            handle.remove()
-    _refuse_silence(running)
+        with _updated(running, network, plan, others):
+            _run(network, batches)
+    _refuse_all_zero(running)
     modules = dict(network.module.named_modules())
     return {name: _shaped(modules.get(name), *bounds.bounds()) for name, bounds in running.items()}
 
 
-def _watch(
-    module: nn.Module, bounds: RunningBounds, by_channel: bool, rectified: bool
-) -> torch.utils.hooks.RemovableHandle:
-    def see_sum(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        bounds.update((output.relu() if rectified else output).reshape(1, -1))
+@contextmanager
+def _updated(
+    running: Mapping[str, RunningBounds], network: Network, plan: QuantizationPlan, names: Iterable[str]
+) -> Iterator[None]:
+    """Update the bounds of the named layers, sums and matrix products whenever the network runs."""
+    modules = {name: network.module.get_submodule(name) for name in names}
+    by_channel = plan.policy.activation_granularity == "channel"
 
-    def see_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        axis = -1 if isinstance(module, nn.Linear) else 1
-        values = inputs[0].movedim(axis, 0).flatten(1) if by_channel else inputs[0].reshape(1, -1)
-        bounds.update(values)
+    def see_sum(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        running[name].update((output.relu() if name in plan.rectified else output).reshape(1, -1))
 
-    if isinstance(module, Add):
-        return module.register_forward_hook(see_sum)
-    return module.register_forward_pre_hook(see_input)
+    def see_inputs(name: str, inputs: tuple[Tensor, ...]) -> None:
+        if name in plan.matmuls:
+            for side, operand in zip(SIDES, inputs, strict=True):
+                running[f"{name}.{side}"].update(operand.reshape(1, -1))
+        else:
+            running[name].update(_channel_rows(modules[name], inputs[0]) if by_channel else inputs[0].reshape(1, -1))
+
+    sums = {name: module for name, module in modules.items() if name in plan.sums}
+    readers = {name: module for name, module in modules.items() if name not in plan.sums}
+    with watch_outputs(sums, see_sum), watch_inputs(readers, see_inputs):
+        yield
 
 
-def _watch_operands(
-    network: Network, name: str, running: dict[str, RunningBounds]
-) -> torch.utils.hooks.RemovableHandle:
-    def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for side, operand in zip(SIDES, inputs, strict=True):
-            running[f"{name}.{side}"].update(operand.reshape(1, -1))
-
-    return network.module.get_submodule(name).register_forward_pre_hook(see)
+def _channel_rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """The input of a layer as ``channels x values``."""
+    return x.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
 
 
 def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
@@ -120,12 +111,12 @@ def _shaped(module: nn.Module | None, lower: Tensor, upper: Tensor) -> Bounds:
     return lower.reshape(shape), upper.reshape(shape)
 
 
-def _refuse_silence(running: Mapping[str, RunningBounds]) -> None:
-    silent = [name for name, bounds in running.items() if bounds.silent]
-    if silent:
-        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+def _refuse_all_zero(running: Mapping[str, RunningBounds]) -> None:
+    names = [name for name, bounds in running.items() if bounds.all_zero]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise DatasetError(
-            f"the activation of {silent[0]!r}{more} is zero on all calibration pictures, so it has no range: "
+            f"the activation of {names[0]!r}{more} is zero on all calibration pictures, so it has no range: "
             "give other pictures, or keep the layer float with an override"
         )
 

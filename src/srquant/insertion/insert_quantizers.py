@@ -20,8 +20,8 @@ from srquant.quantizers.layers import QuantAdd, QuantConv2d, QuantLinear, QuantM
 def insert_quantizers(network: Network, plan: QuantizationPlan, bounds: ActivationBounds, weight_rule: Rule) -> Network:
     """A quantized copy of a float network.
 
-    A layer with 8-bit activations that directly reads a sum on an 8-bit grid shares that grid, so that integer engines
-    need no second quantization.
+    A layer with 8-bit activations whose input is a sum on an 8-bit grid shares that grid, so that integer engines
+    quantize only once.
 
     Args:
         network: the float network, left unchanged.
@@ -30,7 +30,7 @@ def insert_quantizers(network: Network, plan: QuantizationPlan, bounds: Activati
         weight_rule: bounds of a weight tensor.
 
     Raises:
-        PolicyError: sums are to be on grids but there are none, or a layer has no quantized form.
+        PolicyError: the policy quantizes sums but the network has none, or a layer has no quantized form.
     """
     quantized = copy.deepcopy(network)
     sums, shared = _quantize_sums(quantized, plan, bounds), plan.shared_grids()
@@ -47,7 +47,7 @@ def _quantize_sums(
     network: Network, plan: QuantizationPlan, bounds: ActivationBounds
 ) -> dict[str, ActivationQuantizer]:
     if plan.policy.skip_bits is not None and not plan.sums:
-        raise PolicyError("skip_bits=8, but the network has no residual Add modules; use a float skip stream")
+        raise PolicyError("skip_bits=8, but the network has no residual Add modules; use float skip connections")
     quantizers = {name: ActivationQuantizer(*bounds[name], bits) for name, bits in plan.sums.items()}
     for name, quantizer in quantizers.items():
         add = network.module.get_submodule(name)
@@ -67,14 +67,14 @@ def _quantize_matmuls(network: Network, plan: QuantizationPlan, bounds: Activati
 def _quantized_layer(
     name: str, layer: nn.Module, activation: ActivationQuantizer, weight: WeightQuantizer
 ) -> QuantConv2d | QuantLinear:
-    layer = quantizable(name, layer)
+    layer = require_quantizable(name, layer)
     if isinstance(layer, nn.Linear):
         return QuantLinear(layer, activation, weight)
     return QuantConv2d(layer, activation, weight)
 
 
-def quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
-    """The layer itself.
+def require_quantizable(name: str, layer: nn.Module) -> nn.Conv2d | nn.Linear:
+    """The layer, if it can be quantized.
 
     Raises:
         PolicyError: it has no quantized form.

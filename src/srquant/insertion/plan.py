@@ -1,4 +1,4 @@
-"""What a policy says for one network: found once, then read by everything that quantizes this network."""
+"""A policy resolved for one network: computed once, then used by everything that quantizes this network."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ class QuantizationPlan:
     """A policy resolved for one network. All names are those of the network's modules.
 
     Attributes:
-        policy: where the plan comes from; it also says how fine the grids are and whether weight grids are symmetric.
+        policy: the policy that was resolved; it also has the granularity of grids and the symmetry of weight grids.
         layers: bits of each quantized layer, in module order.
-        body: the quantized layers at the base bits: neither head nor tail, and matched by no override.
+        body: the quantized layers with the base bits: neither head nor tail, and matched by no override.
         matmuls: bits of both operands of each quantized matrix product, in module order.
         sums: bits of each residual sum that gets a grid, in module order; empty where sums stay float.
-        rectified: those of ``sums`` that are read through a ReLU only; their grid is of the ReLU's output.
+        rectified: those of ``sums`` that are read by ReLUs only; their grid is for the ReLU's output.
         read_sums: for each quantized layer that reads one of ``sums`` directly or through its ReLU, the sum.
         addends: for each sum of a residual block whose first addend is also the input of a quantized layer, the layer.
     """
@@ -41,7 +41,7 @@ class QuantizationPlan:
     addends: Mapping[str, str]
 
     def shared_grids(self) -> dict[str, str]:
-        """For each layer whose input is on the grid of a sum, the sum: it reads it, and has as many bits."""
+        """For each layer that shares the grid of a sum, the sum: the layer reads it and has equal activation bits."""
         return {
             layer: name for layer, name in self.read_sums.items() if self.layers[layer].activation == self.sums[name]
         }
@@ -65,7 +65,7 @@ class QuantizationPlan:
 
 
 def resolve(network: Network, policy: Policy) -> QuantizationPlan:
-    """What ``policy`` says for ``network``; its residual graph is traced once.
+    """Resolve ``policy`` for ``network``; its residual graph is traced once.
 
     Raises:
         PolicyError: a pattern matches no layer, or nothing is left to quantize between head and tail.

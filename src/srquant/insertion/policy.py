@@ -49,7 +49,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Policy:
-    """Bits of every layer of a network; ``srquant.insertion.plan.resolve`` says what that is for one network.
+    """Bits of every layer of a network; ``srquant.insertion.plan.resolve`` applies it to one network.
 
     The default is the fully quantized setting of GBA, AdaBM and the outlier-aware paper: first layer and tail 8 bit,
     everything between at the base bits, residual adds in float.
@@ -63,7 +63,7 @@ class Policy:
         granularity: one weight grid per ``tensor`` or per output ``channel``.
         activation_granularity: one grid per ``tensor`` as in the papers, or per input ``channel`` of a layer; integer
             engines run both at the same speed.
-        symmetric_weights: weight grids reach equally far to both sides; else they have two bounds.
+        symmetric_weights: weight grids have the bounds ``-upper, upper``; if False, two independent bounds.
         kinds: what is quantized. Both operands of a ``matmul`` (attention) take the base bits of activations.
     """
 
@@ -82,7 +82,7 @@ class Policy:
             given, known = ", ".join(self.kinds) or "none", ", ".join(LAYER_KINDS)
             raise PolicyError(f"kinds of layers are {given}: use some of {known}")
         if self.skip_bits not in (None, 8):
-            raise PolicyError(f"skip_bits is {self.skip_bits!r}: use 8, or None for a float skip stream")
+            raise PolicyError(f"skip_bits is {self.skip_bits!r}: use 8, or None for float skip connections")
         for granularity in (self.granularity, self.activation_granularity):
             if granularity not in ("tensor", "channel"):
                 raise PolicyError(f"granularity is {granularity!r}: use 'tensor' or 'channel'")

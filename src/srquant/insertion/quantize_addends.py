@@ -12,8 +12,8 @@ def quantize_addends(quantized: Network, plan: QuantizationPlan) -> list[str]:
     """Put the addends of the sums in ``plan.addends`` on grids, in place.
 
     The first addend, which skips the block, is also the input of a quantized layer and takes that layer's quantizer.
-    The second addend, the block's output, gets a quantizer of its own, with the same bits and at first the same bounds.
-    So a residual block of EDSR has three activation quantizers: of its input, behind its ReLU, and of its output.
+    The second addend, the block's output, gets a new quantizer with the same bits and initially the same bounds. So a
+    residual block of EDSR has three activation quantizers: for its input, after its ReLU, and for its output.
 
     Args:
         quantized: made by ``insert_quantizers`` with this plan.
@@ -29,7 +29,7 @@ def quantize_addends(quantized: Network, plan: QuantizationPlan) -> list[str]:
     for name, layer in plan.addends.items():
         add, left = quantized.module.get_submodule(name), layers[layer].input_quantizer
         if isinstance(add, QuantAdd):
-            raise PolicyError("this method puts addends on grids: use a float skip stream (skip_bits none)")
+            raise PolicyError("this method puts addends on grids: use float skip connections (skip_bits none)")
         assert isinstance(add, Add)
         assert isinstance(left, ActivationQuantizer)  # fresh from insertion, where all have bounds
         right = ActivationQuantizer(left.lower, left.upper, left.bits, left.narrow)

@@ -1,4 +1,4 @@
-"""A quantized network together with what it was made from."""
+"""A quantized network together with its policy and how it was quantized."""
 
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ class QuantizedModel:
     Attributes:
         network: with ``QuantConv2d``, ``QuantLinear``, ``QuantAdd`` layers, or frozen ones.
         policy: which layers were quantized, and their bits.
-        origin: how.
+        origin: how they were quantized.
     """
 
     network: Network

@@ -1,4 +1,4 @@
-"""Refit the bounds of weight grids to the weights after a training step: by a rule, where bounds are not learned."""
+"""Refit the bounds of weight grids to the trained weights by a rule, in methods that don't learn these bounds."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from srquant.quantizers.layers import QuantLayer, quant_layers, scaled_weight
 
 
 @torch.no_grad()
-def follow_weights(network: Network, rule: Rule) -> None:
+def refit_weight_grids(network: Network, rule: Rule) -> None:
     """Set the bounds of all weight grids to those that ``rule`` computes from the current weights, in place."""
     for layer in quant_layers(network).values():
-        follow_weight(layer, rule)
+        refit_weight_grid(layer, rule)
 
 
 @torch.no_grad()
-def follow_weight(layer: QuantLayer, rule: Rule) -> None:
+def refit_weight_grid(layer: QuantLayer, rule: Rule) -> None:
     """Set the bounds of one layer's weight grid to those that ``rule`` computes from its current weight, in place."""
     quantizer = layer.weight_quantizer
     weight = scaled_weight(layer.weight, layer.input_quantizer)
@@ -28,7 +28,7 @@ def follow_weight(layer: QuantLayer, rule: Rule) -> None:
 
 
 def signed_max(rows: Tensor, levels: int) -> Bounds:
-    """The rule for the grid ``{-n..n} * max|W| / n``; even ``levels`` add ``-n - 1``, which no weight reaches.
+    """The rule for the grid ``{-n..n} * max|W| / n``; even ``levels`` add point ``-n - 1``, which no weight reaches.
 
     Args:
         rows: ``R x V``.
@@ -39,10 +39,10 @@ def signed_max(rows: Tensor, levels: int) -> Bounds:
     return (n + 1 - levels) * largest / n, largest
 
 
-def with_integer_zero(share: float) -> Rule:
-    """The rule that cuts off ``share`` of the weights on each side and has zero on the grid; 0.01: DDTB's ``asym99``.
+def percentile_with_zero(share: float) -> Rule:
+    """The rule that clips ``share`` of the weights on each side and has a grid point at zero; 0.01: DDTB's ``asym99``.
 
-    The bounds, percentiles of the weights, are both shifted by at most half a step so that a grid point lies on zero.
+    The bounds are percentiles of the weights, both shifted by at most half a step so that a grid point lies at zero.
     """
 
     def rule(rows: Tensor, levels: int) -> Bounds:
@@ -54,7 +54,7 @@ def with_integer_zero(share: float) -> Rule:
     return rule
 
 
-def largest_but(share: float) -> Rule:
+def symmetric_percentile(share: float) -> Rule:
     """The rule whose bounds are plus and minus a magnitude that ``share`` of all magnitudes exceed."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:

@@ -1,4 +1,4 @@
-"""Replace the activation quantizers of a network: by those a method trains, and after training by plain ones."""
+"""Replace the activation quantizers of a network: before training by those of a method, afterwards by plain ones."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from srquant.quantizers.base import InputQuantizer
 from srquant.quantizers.layers import quant_modules
 
 
-def exchange_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
-    """Replace every activation quantizer, in place; layers that shared one share its replacement.
+def replace_activation_quantizers(network: Network, make: Callable[[InputQuantizer], InputQuantizer]) -> None:
+    """Replace every activation quantizer, in place; layers that shared a quantizer share its replacement.
 
     Args:
         network: quantized.
-        make: returns the replacement of a quantizer; called once for each.
+        make: returns the replacement of a quantizer; called once per quantizer.
     """
     made: dict[InputQuantizer, InputQuantizer] = {}
     for module in quant_modules(network).values():

@@ -1,4 +1,4 @@
-"""The residual sums of a network and the layers that read them, found by tracing the order of computation."""
+"""The residual sums of a network and the layers that read them, found by tracing the network."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ LEAVES = (Add, Matmul, MeanShift, *STEPS)
 
 
 class LayerTracer(fx.Tracer):
-    """Traces down to the modules that srquant knows; names stay those of ``named_modules``."""
+    """Treats the modules that srquant knows as single steps; names are those of ``named_modules``."""
 
     def __init__(self, leaves: tuple[type[nn.Module], ...] = LEAVES) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class LayerTracer(fx.Tracer):
 
 @dataclass
 class ResidualGraph:
-    """What surrounds the residual adds of a network. All names are those of the network's modules.
+    """What is connected to the residual adds of a network. All names are those of the network's modules.
 
     Attributes:
         rectified: adds whose sum is read by ReLUs only.
-        last: adds whose sum is the output picture, up to its mean colour.
-        reads: for each layer whose input is always the sum of one add, or the ReLU of a rectified one, that add.
+        last: adds whose sum is the output picture, before the mean colour is added.
+        reads: for each layer whose input is always the sum of one add, or the ReLU of a rectified sum, that add.
         addend_readers: for each add whose first addend is also the input of a layer, the first such layer.
     """
 
@@ -44,7 +44,7 @@ class ResidualGraph:
 def trace_residual_graph(network: Network) -> ResidualGraph:
     """Find the readers of every sum; an empty graph where the network can't be traced.
 
-    Tracing runs the network's own code on symbols instead of tensors, so any exception can come up.
+    Tracing runs the network's code on symbols instead of tensors, so it can raise any exception.
     """
     try:
         graph = LayerTracer().trace(network.module)
@@ -80,7 +80,7 @@ def _makes_picture(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def _reads(graph: fx.Graph, modules: dict[str, nn.Module], rectified: set[str]) -> dict[str, str]:
-    """Layers whose every call reads the same sum, and that sum."""
+    """For each layer that reads the same sum in all its calls, that sum."""
     read: dict[str, set[str | None]] = {}
     for node in graph.nodes:
         if isinstance(_module(node, modules), nn.Conv2d | nn.Linear):

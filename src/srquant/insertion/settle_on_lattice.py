@@ -1,7 +1,7 @@
 """Settle grids on a lattice of powers of two, so that every engine computes the same picture, bit for bit.
 
-Rounding turns the last bit of a float into a whole step, and a network of twenty rounded layers turns one such step
-into a different picture: unsettled 8-bit EDSR agrees between engines on half of its pixels only. On the lattice
+A difference in the last bit of a float can change a rounding by a whole step, and twenty rounded layers turn one such
+step into a different picture: engines agree on only half of the pixels of unsettled 8-bit EDSR. On the lattice
 ``delta * integer`` with ``delta`` a power of two
 
 - the output scale of every layer is a multiple of ``delta``, and so are biases: sums of float32 values are exact in
@@ -9,12 +9,13 @@ into a different picture: unsettled 8-bit EDSR agrees between engines on half of
 - every step is an odd multiple of ``delta``: no value lies on a tie, and the distance to the next tie is larger than
   the rounding error of any way to divide by the step.
 
-Activation bounds move by less than one part in a thousand of their range, unless another range is far wider. Weight
-bounds move by the rounding of their output scale: hardly at 4 bits, by up to a half at 8 bits.
+Activation bounds move by less than a thousandth of their range, unless another range is far wider. Weight bounds move
+by the rounding of their output scale: very little at 4 bits, by up to a half at 8 bits.
 
-Networks with factors that are no powers of two between layers (PReLU slopes, residual scaling) leave the lattice and
-agree statistically only. Layers with dynamic ranges (``quantizers/dan.py``, ``quantizers/by_picture.py``) are left as
-they are: their step differs for every picture, and engines add up their products in float, each in its own order.
+In networks with factors between layers that are not powers of two (PReLU slopes, residual scaling), values leave the
+lattice, and engines agree statistically only. Layers with dynamic ranges (``quantizers/dan.py``,
+``quantizers/by_picture.py``) are left as they are: their step differs for every picture, and engines sum their products
+in float, in different orders.
 """
 
 import math
@@ -37,7 +38,7 @@ from srquant.quantizers.layers import (
 )
 
 GRID_BITS = 22
-"""Bits of the widest grid's range in units of ``delta``; float32 holds 24, so sums may be four times as large."""
+"""Bits of the widest grid's range in units of ``delta``; float32 holds 24 bits, so sums may be four times as large."""
 
 FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
@@ -47,10 +48,10 @@ FINE = 16
 def settle(network: Network) -> float:
     """Move all bounds of a quantized network onto its lattice, in place.
 
-    The grids of the first layers, which see pictures, have a lattice of their own.
+    The grids of the first layers, whose input is the picture, have a separate lattice.
 
     Returns:
-        ``delta``.
+        ``delta`` of all other layers.
     """
     static = {name: quantizer for name, quantizer in activation_quantizers(network).items() if quantizer.static}
     heads = {quantizer for name, quantizer in static.items() if name in network.facts.head}
@@ -88,7 +89,7 @@ def settle_weight(layer: QuantLayer, delta: float) -> None:
 
 
 def settle_bias(layer: QuantLayer, delta: float) -> None:
-    """Move the bias so that, together with what the input grid's offset adds, it is a multiple of ``delta``."""
+    """Move the bias so that its sum with the contribution of the input grid's offset is a multiple of ``delta``."""
     if layer.layer.bias is None:
         return
     weight = quantized_weight(layer).double()

@@ -9,7 +9,7 @@ from srquant.insertion.collect_ranges import ActivationBounds
 from srquant.insertion.plan import QuantizationPlan
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers, quantized_weight
@@ -39,7 +39,7 @@ def deployable(network: Network, policy: Policy, origin: Origin) -> QuantizedMod
         stays = layer.weight_quantizer.deployable(layer.weight)
         layer.weight.copy_(quantized_weight(layer))
         layer.weight_quantizer = stays
-    exchange_quantizers(quantized, lambda quantizer: quantizer.deployable())
+    replace_activation_quantizers(quantized, lambda quantizer: quantizer.deployable())
     settle(quantized)
     return QuantizedModel(quantized.requires_grad_(False), policy, origin)
 

@@ -11,24 +11,24 @@ from srquant.quantizers.grid_spec import GridSpec, UniformSpec
 from srquant.quantizers.integer_weight import LARGEST_INTEGER, IntegerWeight, weight_levels
 
 ON_GRID = 1e-3
-"""Zero is a grid point where it is closer to one than this many steps; OpenVINO 2026.4 takes it for one below 2e-4."""
+"""Zero counts as a grid point if it is less than this many steps from one; OpenVINO 2026.4 does so below 2e-4."""
 
 WHOLE = 1e-4
-"""Zero is a point of a weight grid that misses it by at most this many steps; such a grid is integer as it is."""
+"""A weight grid whose nearest point to zero is at most this many steps away needs no change to be an integer grid."""
 
 
 class InputQuantizer(nn.Module):
-    """Base of what puts the input of a layer, a sum or an operand on grid points.
+    """Base of activation quantizers: they put the input of a layer, a sum or an operand on grid points.
 
-    Each kind of quantizer says how it pads, how it settles on the lattice, what files and engines keep of it
-    (``spec``), and which quantizer stays after training (``deployable``).
+    Each kind of quantizer defines how it pads, how it settles on the lattice, which numbers files and engines need from
+    it (``spec``), and which quantizer replaces it after training (``deployable``).
 
     Args:
         bits: 2..8; the most where they depend on the picture.
 
     Attributes:
-        static: whether the grid is the same for every picture, so that integer convolutions can have it.
-        zero_stays_zero: whether zero is always a grid point, so that a convolution may pad behind the quantizer.
+        static: whether the grid is the same for every picture, as integer convolutions need.
+        zero_stays_zero: whether zero is always a grid point, so that a convolution may pad after the quantizer.
     """
 
     static = True
@@ -43,18 +43,18 @@ class InputQuantizer(nn.Module):
         return zero_padded(self(x), padding)
 
     def relative_step(self) -> Tensor | None:
-        """Step of each channel over their mean, shape of the bounds; None where no channel has a step of its own."""
+        """Step of each channel over the mean step, shape of the bounds; None where all channels share one step."""
         return None
 
     def settle(self, delta: float) -> None:
         """Move the grid onto the lattice of multiples of ``delta``, a power of two, in place."""
 
     def spec(self) -> GridSpec:
-        """What files and engines keep, on the quantizer's device."""
+        """The numbers that files and engines need, on the quantizer's device."""
         raise NotImplementedError
 
     def deployable(self) -> "InputQuantizer":
-        """The quantizer that stays after training: itself where training adds nothing to it."""
+        """The quantizer that replaces this one after training: itself, unless this kind is for training only."""
         return self
 
 
@@ -67,14 +67,14 @@ def zero_padded(x: Tensor, padding: tuple[int, int]) -> Tensor:
 class ActivationQuantizer(InputQuantizer):
     """Uniform grid between learnable bounds, one pair per tensor or per input channel.
 
-    Integer engines run grids per channel as well: a channel's step moves into its weights, its offset into the bias.
+    Integer engines run grids per channel as well: a channel's step becomes part of its weights, its offset of the bias.
 
     Args:
-        lower: first grid point; 0-d, or broadcastable to the input where each channel has its own (``C x 1 x 1``
-            before a convolution, ``C`` before a linear layer).
+        lower: first grid point; 0-d, or one per channel, broadcastable to the input (``C x 1 x 1`` before a
+            convolution, ``C`` before a linear layer).
         upper: last grid point, same shape, above ``lower``.
         bits: 2..8.
-        narrow: whether the grid has ``2**bits - 1`` points, as grids that are symmetric around a zero have.
+        narrow: whether the grid has ``2**bits - 1`` points, as grids that have a zero and are symmetric around it.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, bits: int, narrow: bool = False) -> None:
@@ -100,7 +100,7 @@ class ActivationQuantizer(InputQuantizer):
         return fake_quantize(x, self.lower, self.upper, self.levels)
 
     def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        """Zeros around (rows above and below, columns left and right), then grid points."""
+        """Grid points of the input padded with zeros (rows above and below, columns left and right)."""
         points: Tensor = self(zero_padded(x, padding))
         return points
 
@@ -109,11 +109,11 @@ class ActivationQuantizer(InputQuantizer):
         return step_size(self.lower, self.upper, self.levels)
 
     def relative_step(self) -> Tensor | None:
-        """Step of each channel over their mean, shape of the bounds; None where all channels share one grid."""
+        """Step of each channel over the mean step, shape of the bounds; None where all channels share one grid."""
         return relative_step(self.lower.detach(), self.upper.detach())
 
     def deployable(self) -> "ActivationQuantizer":
-        """The quantizer that stays after training: itself where training adds nothing to it."""
+        """The quantizer that replaces this one after training: itself, unless this kind is for training only."""
         return self
 
     def width(self) -> Tensor:
@@ -127,7 +127,7 @@ class ActivationQuantizer(InputQuantizer):
 
     @torch.no_grad()
     def settle(self, delta: float) -> None:
-        """Lower bound to a multiple of ``delta``, step to an odd multiple; a grid that holds zero keeps it."""
+        """Move the lower bound to a multiple of ``delta``, the step to an odd one; a grid point at zero stays there."""
         last = self.levels - 1
         zero = -self.lower / self.step()
         holds_zero = (zero - zero.round()).abs() < ON_GRID
@@ -149,7 +149,7 @@ class ActivationQuantizer(InputQuantizer):
 
 
 class WeightQuantizer(nn.Module):
-    """Uniform grid of a weight tensor that is also an integer grid without a zero point.
+    """Uniform grid of a weight tensor, representable by integers without a zero point.
 
     ``symmetric``: bounds ``-upper, upper``. At b < 8 bits the grid has no zero: ``upper/(2**b-1)`` times odd integers.
     At 8 bits it is ``upper/127`` times -127..127.
@@ -165,7 +165,7 @@ class WeightQuantizer(nn.Module):
         symmetric: whether ``-upper`` is the lower bound.
 
     Attributes:
-        bits_are_learned: whether calls are given bits that learn, beside the bounds.
+        bits_are_learned: whether ``forward`` gets bits that are being learned, besides the bounds.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, bits: int, symmetric: bool) -> None:
@@ -182,7 +182,7 @@ class WeightQuantizer(nn.Module):
         return weight_levels(self.bits)
 
     def grid(self) -> tuple[Tensor, Tensor]:
-        """First and last grid point, moved to where integers can express them."""
+        """First and last grid point, moved so that integers can represent the grid."""
         bound = self.single_bound()
         if bound is not None:
             return -bound, bound
@@ -193,7 +193,7 @@ class WeightQuantizer(nn.Module):
         return self.lower + moved, self.upper + moved
 
     def deployable(self, weight: Tensor) -> "WeightQuantizer":
-        """The quantizer that stays after training for a trained weight: itself where training adds nothing to it."""
+        """The quantizer that replaces this one after training: itself, unless this kind is for training only."""
         return self
 
     def width(self) -> Tensor:
@@ -210,16 +210,16 @@ class WeightQuantizer(nn.Module):
             self.upper.copy_(torch.maximum(self.upper, self.lower + narrowest))
 
     def single_bound(self) -> Tensor | None:
-        """``u`` of a grid ``-u..u``; None where each side has its own bound."""
+        """``u`` of a grid ``-u..u``; None for a grid with two bounds."""
         if self.lower is None:
             return self.upper
         return torch.maximum(-self.lower, self.upper) if self.levels > 2 * LARGEST_INTEGER else None
 
     def learned_bound(self) -> Tensor | None:
-        """The bound of a grid ``-u..u`` where it alone decides, with the weight, what the grid points are, and learns.
+        """The bound of a grid ``-u..u``, if it is being learned and grid points depend on nothing else, else None.
 
-        Such a bound has a cheaper backward pass, see ``grids.weight_bound_gradient``. Subclasses whose points depend on
-        more return None.
+        Such a bound has a cheaper backward pass, see ``grids.weight_bound_gradient``. Subclasses whose grid points
+        depend on more than this bound return None.
         """
         bound = None if self.bits_are_learned else self.single_bound()
         return bound if bound is not None and bound.requires_grad else None
@@ -229,7 +229,7 @@ class WeightQuantizer(nn.Module):
         return cast(Tensor, super().__call__(weight))
 
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, shape of the weight; of ``2**bits`` levels where bits are being learned."""
+        """Values to grid points, shape of the weight; with ``2**bits`` levels where ``bits`` are given."""
         lower, upper = self.grid()
         if bits is not None:
             return fake_quantize_bits(weight, lower, upper, bits)

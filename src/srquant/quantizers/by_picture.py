@@ -1,7 +1,7 @@
-"""Activation quantizers whose grid depends on what they see: the input at hand, or the whole picture.
+"""Activation quantizers whose grid depends on the present input, or on the whole picture.
 
-No integer convolution has one scale for them, so layers behind them compute in float, on integer weights. A quantized
-file holds such a quantizer by its kind, its settings and its tensors; ``deploy.frozen.kinds`` lists the kinds.
+Their step is not one constant, so the layers after them compute in float, with integer weights. A quantized file holds
+such a quantizer as its kind, its settings and its tensors; ``deploy.frozen.kinds`` lists the kinds.
 """
 
 import copy
@@ -22,7 +22,7 @@ from srquant.quantizers.stored import Fields, Json, StoredTensors
 
 
 class Pictures:
-    """The pictures that go through a network, and what quantizers ask of them, computed when first asked for.
+    """The pictures that go through a network, and measures of their detail, computed when first needed.
 
     Args:
         images: ``N x 3 x H x W`` in [0, 1].
@@ -33,18 +33,18 @@ class Pictures:
 
     @cached_property
     def gradients(self) -> Tensor:
-        """``N x 2``, see ``complexity.mean_gradients``."""
+        """``N x 2``, see ``grids.picture_edges.mean_gradients``."""
         return mean_gradients(self.images)
 
     @cached_property
     def edges(self) -> Tensor:
-        """``N``, see ``complexity.edge_score``."""
+        """``N``, see ``grids.picture_edges.edge_score``."""
         return edge_score(self.images)
 
 
 @dataclass
-class PicturesInWork:
-    """The pictures that go through a network now; one object that all its quantizers share."""
+class CurrentPictures:
+    """The pictures that go through a network now, None outside of a pass; all its quantizers share one object."""
 
     pictures: Pictures | None = None
 
@@ -52,25 +52,25 @@ class PicturesInWork:
 class ConditionalQuantizer(InputQuantizer):
     """Base of these quantizers.
 
-    A subclass has a ``kind``, the name by which files know it, and a constructor whose keyword arguments are what
-    ``settings`` returns. All else that decides its output is in parameters and buffers, whose shapes follow from the
-    settings: the constructor also runs on the meta device.
+    A subclass has a ``kind``, its name in files, and a constructor whose keyword arguments are what ``settings``
+    returns. Everything else that its output depends on is in parameters and buffers, whose shapes depend on the
+    settings only: the constructor must also run on the meta device.
 
     Args:
-        bits: 2..8, what the quantizer is said to have; the most where bits depend on the picture.
+        bits: 2..8, the nominal bits; the most where bits depend on the picture.
 
     Attributes:
-        in_work: the pictures in work, for quantizers that look at them.
+        current: the pictures that go through the network now, for quantizers that need them.
     """
 
     kind: ClassVar[str]
     static = False
-    sees_pictures = False
-    """Whether it needs to know the pictures, not only its input."""
+    needs_pictures = False
+    """Whether it needs the pictures, not only its input."""
 
     def __init__(self, bits: int) -> None:
         super().__init__(bits)
-        self.in_work = PicturesInWork()
+        self.current = CurrentPictures()
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -79,12 +79,12 @@ class ConditionalQuantizer(InputQuantizer):
 
     @property
     def code_source(self) -> "ConditionalQuantizer":
-        """What tells the codes of its input: itself."""
+        """The module whose method ``codes`` gives the codes of its input: itself."""
         return self
 
     @property
     def channels(self) -> int | None:
-        """Channels that its input must have; None for any."""
+        """Number of channels that its input must have; None for any number."""
         return None
 
     def settings(self) -> dict[str, Json]:
@@ -96,7 +96,7 @@ class ConditionalQuantizer(InputQuantizer):
         raise NotImplementedError
 
     def codes(self, x: Tensor) -> Tensor:
-        """Integers that the grid points stand for, from -255 to 255, same shape; for counting."""
+        """The grid points as integers from -255 to 255, same shape; used to count codes."""
         raise NotImplementedError
 
     def chosen_bits(self, x: Tensor) -> Tensor:
@@ -104,16 +104,16 @@ class ConditionalQuantizer(InputQuantizer):
         return torch.full((len(x),), float(self.bits))
 
     def spec(self) -> "ConditionalSpec":
-        """A copy with nothing to learn, on the CPU."""
+        """A copy without learnable parameters, on the CPU."""
         return ConditionalSpec(max(self.candidates), copy.deepcopy(self).cpu().eval().requires_grad_(False))
 
 
 @dataclass(frozen=True)
 class ConditionalSpec(GridSpec):
-    """A quantizer that stays a quantizer: engines compute its points in float.
+    """A quantizer that is kept as a module: engines compute its grid points in float.
 
     Attributes:
-        quantizer: on the CPU, nothing to learn.
+        quantizer: on the CPU, without learnable parameters.
     """
 
     quantizer: ConditionalQuantizer
@@ -121,7 +121,7 @@ class ConditionalSpec(GridSpec):
 
     @property
     def kind(self) -> str:
-        """That of the quantizer."""
+        """Kind of the quantizer."""
         return self.quantizer.kind
 
     def settings(self) -> dict[str, Json]:
@@ -129,7 +129,7 @@ class ConditionalSpec(GridSpec):
         return {"bits": self.bits, "settings": self.quantizer.settings()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The quantizer's state behind ``quantizer.``."""
+        """The quantizer's state, names with the prefix ``quantizer.``."""
         return {f"quantizer.{key}": value for key, value in self.quantizer.state_dict().items()}
 
     @classmethod
@@ -163,7 +163,7 @@ def _made(make: Callable[..., ConditionalQuantizer], settings: dict[str, Json], 
 
 
 class ConditionalNetwork(Network):
-    """A network that shows its pictures to its quantizers.
+    """A network that gives its quantizers access to the pictures that go through it.
 
     Args:
         module: with ``ConditionalQuantizer`` modules somewhere inside.
@@ -172,17 +172,17 @@ class ConditionalNetwork(Network):
 
     def __init__(self, module: nn.Module, facts: Facts) -> None:
         super().__init__(module, facts)
-        self.in_work = PicturesInWork()
+        self.current = CurrentPictures()
         for quantizer in conditional_quantizers(module).values():
-            quantizer.in_work = self.in_work
+            quantizer.current = self.current
 
     def forward(self, images: Tensor) -> Tensor:
         """Upscale, as ``Network``."""
-        self.in_work.pictures = Pictures(images)
+        self.current.pictures = Pictures(images)
         try:
             return super().forward(images)
         finally:
-            self.in_work.pictures = None
+            self.current.pictures = None
 
 
 def conditional_quantizers(module: nn.Module) -> dict[str, ConditionalQuantizer]:
@@ -190,7 +190,7 @@ def conditional_quantizers(module: nn.Module) -> dict[str, ConditionalQuantizer]
     return {name: part for name, part in module.named_modules() if isinstance(part, ConditionalQuantizer)}
 
 
-def shows_pictures(network: Network) -> Network:
-    """The network, made to show its pictures where one of its quantizers looks at them."""
-    looks = any(quantizer.sees_pictures for quantizer in conditional_quantizers(network.module).values())
-    return ConditionalNetwork(network.module, network.facts) if looks else network
+def with_picture_access(network: Network) -> Network:
+    """The network as a ``ConditionalNetwork`` if one of its quantizers needs the pictures, else unchanged."""
+    needed = any(quantizer.needs_pictures for quantizer in conditional_quantizers(network.module).values())
+    return ConditionalNetwork(network.module, network.facts) if needed else network

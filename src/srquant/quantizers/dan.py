@@ -44,7 +44,7 @@ class DANSpec(GridSpec):
 
     @property
     def grid(self) -> UniformSpec:
-        """Of the normalised values."""
+        """Grid of the normalised values."""
         return UniformSpec(self.bits, self.lower, self.upper)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -64,15 +64,15 @@ class DANSpec(GridSpec):
 
 
 class DynamicQuantizer(ActivationQuantizer):
-    """Uniform grid on activations that are brought to [-1, 1] first, and back afterwards.
+    """Uniform grid on activations that are normalised to [-1, 1] first, and restored afterwards.
 
     Smallest and largest value come from the present input: per sample (the first axis; a window in window attention)
     and channel, over everything else. They are constants to gradients. The bounds, 0-d and shared by all channels, are
     those of the normalised values, so a bound of 1 is the channel's largest value.
 
-    Zeros of padding are no part of a channel's range and stay zeros: a layer pads behind this quantizer, not before
-    it. The step of a channel is another one for every picture, so no integer engine can have it in its weights:
-    layers compute in float, and ranges are dynamic where papers compare static ones.
+    Zeros of padding are not part of a channel's range and stay zeros: a layer pads after this quantizer, not before
+    it. The step of a channel differs from picture to picture, so it can't be part of integer weights: layers compute in
+    float. Papers that it is compared with have static ranges.
 
     Args:
         bits: 2..8.
@@ -104,7 +104,7 @@ class DynamicQuantizer(ActivationQuantizer):
         return zero_padded(self(x), padding)
 
     def settle(self, delta: float) -> None:
-        """Leave the grid: its step differs for every picture, so no lattice holds its sums."""
+        """Leave the grid unchanged: its step differs for every picture, so sums don't lie on a lattice."""
 
     def spec(self) -> DANSpec:
         """The grid of normalised values as it is now."""

@@ -1,4 +1,4 @@
-"""What stays of an activation quantizer: the numbers from which files and engines make its grid."""
+"""What files and engines need from an activation quantizer: the numbers that define its grid."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from srquant.quantizers.stored import Fields, Json, StoredTensors
 
 @dataclass(frozen=True)
 class GridSpec:
-    """Base: one subclass for each kind of grid, next to its quantizer.
+    """Base: one subclass for each kind of grid, in the file of its quantizer.
 
-    Files hold ``kind`` and ``settings`` as JSON and ``tensors`` behind the name of the layer;
-    ``deploy.frozen.kinds`` lists how each kind is read and which frozen layer it gives.
+    Files hold ``kind`` and ``settings`` as JSON, and ``tensors`` with the layer's name as prefix;
+    ``deploy.frozen.kinds`` lists how each kind is read and which frozen layer it becomes.
 
     Attributes:
         bits: 2..8; the most where they depend on the picture.
@@ -24,7 +24,7 @@ class GridSpec:
 
     @property
     def kind(self) -> str:
-        """The name by which files know this kind of grid."""
+        """The name of this kind of grid in files."""
         raise NotImplementedError
 
     @property
@@ -37,15 +37,15 @@ class GridSpec:
         return {"bits": self.bits}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors of the file, behind the name of the layer."""
+        """Tensors for the file, whose names there get the layer's name as prefix."""
         raise NotImplementedError
 
     def must_be_finite(self) -> dict[str, Tensor]:
-        """Values that make the grid impossible where they are not finite, by what they are."""
+        """Values that must be finite, by their name in messages."""
         return {}
 
     def must_be_positive(self) -> dict[str, Tensor]:
-        """Values that make the grid impossible where they are not finite and above zero, by what they are."""
+        """Values that must be finite and above zero, by their name in messages."""
         return {}
 
 
@@ -78,7 +78,7 @@ class UniformSpec(GridSpec):
         return {"bounds": torch.stack([self.lower, self.upper])}
 
     def must_be_positive(self) -> dict[str, Tensor]:
-        """Steps, absolute and of channels beside each other."""
+        """The steps, and for grids per channel the steps divided by their mean."""
         values = {"step of the input's grid": step_size(self.lower, self.upper, self.levels)}
         relative = relative_step(self.lower, self.upper)
         return values if relative is None else {**values, "step of a channel over their mean": relative}

@@ -47,11 +47,11 @@ class IntegerWeight:
         return (self._per_row(self.multiplier) * self.codes + self._per_row(self.shift)).to(torch.int8)
 
     def values(self) -> Tensor:
-        """The weights they stand for, float64."""
+        """The weights, float64: integers times scale."""
         return self.integers() * self._per_row(self.scale).double()
 
     def tensors(self, bits: int) -> dict[str, Tensor]:
-        """For a file: ``codes`` packed, and ``weight_grid`` with scale, multiplier and shift, 3 x 1 where all alike."""
+        """For a file: packed ``codes``, and ``weight_grid``: scale, multiplier, shift, ``3 x C_out`` or 3 x 1."""
         grid = torch.stack([self.scale, self.multiplier.float(), self.shift.float()])
         alike = bool((grid == grid[:, :1]).all())
         return {"codes": pack(self.codes, bits), "weight_grid": grid[:, :1] if alike else grid}
@@ -61,7 +61,7 @@ class IntegerWeight:
         """From a file.
 
         Raises:
-            QuantizedFileError: the integers are none, or beyond ±127.
+            QuantizedFileError: the weights are not integers, or beyond ±127.
         """
         rows, levels = shape[0], weight_levels(bits)
         packed = tensors.take("codes", torch.uint8, (packed_size(math.prod(shape), bits),))
@@ -71,7 +71,8 @@ class IntegerWeight:
         whole = torch.equal(grid[1:], grid[1:].round()) and int(codes.max()) < levels
         last = multiplier * (levels - 1) + shift
         if not whole or bool(((multiplier < 1) | (shift < -LARGEST_INTEGER) | (last > LARGEST_INTEGER)).any()):
-            raise QuantizedFileError(f"layer {tensors.prefix[:-1]!r}: weights are no integers in ±{LARGEST_INTEGER}")
+            found = f"multiplier {multiplier[:4].tolist()}, shift {shift[:4].tolist()}, codes up to {int(codes.max())}"
+            raise QuantizedFileError(f"layer {tensors.prefix[:-1]!r}: {found}: not integers in ±{LARGEST_INTEGER}")
         return cls(codes, scale, multiplier.to(torch.int16), shift.to(torch.int16))
 
     def _per_row(self, values: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class IntegerWeight:
 
 
 def packed_size(count: int, bits: int) -> int:
-    """Bytes that ``count`` codes take."""
+    """Number of bytes of ``count`` packed codes."""
     return (count * bits + 7) // 8
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.grids.uniform import on_lattice
-from srquant.grids.weight_bound_gradient import directed_convolution, direction
+from srquant.grids.weight_bound_gradient import conv_with_bound_gradient, quantize_with_slope
 from srquant.models.blocks.conv_geometry import ConvGeometry, conv_padding, geometry_of
 from srquant.models.blocks.layers import Add, Matmul, MatrixProduct
 from srquant.models.network import Network
@@ -19,7 +19,7 @@ from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, MatmulSpec, M
 
 
 class QuantModule(nn.Module):
-    """Base of everything in a network that computes on grid points.
+    """Base of all quantized modules of a network.
 
     Attributes:
         slots: attributes that hold its activation quantizers, in the order of its inputs.
@@ -28,15 +28,15 @@ class QuantModule(nn.Module):
     slots: tuple[str, ...]
 
     def quantizers(self) -> dict[str, InputQuantizer]:
-        """Its activation quantizers, by what follows the module's name: nothing, or ``.left`` and ``.right``."""
+        """Its activation quantizers by the suffix of the module's name: empty, or ``.left`` and ``.right``."""
         return {"" if len(self.slots) == 1 else f".{slot}": getattr(self, slot) for slot in self.slots}
 
     def float_module(self) -> nn.Module:
-        """The module of the float network that this one took the place of."""
+        """The module of the float network that this one replaced."""
         raise NotImplementedError
 
     def spec(self) -> ModuleSpec:
-        """What files and engines keep."""
+        """What files and engines need."""
         raise NotImplementedError
 
 
@@ -44,8 +44,8 @@ class QuantLayer(QuantModule):
     """A convolution or linear layer that computes on grid points of its input and its weight; the bias stays float.
 
     Attributes:
-        lattice: spacing of its outputs once ``insertion.settle_on_lattice`` has seen it.
-        cached_weight: the quantized weight, while nothing that decides it is trained.
+        lattice: spacing of its outputs, set by ``insertion.settle_on_lattice``; None before.
+        cached_weight: the quantized weight; set only while nothing that it depends on is trained.
     """
 
     slots = ("input_quantizer",)
@@ -67,17 +67,17 @@ class QuantLayer(QuantModule):
 
     @property
     def geometry(self) -> ConvGeometry | None:
-        """Of a convolution."""
+        """Geometry of a convolution; None for a linear layer."""
         return None
 
     @property
     def channels(self) -> int:
-        """Of the input."""
+        """Number of input channels."""
         return self.weight.shape[1]
 
     @property
     def channel_axis(self) -> int:
-        """Where the input has its channels: 1 before a convolution, -1 before a linear layer."""
+        """Axis of the input's channels: 1 before a convolution, -1 before a linear layer."""
         return -1
 
     def float_module(self) -> nn.Conv2d | nn.Linear:
@@ -85,13 +85,13 @@ class QuantLayer(QuantModule):
         return self.layer
 
     def points(self, x: Tensor) -> Tensor:
-        """Grid points of the input, for a convolution with the points of its padding around them."""
+        """Grid points of the input, for a convolution with its padding."""
         points: Tensor = self.input_quantizer(x)
         return points
 
     @torch.no_grad()
     def spec(self) -> LayerSpec:
-        """What files and engines keep."""
+        """What files and engines need."""
         weight = self.weight_quantizer.integer_weight(scaled_weight(self.weight, self.input_quantizer))
         bias = None if self.layer.bias is None else self.layer.bias.detach().clone()
         grid, bits = self.input_quantizer.spec(), self.weight_quantizer.bits
@@ -105,17 +105,17 @@ class QuantConv2d(QuantLayer):
 
     @property
     def geometry(self) -> ConvGeometry:
-        """How the kernel moves."""
+        """Stride, padding, dilation and groups."""
         return geometry_of(self.layer)
 
     @property
     def channels(self) -> int:
-        """Of the input."""
+        """Number of input channels."""
         return self.layer.in_channels
 
     @property
     def channel_axis(self) -> int:
-        """Where the input has its channels."""
+        """Axis of the input's channels."""
         return 1
 
     @property
@@ -124,7 +124,7 @@ class QuantConv2d(QuantLayer):
         return conv_padding(self.layer)
 
     def points(self, x: Tensor) -> Tensor:
-        """Grid points of the input with those of its padding around them."""
+        """Grid points of the input with its padding."""
         return self.input_quantizer.padded(x, self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class QuantConv2d(QuantLayer):
         geometry = layer.stride, padding, layer.dilation, layer.groups
         bound = learned_bound(self)
         if bound is not None:
-            return directed_convolution(points, *_directed_weight(self, bound), bound, layer.bias, geometry)
+            return conv_with_bound_gradient(points, *_weight_and_slope(self, bound), bound, layer.bias, geometry)
         points, weight, bias = precise(points, quantized_weight(self), layer.bias, self.lattice)
         return on_lattice(F.conv2d(points, weight, bias, *geometry), self.lattice)
 
@@ -154,7 +154,7 @@ class QuantLinear(QuantLayer):
 
 
 class QuantAdd(QuantModule):
-    """``a + scale * b`` put on a grid: the skip connections of policies with ``skip_bits``."""
+    """``a + scale * b`` put on a grid: skip connections of policies with ``skip_bits``."""
 
     slots = ("quantizer",)
 
@@ -168,7 +168,7 @@ class QuantAdd(QuantModule):
         return self.add
 
     def spec(self) -> SumSpec:
-        """What files and engines keep."""
+        """What files and engines need."""
         return SumSpec(self.quantizer.spec(), self.add.scale)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class QuantAddends(QuantModule):
         return self.add
 
     def spec(self) -> AddendsSpec:
-        """What files and engines keep."""
+        """What files and engines need."""
         return AddendsSpec(self.left.spec(), self.right.spec(), self.add.scale)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class QuantMatmul(QuantModule, MatrixProduct):
     """A matrix product of two activations, each on its grid (2DQuant section 3.1).
 
     Attributes:
-        lattice: spacing of its outputs once ``insertion.settle_on_lattice`` has seen it.
+        lattice: spacing of its outputs, set by ``insertion.settle_on_lattice``; None before.
     """
 
     slots = ("left", "right")
@@ -223,7 +223,7 @@ class QuantMatmul(QuantModule, MatrixProduct):
         return self.matmul
 
     def spec(self) -> MatmulSpec:
-        """What files and engines keep."""
+        """What files and engines need."""
         return MatmulSpec(self.left.spec(), self.right.spec(), self.lattice)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -256,29 +256,27 @@ def input_quantizers(network: Network) -> dict[str, InputQuantizer]:
 
 
 def activation_quantizers(network: Network) -> dict[str, ActivationQuantizer]:
-    """Those of ``input_quantizers`` that have bounds, which can be learned and guarded; others have none."""
+    """Those of ``input_quantizers`` that have bounds."""
     return {name: q for name, q in input_quantizers(network).items() if isinstance(q, ActivationQuantizer)}
 
 
 def bounded_quantizer(layer: QuantLayer) -> ActivationQuantizer:
-    """The quantizer of a layer that is known to have bounds."""
-    assert isinstance(
-        layer.input_quantizer, ActivationQuantizer
-    )  # only these have the bounds that callers go on to use
+    """The input quantizer of a layer whose input quantizer must have bounds."""
+    assert isinstance(layer.input_quantizer, ActivationQuantizer)
     return layer.input_quantizer
 
 
 def precise(
     points: Tensor, weight: Tensor, bias: Tensor | None, lattice: float | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Operands in float64 where results belong on a lattice, else as they are."""
+    """Operands in float64 where a lattice is given, else unchanged."""
     if lattice is None:
         return points, weight, bias
     return points.double(), weight.double(), None if bias is None else bias.double()
 
 
 def channel_steps(weight: Tensor, quantizer: InputQuantizer) -> Tensor | None:
-    """Relative steps of a layer's input channels, broadcastable to its weight; None where they share one grid.
+    """Relative steps of a layer's input channels, broadcastable to its weight; None where channels share one grid.
 
     On integer hardware the steps are part of the weight: ``weight * channel_steps`` lies on the weight's grid.
 
@@ -291,7 +289,7 @@ def channel_steps(weight: Tensor, quantizer: InputQuantizer) -> Tensor | None:
 
 
 def scaled_weight(weight: Tensor, quantizer: InputQuantizer) -> Tensor:
-    """What lies on the weight's grid: the weight times the relative steps of its input channels."""
+    """The values that are put on the weight's grid: the weight times the relative steps of its input channels."""
     steps = channel_steps(weight, quantizer)
     return weight if steps is None else weight * steps
 
@@ -305,7 +303,7 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 
 
 def quantized_weight(layer: QuantLayer) -> Tensor:
-    """The weight on its grid, to be used with the values of the input's grid; float64 where settled on a lattice."""
+    """The weight on its grid, to be multiplied with grid points of the input; float64 where settled on a lattice."""
     if layer.cached_weight is not None:
         return layer.cached_weight
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
@@ -316,7 +314,7 @@ def quantized_weight(layer: QuantLayer) -> Tensor:
 
 
 def learned_bound(layer: QuantLayer) -> Tensor | None:
-    """The one bound of the weight's grid where it is all that is being learned of the weight, else None."""
+    """The bound of the weight's grid, if it is all that is being learned of the weight and bias, else None."""
     constants = layer.layer.weight, layer.layer.bias
     if layer.lattice is not None or layer.cached_weight is not None or not torch.is_grad_enabled():
         return None
@@ -325,16 +323,16 @@ def learned_bound(layer: QuantLayer) -> Tensor | None:
     return layer.weight_quantizer.learned_bound()
 
 
-def _directed_weight(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """The quantized weight, and how it changes with the bound."""
+def _weight_and_slope(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """The quantized weight, and its derivative in the bound."""
     steps = channel_steps(layer.weight, layer.input_quantizer)
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
-    points, slope = direction(scaled, bound, layer.weight_quantizer.levels)
+    points, slope = quantize_with_slope(scaled, bound, layer.weight_quantizer.levels)
     return (points, slope) if steps is None else (points / steps, slope / steps)
 
 
 def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
-    """With a scale that makes the output's exactly a multiple of the lattice, as it is in the frozen layer."""
+    """The weight with a scale that makes the output scale exactly a multiple of the lattice, as in the frozen layer."""
     integers, steps = layer.weight_quantizer.integer_weight(scaled), bounded_quantizer(layer).step()
     step, mean = steps.double(), steps.mean().double()
     outputs = on_lattice(integers.scale.double() * mean, layer.lattice)

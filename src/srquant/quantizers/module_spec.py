@@ -1,4 +1,4 @@
-"""What files and engines keep of the quantized modules of a network: integers, scales and the specs of their grids."""
+"""What files and engines need from quantized modules: integers, scales and the specs of their grids."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class LayerSpec:
 
     @property
     def grids(self) -> dict[str, GridSpec]:
-        """By what stands before the names of their tensors."""
+        """Grids by the prefix of their tensors' names."""
         return {"": self.grid}
 
 
@@ -44,7 +44,7 @@ class SumSpec:
 
     @property
     def grids(self) -> dict[str, GridSpec]:
-        """By what stands before the names of their tensors."""
+        """Grids by the prefix of their tensors' names."""
         return {"": self.grid}
 
 
@@ -58,7 +58,7 @@ class AddendsSpec:
 
     @property
     def grids(self) -> dict[str, GridSpec]:
-        """By what stands before the names of their tensors."""
+        """Grids by the prefix of their tensors' names."""
         return {"left.": self.left, "right.": self.right}
 
 
@@ -72,7 +72,7 @@ class MatmulSpec:
 
     @property
     def grids(self) -> dict[str, GridSpec]:
-        """By what stands before the names of their tensors."""
+        """Grids by the prefix of their tensors' names."""
         return {"left.": self.left, "right.": self.right}
 
 

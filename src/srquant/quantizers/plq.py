@@ -1,7 +1,7 @@
 """Piecewise linear quantization (outlier-aware PTQ, section 3.2): most points where most values are.
 
 A breakpoint ``bp`` splits the range: a dense region around zero, and one for outliers on each side that has any. Each
-region is a uniform grid of its own that starts where the one before ends.
+region is a uniform grid that starts where the one before ends.
 
     >>> fake_quantize_pieces(torch.tensor([1.0, 5.0, -20.0]), torch.tensor([-8.0, -2.0, 2.0, 8.0]), (4, 8, 4))
     tensor([ 0.8571,  6.0000, -8.0000])
@@ -22,31 +22,31 @@ from srquant.quantizers.grid_spec import GridSpec, UniformSpec
 from srquant.quantizers.stored import Fields, Json, StoredTensors
 
 Budget = Literal["paper", "code"]
-"""How many points: ``2**bits`` as in the paper, or ``2**(bits + 1)`` as in the released code."""
+"""Number of points: ``2**bits`` as in the paper, or ``2**(bits + 1)`` as in the released code."""
 
 FINE_LEVELS = 256
 """Points of the uniform grid on which integer engines compute."""
 
 PLQ_BITS = 3, 7
-"""Fewest and most bits: with 2 no tail of two ends has a point, with 8 all are points of the uniform grid below."""
+"""Fewest and most bits: with 2 bits two tails get one point each; with 8, all points are on the uniform grid."""
 
 NARROWEST = 1e-3
 """A region is at least this wide, relative to the whole range."""
 
 
 def region_levels(bits: int, budget: Budget, two_sided: bool) -> tuple[int, ...]:
-    """Points of each region, ends included, from left to right.
+    """Number of points of each region, both ends included, from left to right.
 
-    Half of all are dense. Two-sided: the tails share the other half; one-sided: the only tail has it. Neighbours share
-    an end, so one or two points fewer are different.
+    The dense region has half of all points. The two tails share the other half; a single tail has all of it. Neighbours
+    share an end, so there are one or two different points fewer than the sum.
 
     Args:
         bits: 3..7.
-        budget: ``2**bits`` points or twice as many.
+        budget: number of points.
         two_sided: whether there are outliers on both sides.
 
     Raises:
-        PolicyError: too few bits for a tail with two ends, or as many as the uniform grid below has.
+        PolicyError: ``bits`` is outside of 3..7.
     """
     fewest, most = PLQ_BITS
     if not fewest <= bits <= most:
@@ -61,8 +61,8 @@ def region_levels(bits: int, budget: Budget, two_sided: bool) -> tuple[int, ...]
 def fake_quantize_pieces(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> Tensor:
     """Replace each value by the nearest point of its region; differentiable in ``x`` and ``edges``.
 
-    Gradients are the straight-through ones of ``grid.fake_quantize`` in each region: its rounding pulls at both of
-    its ends, values outside the range at the outermost edge.
+    Gradients are the straight-through ones of ``grids.uniform.fake_quantize`` in each region: rounding errors go to
+    both ends of a region, values outside the range to the outermost edge.
 
     Args:
         x: any shape, float.
@@ -78,7 +78,7 @@ def fake_quantize_pieces(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> T
 
 @dataclass(frozen=True)
 class PLQSpec(GridSpec):
-    """Regions of a piecewise linear grid, and the uniform grid of 256 points that their points are put on.
+    """Regions of a piecewise linear grid, and the uniform grid of 256 points to which their points are rounded.
 
     Attributes:
         lower: first point of the uniform grid, float32, 0-d.
@@ -122,24 +122,25 @@ class PLQSpec(GridSpec):
 
 
 class PiecewiseQuantizer(ActivationQuantizer):
-    """Piecewise linear points with learnable ends and breakpoint.
+    """Piecewise linear grid with learnable ends and breakpoint.
 
     Two-sided where ``lower < -breakpoint``: regions end at ``lower, -breakpoint, breakpoint, upper`` (Eq. 3).
-    One-sided otherwise, such as behind a ReLU, where half of the paper's dense region would be empty: ``lower,
-    breakpoint, upper``, both with half of the points, as in the released code.
+    One-sided otherwise, such as after a ReLU, where half of the paper's dense region would be empty: ``lower,
+    breakpoint, upper``, both regions with half of the points, as in the released code.
 
-    Integer engines know one step per tensor. Once settled, points are therefore rounded to a uniform grid of 256
-    points; ``levels``, ``step`` and ``upper`` are those of that grid. Which of the two kinds a quantizer is stays as
-    it was at the start. The paper's dense region has no point at zero; the released code's has, which is not copied.
+    Integer engines have one step per tensor. Once settled, points are therefore rounded to a uniform grid of 256
+    points; ``levels``, ``step`` and ``upper`` are those of that grid. Whether a quantizer is two-sided is decided in
+    the constructor and doesn't change. As in the paper, and unlike in the released code, the dense region has no point
+    at zero.
 
-    At 8 bits all 256 piecewise points would be points of that uniform grid: use ``ActivationQuantizer``.
+    With 8 bits, use ``ActivationQuantizer``: all 256 points would lie on that uniform grid.
 
     Args:
         lower: smallest value, 0-d.
         breakpoint: end of the dense region, 0-d, moved into ``0..upper`` (and above ``lower``) where it is outside.
         upper: largest value, 0-d.
         bits: 3..7.
-        budget: how many points.
+        budget: number of points.
     """
 
     settled: Tensor | None
@@ -155,7 +156,7 @@ class PiecewiseQuantizer(ActivationQuantizer):
 
     @property
     def levels(self) -> int:
-        """Points of the uniform grid below."""
+        """Number of points of the uniform grid of 256."""
         return FINE_LEVELS
 
     def edges(self) -> Tensor:
@@ -166,7 +167,7 @@ class PiecewiseQuantizer(ActivationQuantizer):
         return torch.stack([self.lower, *inner, self.upper])
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to points, any shape; ``bits`` as ``ActivationQuantizer``: each region gets as many fewer or more."""
+        """Values to points, any shape; ``bits`` as ``ActivationQuantizer``; all regions' bits change equally."""
         if bits is None:
             points = fake_quantize_pieces(x, self.edges(), self.region_levels)
         else:
@@ -174,7 +175,7 @@ class PiecewiseQuantizer(ActivationQuantizer):
         return points if self.settled is None else fake_quantize(points, self.lower, self.upper, self.levels)
 
     def _at_bits(self, x: Tensor, more: Tensor) -> Tensor:
-        """Points of regions that have ``more`` bits each than now."""
+        """Grid points where each region has ``more`` bits than ``region_levels`` (negative: fewer)."""
         edges = self.edges()
         points = edges[0]
         for (start, end), count in zip(pairwise(edges), self.region_levels, strict=True):
@@ -196,9 +197,9 @@ class PiecewiseQuantizer(ActivationQuantizer):
 
     @torch.no_grad()
     def settle(self, delta: float) -> None:
-        """Move all points to multiples of ``delta``, all steps to odd ones, so that no value lies on a tie.
+        """Move all points to multiples of ``delta``, all steps to odd multiples, so that no value lies on a tie.
 
-        The dense region ends up symmetric to within a few ``delta``.
+        The dense region stays symmetric up to a few ``delta``.
         """
         edges, last = self.edges(), torch.tensor(self.region_levels) - 1
         start = (edges[0] / delta).round() * delta
@@ -210,12 +211,12 @@ class PiecewiseQuantizer(ActivationQuantizer):
 
 
 def _odd(values: Tensor) -> Tensor:
-    """The nearest odd integers from 1 on."""
+    """The nearest odd integers, at least 1."""
     return 2 * ((values - 1) / 2).round().clamp(min=0) + 1
 
 
 def _odd_above(values: Tensor) -> Tensor:
-    """The smallest odd integers that are not below."""
+    """The smallest odd integers that are not below ``values``."""
     return 2 * ((values - 1) / 2).ceil().clamp(min=0) + 1
 
 
@@ -246,7 +247,7 @@ class _FakeQuantizePieces(torch.autograd.Function):
 
 
 def _points(x: Tensor, edges: Tensor, levels: tuple[int, ...]) -> Tensor:
-    """What each region adds to the first edge: nothing for values below it, its width for values above."""
+    """First edge plus what each region adds: 0 for values below the region, its width for values above it."""
     ends = edges.tolist()
     total, position = torch.full_like(x, ends[0]), torch.empty_like(x)
     for (start, end), count in zip(pairwise(ends), levels, strict=True):

@@ -1,4 +1,4 @@
-"""Activation grids behind a shift per channel, padded with true zeros."""
+"""Activation grids after a shift of each channel, padded with true zeros."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from srquant.quantizers.stored import Fields, StoredTensors
 
 @dataclass(frozen=True)
 class ShiftedSpec(GridSpec):
-    """A uniform grid behind a shift of each channel.
+    """A uniform grid after a shift of each channel.
 
     Attributes:
         lower: first grid point, float32, 0-d.
@@ -27,7 +27,7 @@ class ShiftedSpec(GridSpec):
 
     @property
     def grid(self) -> UniformSpec:
-        """Of the shifted values."""
+        """Grid of the shifted values."""
         return UniformSpec(self.bits, self.lower, self.upper)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -53,11 +53,11 @@ class ShiftedSpec(GridSpec):
 class ShiftedQuantizer(ActivationQuantizer):
     """``q(x + shift)`` on one grid for all channels; the shift is not subtracted again.
 
-    Zeros of padding are put around the grid points, not shifted: zero is one of the points, so integer engines pad with
-    its code. The shift moves the bounds of each channel of what an engine quantizes, and costs nothing.
+    Padding adds zeros to the grid points, after the shift: zero is a grid point, so integer engines pad with its code.
+    An engine quantizes each channel with its shifted bounds, so the shift costs nothing.
 
     Args:
-        lower: first grid point, 0-d, a whole number of steps.
+        lower: first grid point, 0-d, an integer multiple of the step.
         upper: last grid point, 0-d, above ``lower``.
         bits: 2..8.
         shift: ``C x 1 x 1`` before a convolution, ``C`` before a linear layer.
@@ -77,7 +77,7 @@ class ShiftedQuantizer(ActivationQuantizer):
 
     @torch.no_grad()
     def settle(self, delta: float) -> None:
-        """The grid as ``ActivationQuantizer``, the shift to multiples of ``delta``."""
+        """Settle the grid as ``ActivationQuantizer``, and move the shift to multiples of ``delta``."""
         super().settle(delta)
         self.shift.copy_((self.shift / delta).round() * delta)
 

@@ -1,4 +1,4 @@
-"""What a quantized file holds, read with care: JSON fields and tensors, each taken once and checked."""
+"""Checked reading of a quantized file: JSON fields and tensors, each taken once."""
 
 from typing import Any, TypeVar
 
@@ -12,31 +12,43 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 T = TypeVar("T")
 
+NAMES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number with a decimal point",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}
+"""JSON's types in messages."""
+
 
 class Fields:
     """The fields of one JSON object.
+
+    Messages name the field and its value; whoever reads the file adds its path and the next step.
 
     Args:
         where: what the object describes, for messages.
         values: the parsed JSON.
 
     Raises:
-        QuantizedFileError: it is no object; from the methods: a field is missing, of another type, or impossible.
+        QuantizedFileError: it is not an object; from the methods: a field is missing, of another type, or impossible.
     """
 
     def __init__(self, where: str, values: Any) -> None:
         if type(values) is not dict:
-            raise QuantizedFileError(f"{where} is {values!r:.80}, need a JSON object; quantize the network again")
+            raise QuantizedFileError(f"{where} is {values!r:.80}, need a JSON object")
         self.where = where
         self.values: dict[str, Any] = dict(values)
 
     def take(self, name: str, kind: type[T]) -> T:
-        """Remove a field, which is exactly of a type: a bool is no int."""
+        """Remove a field whose type is exactly ``kind``: a bool is not an int."""
         if name not in self.values:
-            raise QuantizedFileError(f"{self.where}: field {name!r} is missing; quantize the network again")
+            raise QuantizedFileError(f"{self.where}: field {name!r} is missing")
         value = self.values.pop(name)
         if type(value) is not kind:
-            raise self.wrong(name, value, f"a {kind.__name__}")
+            raise self.wrong(name, value, NAMES[kind])
         return value
 
     def optional(self, name: str, kind: type[T]) -> T | None:
@@ -70,7 +82,7 @@ class Fields:
         return tuple(items.take(str(i), str) for i in range(len(listed)))
 
     def inside(self, name: str) -> "Fields":
-        """Remove a field that is an object of its own."""
+        """Remove a field that is a JSON object."""
         return Fields(f"{self.where}: {name}", self.take(name, dict))
 
     def inside_optional(self, name: str) -> "Fields | None":
@@ -80,21 +92,19 @@ class Fields:
 
     def wrong(self, name: str, value: Any, need: str) -> QuantizedFileError:
         """The error of an impossible value."""
-        return QuantizedFileError(
-            f"{self.where}: field {name!r} is {value!r:.80}, need {need}; quantize the network again"
-        )
+        return QuantizedFileError(f"{self.where}: field {name!r} is {value!r:.80}, need {need}")
 
     def end(self) -> None:
-        """Raise where fields are left that nothing knows."""
+        """Raise where a field is left that nothing has taken."""
         if self.values:
-            raise QuantizedFileError(f"{self.where}: unknown fields {sorted(self.values)[:4]}; update srquant")
+            raise QuantizedFileError(f"{self.where}: unknown fields {sorted(self.values)[:4]}")
 
 
 class StoredTensors:
     """The tensors of a file, or those whose names start with a prefix.
 
     Args:
-        tensors: all of the file; what is taken is removed.
+        tensors: all tensors of the file; those that are taken are removed.
         prefix: of the names.
     """
 
@@ -106,10 +116,10 @@ class StoredTensors:
         return StoredTensors(self.tensors, self.prefix + prefix)
 
     def take(self, name: str, dtype: torch.dtype, *shapes: tuple[int, ...]) -> Tensor:
-        """Remove a tensor, which has one of the shapes and is finite.
+        """Remove a tensor that has the type, one of the shapes, and finite values.
 
         Raises:
-            QuantizedFileError: it is missing, or another one.
+            QuantizedFileError: it is missing, or of another type or shape, or not finite.
         """
         name = self.prefix + name
         tensor = self.tensors.pop(name, None)
@@ -123,6 +133,6 @@ class StoredTensors:
         return tensor
 
     def bounds(self, *shapes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Remove lower and upper bound, stacked in one float32 tensor; of a single pair unless shapes say more."""
+        """Remove lower and upper bound, stacked in one float32 tensor of shape ``2``, or of one of ``shapes``."""
         lower, upper = self.take("bounds", torch.float32, *(shapes or ((2,),))).unbind()
         return lower, upper

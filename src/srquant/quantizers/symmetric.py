@@ -1,6 +1,6 @@
-"""Grids in training that are symmetric around a zero: ``{-n..n} * upper/n`` with ``n = 2**(bits-1) - 1``.
+"""Grids for training with a zero, symmetric around it: ``{-n..n} * upper/n`` with ``n = 2**(bits-1) - 1``.
 
-One of the ``2**bits`` codes stays unused, and behind a ReLU half of the others too. Sources: PAMS (Li et al. 2020),
+One of the ``2**bits`` codes stays unused, and after a ReLU half of the others too. Sources: PAMS (Li et al. 2020),
 section 3.2; DoReFa as other super-resolution papers run it.
 """
 
@@ -12,60 +12,59 @@ from srquant.grids.uniform import fake_quantize, fake_quantize_bits
 from srquant.quantizers.base import ActivationQuantizer
 
 SMALLEST = 1e-6
-"""Upper bounds don't get below this."""
+"""Smallest value of the upper bound."""
 
 
 class SymmetricQuantizer(ActivationQuantizer):
-    """One bound for both sides; ``lower`` mirrors it once ``follow`` or ``keep_positive`` was called.
+    """Grid ``-upper..upper`` with one learnable bound; ``use_observed`` and ``keep_positive`` update ``lower``.
 
-    The gradient in ``upper`` is the sign of a clipped value, and ``(round(p) - p)/n`` of one at ``p = x n/upper``
-    inside.
+    The gradient in ``upper`` is the sign of a clipped value, and ``(round(p) - p)/n`` with ``p = x n/upper`` for a
+    value inside.
 
     Args:
         upper: 0-d, positive.
         bits: 2..8.
-        kept: share of the bound in the running mean that ``seen`` is of this bound and a batch's largest magnitude;
-            None where nothing is to be seen.
+        momentum: weight of the bound in the running mean ``seen`` of bound and largest magnitude; None: no observing.
 
     Attributes:
-        seen: 0-d, that mean after the last pass, the same in all processes. Largest magnitudes are those of each
-            sample, averaged.
+        seen: 0-d, ``momentum * upper + (1 - momentum) * largest`` after the last forward pass, the same in all
+            processes; ``largest`` is the largest magnitude of each sample, averaged over the batch.
     """
 
-    def __init__(self, upper: Tensor, bits: int, kept: float | None = None) -> None:
+    def __init__(self, upper: Tensor, bits: int, momentum: float | None = None) -> None:
         super().__init__(-upper, upper, bits, narrow=True)
         self.lower.requires_grad_(False)
-        self.kept = kept
+        self.momentum = momentum
         self.seen: Tensor
         self.register_buffer("seen", upper.detach().clone())
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""
-        if self.kept is not None:
-            self.see(x, self.kept)
+        if self.momentum is not None:
+            self.observe(x, self.momentum)
         if bits is not None:
             return fake_quantize_bits(x, -self.upper, self.upper, bits, narrow=True)
         return fake_quantize(x, -self.upper, self.upper, self.levels)
 
     @torch.no_grad()
-    def see(self, x: Tensor, kept: float) -> None:
-        """Note the largest magnitudes of a batch, ``N x ...``."""
+    def observe(self, x: Tensor, momentum: float) -> None:
+        """Update ``seen`` with the largest magnitudes of a batch, ``N x ...``."""
         largest = mean_over_processes(x.detach().flatten(1).abs().amax(1).mean())
-        self.seen.copy_(torch.lerp(largest, self.upper, kept).clamp(min=SMALLEST))
+        self.seen.copy_(torch.lerp(largest, self.upper, momentum).clamp(min=SMALLEST))
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Take what was seen as the bound."""
+    def use_observed(self) -> None:
+        """Set the bound to ``seen``."""
         self.upper.copy_(self.seen)
         self.lower.copy_(-self.upper)
 
     @torch.no_grad()
     def keep_positive(self) -> None:
-        """Keep the bound above zero, and mirror it."""
+        """Keep the bound above zero, and set ``lower`` to minus the bound."""
         self.upper.clamp_(min=SMALLEST)
         self.lower.copy_(-self.upper)
 
     def deployable(self) -> ActivationQuantizer:
-        """The grid as it is now, which observes nothing any more."""
+        """A plain quantizer on the same grid, which observes nothing."""
         upper = self.upper.detach()
         return ActivationQuantizer(-upper, upper, self.bits, narrow=True)

@@ -1,1 +1,1 @@
-"""How weights are rounded to their grids: to nearest, GPTQ, GPTAQ."""
+"""Rounding of weights to their grids: nearest, GPTQ, GPTAQ."""

@@ -1,4 +1,4 @@
-"""How weights come to their grid points, chosen by the methods that have the option."""
+"""Rounding of weights to grid points, for the methods that have it as an option."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -10,25 +10,25 @@ from srquant.weight_rounding.gptaq import apply_gptaq
 from srquant.weight_rounding.gptq import apply_gptq
 
 Rounding = Literal["nearest", "gptq", "gptaq"]
-"""To the nearest point; GPTQ: weights make up for each other's errors; GPTAQ: for the error of inputs as well."""
+"""To the nearest point; GPTQ: later weights compensate the errors of earlier ones; GPTAQ: and the error of inputs."""
 
 ALIASES = {"compensated": "gptq", "corrected": "gptaq"}
-"""Other names that options take."""
+"""Accepted aliases of option values."""
 
 ROUNDING = (
-    "of weights: each to its nearest point; so that a layer's weights make up for each other's errors (GPTQ); "
-    "or so that they also make up for the error of quantized inputs (GPTAQ)"
+    "of weights: each to its nearest point; GPTQ: a layer's weights compensate each other's rounding errors; "
+    "GPTAQ: they also compensate the error of quantized inputs"
 )
 
 
 def round_weights(student: Network, network: Network, batches: Iterable[Tensor], rounding: Rounding) -> None:
-    """Put the weights of all quantized layers where ``rounding`` says, in place.
+    """Round the weights of all quantized layers, in place.
 
     Args:
-        student: quantized, its bounds found, with the weights of the float network.
+        student: quantized, with final bounds and the weights of the float network.
         network: the float network.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1].
-        rounding: with ``nearest`` nothing is to be done, as quantizers round so by themselves.
+        rounding: ``nearest`` changes nothing, because weight quantizers round to nearest anyway.
     """
     if rounding == "gptq":
         apply_gptq(student, network, batches)

@@ -1,9 +1,9 @@
 """GPTAQ: adjusts weights for the error of quantized inputs (Li et al., ICML 2025).
 
-A layer shall give the float network's outputs although it sees grid points of what earlier layers, quantized and
-adjusted, gave. Its objective is met in two steps. With ``X`` the float inputs and ``Q`` the grid points, means taken
-off where the layer has a bias, the weight ``W`` becomes the least-squares answer ``W + W (X - Q) Q' (Q Q')^-1`` and is
-then rounded by GPTQ, with ``Q Q'`` for ``H``. The bias, ours, takes the difference of mean outputs.
+Each layer shall give the outputs of the float network, although its inputs come from quantized layers before it. With
+``X`` the float inputs and ``Q`` the grid points of the quantized inputs, means subtracted where the layer has a bias,
+the weight ``W`` is replaced by the least-squares solution ``W + W (X - Q) Q' (Q Q')^-1`` and then rounded by GPTQ with
+``Q Q'`` as ``H``. The bias is changed by the difference of mean outputs, which is ours, not the paper's.
 """
 
 from collections.abc import Iterable
@@ -15,16 +15,16 @@ from torch import Tensor
 from srquant.models.network import Network
 from srquant.quantizers.layers import QuantLayer, quantized_weight
 from srquant.weight_rounding.gptq import damped, gptq_weight, input_columns, zero_padded
-from srquant.weight_rounding.run_beside_float import run_side_by_side
+from srquant.weight_rounding.run_side_by_side import run_side_by_side
 
 DAMPING = 0.1
 """Added to the diagonal of the moments, relative to its mean, before their inverse; as published for vision."""
 
 CROPS, SIDE = 100, 32
-"""Most calibration crops that decide, and the side of what is taken from the middle of each: all go through at once."""
+"""Most calibration crops, and the side of the centre crop taken from each; all are processed in one batch."""
 
-QUIETEST = 1e-4
-"""Crops lose at least this share of the mean square, as far as their weights are concerned."""
+SMALLEST_ERROR = 1e-4
+"""Smallest error of a crop in its weight, relative to the mean square of the inputs."""
 
 
 @torch.no_grad()
@@ -32,8 +32,8 @@ def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids and change their biases, in place.
 
     Args:
-        student: quantized, its bounds found, with the weights of the float network.
-        batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the middle of the first 100 counts.
+        student: quantized, with final bounds and the weights of the float network.
+        batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the centres of the first 100 are used.
     """
     run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), adjust_layer)
 
@@ -44,18 +44,18 @@ def middle(images: Tensor) -> Tensor:
     return images[..., top : top + SIDE, left : left + SIDE]
 
 
-def adjust_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
-    """Change one layer.
+def adjust_layer(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) -> None:
+    """Change weight and bias of one layer, in place.
 
     Args:
         layer: with the weight and the bias of the float network.
         inputs: of the float layer.
-        noisy: of the quantized one, before its grid.
+        quantized_inputs: of the quantized layer, before its grid; same shape.
     """
     weight, bias = layer.layer.weight, layer.layer.bias
-    seen = statistics(layer, inputs, noisy)
+    seen = statistics(layer, inputs, quantized_inputs)
     rows = weight.reshape(len(seen.mean), -1, seen.mean.shape[1]).double()
-    weight.copy_((rows + rows @ step_towards_float(seen)).view_as(weight))
+    weight.copy_((rows + rows @ least_squares_change(seen)).view_as(weight))
     weight.copy_(gptq_weight(layer, seen.moments))
     if bias is not None:
         points = quantized_weight(layer).reshape(rows.shape).double()
@@ -64,15 +64,15 @@ def adjust_layer(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of a layer's inputs, for each of its groups, in float64; centred where the layer has a bias.
+    """Statistics of a layer's inputs, for each of its groups, in float64; centred where the layer has a bias.
 
-    Crops weigh the less the more they lose, since PSNR is a mean of logarithms.
+    A crop's weight is the inverse of its mean squared error, since PSNR is a mean of logarithms.
 
     Attributes:
         moments: second moments of grid points, ``groups x inputs x inputs``.
-        lost: of what the grid points lack, times the grid points, same shape.
-        mean: of grid points, ``groups x inputs``.
-        float_mean: of the float inputs, same shape.
+        lost: sum of ``(x - q) q'`` over positions, ``x`` the float inputs and ``q`` the grid points, same shape.
+        mean: mean of grid points, ``groups x inputs``.
+        float_mean: mean of the float inputs, same shape.
     """
 
     moments: Tensor
@@ -81,15 +81,15 @@ class Statistics:
     float_mean: Tensor
 
 
-def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
-    """Of float inputs and the grid points of noisy ones."""
-    points = layer.points(noisy)
-    quietest = QUIETEST * float(inputs.square().mean())
+def statistics(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) -> Statistics:
+    """The statistics of float inputs and of the grid points of quantized inputs."""
+    points = layer.points(quantized_inputs)
+    smallest_error = SMALLEST_ERROR * float(inputs.square().mean())
     moments = lost = total = float_total = torch.zeros(())
     positions = 0.0
     for picture, seen in zip(zero_padded(layer, inputs), points, strict=True):
         (x,), (q,) = input_columns(layer, picture[None]), input_columns(layer, seen[None])
-        weight = 1 / max(float((x - q).square().mean()), quietest)
+        weight = 1 / max(float((x - q).square().mean()), smallest_error)
         moments, lost = moments + weight * (q @ q.mT).double(), lost + weight * ((x - q) @ q.mT).double()
         total, float_total = total + weight * q.double().sum(2), float_total + weight * x.double().sum(2)
         positions += weight * q.shape[2]
@@ -100,8 +100,8 @@ def statistics(layer: QuantLayer, inputs: Tensor, noisy: Tensor) -> Statistics:
     return Statistics(moments, lost, mean, float_mean)
 
 
-def step_towards_float(seen: Statistics) -> Tensor:
-    """What a weight is multiplied with to get its change, ``groups x inputs x inputs``."""
+def least_squares_change(seen: Statistics) -> Tensor:
+    """The matrix ``C`` of the change ``W C`` of a weight ``W``, ``groups x inputs x inputs``."""
     change: Tensor = torch.linalg.solve(damped(seen.moments, DAMPING), seen.lost, left=False)
     return change
 

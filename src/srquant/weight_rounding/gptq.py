@@ -1,4 +1,4 @@
-"""GPTQ: rounds weights one input at a time; those of later inputs make up for the error (Frantar et al., ICLR 2023).
+"""GPTQ: rounds weights input by input; those of later inputs compensate the error (Frantar et al., ICLR 2023).
 
 It is optimal brain surgery for rounding: with ``H`` the second moments of a layer's inputs, the weights that follow
 input ``i`` move by ``-error * U[i, j] / U[i, i]``, ``U`` the upper Cholesky factor of the inverse of ``H``. So the
@@ -22,7 +22,7 @@ DAMPING = 0.01
 """Added to the diagonal of the moments, relative to its mean, as published."""
 
 POSITIONS = 512
-"""Positions of each crop that count, evenly spaced."""
+"""Number of evenly spaced positions of each crop that are used."""
 
 
 @torch.no_grad()
@@ -30,8 +30,8 @@ def apply_gptq(student: Network, network: Network, batches: Iterable[Tensor]) ->
     """Put the weights of all quantized layers on their grids, in place.
 
     Args:
-        student: quantized, its bounds found, with the weights of the float network.
-        network: the float network; its activations decide.
+        student: quantized, with final bounds and the weights of the float network.
+        network: the float network, which gives the activations.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1].
     """
     layers = quant_layers(student)
@@ -56,7 +56,7 @@ def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: I
 
 
 def zero_padded(layer: QuantLayer, x: Tensor) -> Tensor:
-    """Inputs, for a convolution with the zeros that it puts around them."""
+    """Inputs of a layer, for a convolution with its zero padding."""
     if not isinstance(layer, QuantConv2d):
         return x
     vertical, horizontal = layer.padding
@@ -64,11 +64,11 @@ def zero_padded(layer: QuantLayer, x: Tensor) -> Tensor:
 
 
 def input_columns(layer: QuantLayer, padded: Tensor) -> Iterator[Tensor]:
-    """What a layer multiplies its weights with, ``groups x inputs x positions``, picture by picture.
+    """The inputs that a layer multiplies its weights with, ``groups x inputs x positions``, picture by picture.
 
     Args:
         layer: a linear layer, or a convolution.
-        padded: its inputs, for a convolution with what stands around them.
+        padded: its inputs, for a convolution with their padding.
     """
     if not isinstance(layer, QuantConv2d):
         yield padded.flatten(0, -2).T[None]
@@ -81,10 +81,10 @@ def input_columns(layer: QuantLayer, padded: Tensor) -> Iterator[Tensor]:
 
 
 def gptq_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
-    """The weight on its grid, its rounding errors made up for.
+    """The weight on its grid, with rounding errors compensated.
 
     Args:
-        layer: its grid and its float weight.
+        layer: the layer, with its float weight.
         moments: of its inputs, as ``input_moments``.
     """
     steps, groups = channel_steps(layer.weight, layer.input_quantizer), len(moments)
@@ -113,12 +113,12 @@ def damped(moments: Tensor, share: float) -> Tensor:
 
 
 def rounded(rows: Tensor, factors: Tensor, quantizer: WeightQuantizer) -> Tensor:
-    """Grid points for the weights, column by column.
+    """Grid points of the weights, rounded column by column.
 
     Args:
         rows: ``groups x outputs x inputs``, in the order in which they are rounded; float64.
         factors: from ``inverse_factors``.
-        quantizer: has the grid, one or one per output.
+        quantizer: of the weights, with one grid or one per output.
     """
     groups, outputs, inputs = rows.shape
     shape = groups, outputs

@@ -193,7 +193,7 @@ def test_changed_weight_is_noticed(path, small_model):
     save(small_model, path)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(QuantizedFileError, match=r"model\.safetensors is damaged.*checksum"):
+    with pytest.raises(QuantizedFileError, match=r"model\.safetensors can't be used: it is damaged.*checksum"):
         load(path)
 
 
@@ -231,18 +231,18 @@ def turn(fields, name, kind, **settings):
 
 
 HEADER_EDITS = {
-    "no JSON": (lambda f: "{", "no JSON"),
-    "deep JSON": (lambda f: "[" * 100_000, "no JSON"),
-    "long number": (lambda f: "9" * 5000, "no JSON"),
+    "no JSON": (lambda f: "{", "not JSON"),
+    "deep JSON": (lambda f: "[" * 100_000, "not JSON"),
+    "long number": (lambda f: "9" * 5000, "not JSON"),
     "a list": (lambda f: "[]", r"header is \[\], need a JSON object"),
-    "newer version": (lambda f: f.update(version=5), "version 5.*update"),
-    "true version": (lambda f: f.update(version=True), "'version' is True, need a int"),
+    "newer version": (lambda f: f.update(version=5), "'version' is 5.*update"),
+    "true version": (lambda f: f.update(version=True), "'version' is True, need an integer"),
     "unknown field": (lambda f: f.update(extra=1), "extra"),
     "missing field": (lambda f: f.pop("policy"), "policy"),
     "unknown layer field": (lambda f: layer(f).update(colour=1), "colour"),
     "unknown network": (lambda f: f.update(architecture="edrs"), "did you mean 'edsr'"),
-    "network is a list": (lambda f: f.update(architecture=[]), "'architecture' .*need a str"),
-    "arguments are a list": (lambda f: f.update(arguments=[]), "'arguments' .*need a dict"),
+    "network is a list": (lambda f: f.update(architecture=[]), "'architecture' .*need a text"),
+    "arguments are a list": (lambda f: f.update(arguments=[]), "'arguments' .*need an object"),
     "unknown argument": (lambda f: f["arguments"].update(width=3), "width"),
     "huge argument": (lambda f: f["arguments"].update(features=10**9), "features=1000000000"),
     "many blocks": (lambda f: f["arguments"].update(blocks=1024), "more than .* parameters"),
@@ -254,7 +254,7 @@ HEADER_EDITS = {
     "wider network": (lambda f: f["arguments"].update(features=16), "doesn't fit"),
     "9 bit": (lambda f: layer(f).update(weight_bits=9), "body.0.body.0.*'weight_bits' is 9, need 2 to 8"),
     "1 bit": (lambda f: layer(f)["grid"].update(bits=1), "body.0.body.0.*'bits' is 1, need 2 to 8"),
-    "true bits": (lambda f: layer(f)["grid"].update(bits=True), "'bits' is True, need a int"),
+    "true bits": (lambda f: layer(f)["grid"].update(bits=True), "'bits' is True, need an integer"),
     "other bits": (lambda f: layer(f).update(weight_bits=4), "codes"),
     "negative size": (lambda f: layer(f).update(shape=[-8, -8, 3, 3]), "-8"),
     "no size": (lambda f: layer(f).update(shape=[2**60, 0, 3, 3]), "is 0, need at least 1"),
@@ -263,8 +263,8 @@ HEADER_EDITS = {
     "layer twice": (lambda f: f["modules"].append(dict(layer(f))), "layer 'body.0.body.0' doesn't fit .*twice"),
     "layer renamed": (lambda f: layer(f).update(name="body.0"), "'body.0'.*doesn't fit"),
     "layer is the network": (lambda f: layer(f).update(name=""), "doesn't fit"),
-    "layer without name": (lambda f: layer(f).update(name=None), "'name' is None, need a str"),
-    "layer left out": (lambda f: f["modules"].pop(), "'float.add.|belong to nothing|missing"),
+    "layer without name": (lambda f: layer(f).update(name=None), "'name' is None, need a text"),
+    "layer left out": (lambda f: f["modules"].pop(), "'float.add.|belong to no module|missing"),
     "no layers": (lambda f: f.update(modules=[]), "missing"),
     "layer is a sum": (lambda f: turn(f, "body.0.body.0", "sum", scale=1.0), "sum of scale 1.0 doesn't fit"),
     "sum is a layer": (
@@ -274,20 +274,20 @@ HEADER_EDITS = {
     "other factor": (lambda f: layer(f, "body.0.add").update(scale=0.5), "doesn't fit"),
     "other stride": (lambda f: layer(f)["geometry"].update(stride=[2, 2]), "doesn't fit"),
     "other groups": (lambda f: layer(f)["geometry"].update(groups=2), "doesn't fit"),
-    "true groups": (lambda f: layer(f)["geometry"].update(groups=True), "'groups' is True, need a int"),
-    "half padding": (lambda f: layer(f)["geometry"].update(padding=[0.5, 1]), "0.5, need a int"),
-    "three paddings": (lambda f: layer(f)["geometry"].update(padding=[1, 1, 1]), "no pairs"),
+    "true groups": (lambda f: layer(f)["geometry"].update(groups=True), "'groups' is True, need an integer"),
+    "half padding": (lambda f: layer(f)["geometry"].update(padding=[0.5, 1]), "0.5, need an integer"),
+    "three paddings": (lambda f: layer(f)["geometry"].update(padding=[1, 1, 1]), "need pairs of height and width"),
     "no geometry": (lambda f: layer(f).update(geometry=None), "doesn't fit"),
     "lattice 0": (lambda f: layer(f).update(lattice=0.0), "lattice"),
     "lattice NaN": (lambda f: layer(f).update(lattice=float("nan")), "lattice"),
     "lattice tiny": (lambda f: layer(f).update(lattice=5e-324), "lattice"),
     "lattice no power": (lambda f: layer(f).update(lattice=0.3), "lattice"),
-    "policy is none": (lambda f: f.update(policy=None), "'policy' is None, need a dict"),
+    "policy is none": (lambda f: f.update(policy=None), "'policy' is None, need an object"),
     "policy without base": (lambda f: f["policy"].update(base=None), "base"),
     "policy of 4-bit sums": (lambda f: f["policy"].update(skip_bits=4), "skip_bits"),
-    "policy in words": (lambda f: f["policy"].update(symmetric_weights="yes"), "'yes', need a bool"),
+    "policy in words": (lambda f: f["policy"].update(symmetric_weights="yes"), "'yes', need true or false"),
     "policy of pixels": (lambda f: f["policy"].update(granularity=[]), "granularity"),
-    "method is none": (lambda f: f["origin"].update(method=None), "'method' is None, need a str"),
+    "method is none": (lambda f: f["origin"].update(method=None), "'method' is None, need a text"),
 }
 
 
@@ -309,9 +309,9 @@ TENSOR_EDITS = {
     "missing": (lambda f, t: t.pop(f"{LAYER}.codes"), r"'body.0.body.0.codes' is missing"),
     "missing bias": (lambda f, t: t.pop(f"{LAYER}.bias"), "bias' is missing"),
     "missing float": (lambda f, t: t.pop("float.sub_mean.bias"), "sub_mean.bias' is missing"),
-    "extra": (lambda f, t: t.update({"spare": torch.ones(1)}), "'spare'.*belong to nothing"),
-    "extra float": (lambda f, t: t.update({"float.spare": torch.ones(1)}), "belong to nothing"),
-    "extra of a layer": (lambda f, t: t.update({f"{LAYER}.zeros": torch.ones(1)}), "belong to nothing"),
+    "extra": (lambda f, t: t.update({"spare": torch.ones(1)}), "'spare'.*belong to no module"),
+    "extra float": (lambda f, t: t.update({"float.spare": torch.ones(1)}), "belong to no module"),
+    "extra of a layer": (lambda f, t: t.update({f"{LAYER}.zeros": torch.ones(1)}), "belong to no module"),
     "codes too short": (change(f"{LAYER}.codes", lambda v: v[:-1]), "codes.* need"),
     "codes of int8": (change(f"{LAYER}.codes", lambda v: v.view(torch.int8)), "int8.*need torch.uint8"),
     "float16 bias": (change(f"{LAYER}.bias", lambda v: v.half()), "float16.*need torch.float32"),
@@ -323,11 +323,17 @@ TENSOR_EDITS = {
     "scale 0": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[0.0], [1], [1]])), "weight scale"),
     "scale negative": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[-1.0], [1], [1]])), "weight scale"),
     "scale infinite": (change(f"{LAYER}.weight_grid", lambda v: v / torch.tensor([[0.0], [1], [1]])), "not finite"),
-    "multiplier 0": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [0], [1]])), "no integers"),
-    "multiplier 1.5": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [0.75], [1]])), "no integers"),
-    "multiplier 99": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [50], [1]])), "no integers"),
-    "shift -128": (change(f"{LAYER}.weight_grid", lambda v: v - torch.tensor([[0.0], [0], [128]])), "no integers"),
-    "codes above the grid": (change("head.0.codes", lambda v: v | 255), "no integers"),
+    "multiplier 0": (change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [0], [1]])), "not integers"),
+    "multiplier 1.5": (
+        change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [0.75], [1]])),
+        "not integers",
+    ),
+    "multiplier 99": (
+        change(f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[1.0], [50], [1]])),
+        "not integers",
+    ),
+    "shift -128": (change(f"{LAYER}.weight_grid", lambda v: v - torch.tensor([[0.0], [0], [128]])), "not integers"),
+    "codes above the grid": (change("head.0.codes", lambda v: v | 255), "not integers"),
     "grid of two rows": (change(f"{LAYER}.weight_grid", lambda v: v[:2]), "weight_grid"),
     "bounds swapped": (change(f"{LAYER}.bounds", lambda v: v.flip(0)), r"'body.0.body.0': step"),
     "bounds equal": (change(f"{LAYER}.bounds", torch.zeros_like), "finite and > 0"),

@@ -20,7 +20,7 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.measure.cost.layer_costs import fab, picture_fab
-from srquant.measure.cost.report import spending
+from srquant.measure.cost.report import cost_report
 from srquant.measure.speed.exported_models import export_quantized
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
@@ -181,11 +181,11 @@ def test_fab_of_a_picture_is_that_of_its_branch(frozen):
 
 def test_spending_counts_the_branches_that_run(frozen):
     plain, busy = pictures()[:1], pictures()[3:]
-    low, high, both = (spending(frozen, chosen) for chosen in ([plain], [busy], [plain, busy]))
+    low, high, both = (cost_report(frozen, chosen) for chosen in ([plain], [busy], [plain, busy]))
     assert low.bit_ops < both.bit_ops < high.bit_ops
     assert both.activation_bits == pytest.approx((low.activation_bits + high.activation_bits) / 2)
     assert low.effective_activation_bits < high.effective_activation_bits
-    assert not both.overspends
+    assert not both.layers_exceeding_bits
 
 
 def test_export_asks_for_a_branch(frozen, tmp_path):

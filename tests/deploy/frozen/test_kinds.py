@@ -22,7 +22,7 @@ from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.measure.cost.layer_costs import fab
 from srquant.measure.cost.layer_summaries import layer_summaries
-from srquant.measure.cost.report import spending
+from srquant.measure.cost.report import cost_report
 from srquant.methods.daq.quantizer import DAQQuantizer
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
@@ -81,7 +81,7 @@ def test_said_to_be_dynamic(quantized, picture):
     assert {summaries[name].ranges for name in model.specs} == {"dynamic"}
     assert {summaries[name].activation_bits for name in model.specs} == {3}
     assert fab(model.network) == 3
-    spent = spending(model, [picture[:1]])
+    spent = cost_report(model, [picture[:1]])
     assert spent.ranges == "dynamic"
     assert spent.effective_activation_bits > 1
 
@@ -102,7 +102,7 @@ def test_auto_falls_back_to_torch(quantized):
 
 GOOD = {"bits": 3, "rectified": False, "step": "code", "spread_bits": 8}
 BAD = {
-    "'nonsense', need one of .*newer": {"kind": "nonsense", "bits": 3, "settings": GOOD},
+    "'nonsense', need one of uniform": {"kind": "nonsense", "bits": 3, "settings": GOOD},
     "settings of such a quantizer .*neither": {"kind": "daq", "bits": 3, "settings": GOOD | {"step": "neither"}},
     "settings of such a quantizer .*colour": {"kind": "daq", "bits": 3, "settings": GOOD | {"colour": 1}},
     "doesn't fit": {"kind": "daq", "bits": 3, "settings": GOOD | {"bits": 4}},

@@ -118,7 +118,7 @@ def test_what_it_says_it_spends(quantized, picture, budget, codes):
     assert {layer.piecewise_codes for layer in layer_summaries(frozen.network)} == {codes, None}
     most = max(layer.activation_codes[0] for layer in piecewise)
     assert codes // 2 < most <= codes
-    assert any(layer.overspends for layer in piecewise) == (budget == "code")
+    assert any(layer.exceeds_bits for layer in piecewise) == (budget == "code")
 
 
 def test_empty_regions_are_refused(quantized):

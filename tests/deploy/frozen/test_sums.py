@@ -96,7 +96,7 @@ def header_of(path: Path) -> dict:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"narrow": 1}, "need a bool"),
+        ({"narrow": 1}, "need true or false"),
         ({"region_levels": [4, 4]}, "unknown fields"),
         ({"kind": "plq"}, "only inputs of layers have pieces"),
         ({"kind": "nonsense"}, "'nonsense', need one of uniform"),

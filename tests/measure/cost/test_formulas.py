@@ -125,7 +125,7 @@ def test_counting_leaves_no_hooks():
 def test_unknown_layers_are_named():
     with pytest.raises(PolicyError, match=r"no layer 'heda.0': did you mean 'head.0'"):
         count_macs(EDSR, ["heda.0"], 4, 4)
-    with pytest.raises(PolicyError, match="'body' is no convolution or linear layer"):
+    with pytest.raises(PolicyError, match="'body' is neither a convolution nor a linear layer"):
         count_macs(EDSR, ["body"], 4, 4)
 
 

@@ -9,9 +9,9 @@ from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.errors import EngineError, PolicyError
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.measure.cost.chosen_bits import choices_of
+from srquant.measure.cost.chosen_bits import record_chosen_bits
 from srquant.measure.cost.layer_costs import picture_fab
-from srquant.measure.cost.report import spending
+from srquant.measure.cost.report import cost_report
 from srquant.methods.cadyq import method as cadyq
 from srquant.models.load import build
 from srquant.models.network import Network
@@ -48,7 +48,7 @@ def test_at_first_every_layer_has_8_bits_and_fab_is_8(network, crops):
     student = cadyq.prepare(network, crops, POLICY, cadyq.CADyQ(), 10)
     assert len(cadyq.selectors(student.network)) == 5
     frozen = freeze(student.eval().result())
-    with torch.no_grad(), choices_of(frozen.network) as bits:
+    with torch.no_grad(), record_chosen_bits(frozen.network) as bits:
         frozen.network(crops[0])
     assert {b for chosen in bits.values() for b in chosen.tolist()} == {8.0}
     picture = (255 * crops[0][0].permute(1, 2, 0)).byte().numpy()
@@ -127,10 +127,10 @@ def test_fab_and_spending_follow_the_picture(network, crops):
     fab = picture_fab(model.network)
     assert fab(dense) == pytest.approx((6 + 4 * 8) / 5)
     assert fab(flat) == pytest.approx((6 + 4 * 4) / 5)
-    spent = spending(model, [crops[0][:1], crops[0][3:]])
+    spent = cost_report(model, [crops[0][:1], crops[0][3:]])
     assert spent.ranges == "dynamic"
-    assert not spent.overspends
-    few = spending(model, [crops[0][3:]])
+    assert not spent.layers_exceeding_bits
+    few = cost_report(model, [crops[0][3:]])
     assert few.bit_ops < spent.bit_ops
 
 

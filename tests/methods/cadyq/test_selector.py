@@ -5,7 +5,7 @@ import torch
 
 from srquant.errors import PolicyError
 from srquant.methods.cadyq.selector import SelectingQuantizer, bit_cost
-from srquant.quantizers.by_picture import Pictures, PicturesInWork
+from srquant.quantizers.by_picture import CurrentPictures, Pictures
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def x() -> torch.Tensor:
 @pytest.fixture
 def quantizer(images) -> SelectingQuantizer:
     made = SelectingQuantizer((4, 6, 8), features=5)
-    made.in_work = PicturesInWork(Pictures(images))
+    made.current = CurrentPictures(Pictures(images))
     made.bounds.data.copy_(torch.tensor([2.0, 2.5, 3.0]))
     return made
 

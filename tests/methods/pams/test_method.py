@@ -52,7 +52,7 @@ def test_the_gradient_to_the_bound_is_the_sign_outside_and_the_rounding_error_in
 
 def test_the_first_epoch_doesnt_clip() -> None:
     quantizer = PamsQuantizer(torch.tensor(10.0), 3)
-    quantizer.kept = 0.0
+    quantizer.momentum = 0.0
     x = torch.tensor([[1.0, -3.0], [5.0, 0.1]], requires_grad=True)
     points = quantizer(x)
     step = (3.0 + 5.0) / 2 / 3

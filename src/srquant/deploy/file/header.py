@@ -15,14 +15,14 @@ VERSION = 4
 
 @dataclass(frozen=True)
 class Header:
-    """Everything about a frozen network that is no tensor.
+    """Everything about a frozen network that is not a tensor.
 
     Attributes:
         architecture: of the network, as ``Facts``.
         arguments: the same.
         policy: which layers were quantized, and their bits.
-        origin: how.
-        modules: those that are frozen, in the form of their version: ``module_records`` or ``version3``.
+        origin: how it was quantized.
+        modules: a record of each frozen module, in the form of ``module_records``, or of ``version3`` in old files.
         depths: names of the blocks that run at each depth, full depth first; empty where all blocks always run.
         version: of the file.
     """
@@ -50,11 +50,11 @@ def from_json(text: str) -> Header:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise QuantizedFileError(f"header is no JSON ({error}); quantize the network again") from error
+        raise QuantizedFileError(f"header is not JSON ({error})") from error
     fields = Fields("header", values)
     version = fields.take("version", int)
     if version not in (3, VERSION):
-        raise QuantizedFileError(f"file version {version!r}; this srquant reads versions 3 and {VERSION}: update it")
+        raise QuantizedFileError(f"header: field 'version' is {version!r}, this srquant reads 3 and {VERSION}")
     return _header(fields, version)
 
 
@@ -93,7 +93,7 @@ def _policy(fields: Fields) -> Policy:
         first, last = (None if end is None else _bits(end) for end in (head, tail))
         return Policy(_bits(base), first, last, skip_bits, overrides, symmetric_weights=symmetric, **texts, **kinds)
     except PolicyError as error:
-        raise QuantizedFileError(f"{fields.where} is impossible: {error}; quantize the network again") from error
+        raise QuantizedFileError(f"{fields.where} is impossible: {error}") from error
 
 
 def _override(fields: Fields) -> Override:

@@ -1,4 +1,4 @@
-"""Frozen modules in a file: a JSON object of each in the header, and its tensors behind its name."""
+"""Frozen modules in a file: one JSON object each in the header, and tensors whose names start with the module's."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -102,7 +102,9 @@ def _read_layer(fields: Fields, module: nn.Module, tensors: StoredTensors) -> La
     fits = isinstance(module, nn.Conv2d | nn.Linear) and tuple(module.weight.shape) == shape
     own = geometry_of(module) if isinstance(module, nn.Conv2d) else None
     if not fits or geometry != own:
-        raise QuantizedFileError(f"{fields.where}: weight {shape}, {geometry} doesn't fit the network ({module})")
+        raise QuantizedFileError(
+            f"{fields.where}: shape {shape} with geometry {geometry} doesn't fit the network's {module}"
+        )
     grid = _grid(fields.inside("grid"), tensors, shape[1] * (1 if geometry is None else geometry.groups))
     weight, has_bias = IntegerWeight.read(tensors, shape, bits), getattr(module, "bias", None) is not None
     bias = tensors.take("bias", torch.float32, (shape[0],)) if has_bias else None
@@ -121,7 +123,7 @@ def _read_addends(fields: Fields, module: nn.Module, tensors: StoredTensors) -> 
 
 def _read_matmul(fields: Fields, module: nn.Module, tensors: StoredTensors) -> MatmulSpec:
     if not isinstance(module, Matmul):
-        raise QuantizedFileError(f"{fields.where}: a matrix product doesn't fit the network ({module})")
+        raise QuantizedFileError(f"{fields.where}: a matrix product doesn't fit the network's {module}")
     return MatmulSpec(*_operands(fields, tensors), _lattice(fields))
 
 
@@ -136,7 +138,7 @@ MODULE_READERS: Mapping[str, Callable[[Fields, nn.Module, StoredTensors], Module
 def _grid(fields: Fields, tensors: StoredTensors, channels: int | None) -> GridSpec:
     kind = fields.take("kind", str)
     if kind not in READERS:
-        raise fields.wrong("kind", kind, f"one of {', '.join(READERS)}, or a newer srquant")
+        raise fields.wrong("kind", kind, f"one of {', '.join(READERS)}")
     grid = READERS[kind](fields, tensors, channels)
     fields.end()
     return grid
@@ -148,10 +150,10 @@ def _operands(fields: Fields, tensors: StoredTensors) -> tuple[GridSpec, GridSpe
 
 
 def _scale(fields: Fields, module: nn.Module) -> float:
-    """Factor of the second addend, which is the network's own."""
+    """Factor of the second addend; it must be that of the network."""
     scale = fields.take("scale", float)
     if not isinstance(module, Add) or scale != module.scale:
-        raise QuantizedFileError(f"{fields.where}: a sum of scale {scale} doesn't fit the network ({module})")
+        raise QuantizedFileError(f"{fields.where}: a sum of scale {scale} doesn't fit the network's {module}")
     return scale
 
 
@@ -161,7 +163,9 @@ def _geometry(fields: Fields) -> ConvGeometry | None:
         return None
     pairs = [inner.integers(name, least) for name, least in (("stride", 1), ("padding", 0), ("dilation", 1))]
     if any(len(pair) != 2 for pair in pairs):
-        raise QuantizedFileError(f"{inner.where}: {pairs} are no pairs of height and width")
+        raise QuantizedFileError(
+            f"{inner.where}: stride, padding and dilation are {pairs}, need pairs of height and width"
+        )
     (stride, padding, dilation), groups = (((h, w) for h, w in pairs), inner.integer("groups", 1))
     inner.end()
     return ConvGeometry(stride, padding, dilation, groups)

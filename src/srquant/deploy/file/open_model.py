@@ -12,12 +12,12 @@ from srquant.models.packaged import find_model
 
 
 def open_model(path: Path, scale: int | None = None, depth: int | None = None) -> Network | FrozenModel:
-    """Open a checkpoint or a quantized file, told by its content.
+    """Open a checkpoint or a quantized file; the content of the file decides which it is.
 
     Args:
         path: the file, or the name of a packaged network.
         scale: the wanted scale; needed where a checkpoint holds several.
-        depth: the wanted number of residual blocks, where a quantized file holds several; None for all.
+        depth: the wanted number of residual blocks, where a quantized file holds several depths; None for all blocks.
 
     Returns:
         A float network, or a frozen one with its policy and origin.

@@ -22,10 +22,10 @@ from srquant.quantizers.module_spec import ModuleSpec
 from srquant.quantizers.stored import StoredTensors
 
 FLOAT = "float."
-"""Before the names of tensors that belong to no frozen module."""
+"""Prefix of the names of tensors that belong to no frozen module."""
 
 THRESHOLDS = "thresholds"
-"""Name of the two gradient densities between which a picture adds no bits."""
+"""Name of the tensor of two gradient densities; a picture whose density lies between them adds no bits."""
 
 
 def restore(header: Header, tensors: dict[str, Tensor]) -> FrozenModel:
@@ -58,23 +58,29 @@ def _depths(header: Header, network: Network) -> dict[int, tuple[str, ...]]:
     """Blocks that run at each depth; those that run at none are left out of the network, in place."""
     for names in header.depths:
         if not names or not set(names) <= set(header.depths[0]) or not set(names) <= set(network.facts.blocks):
-            raise QuantizedFileError(f"blocks {list(names)[:4]} of a depth don't fit the network")
+            raise QuantizedFileError(
+                f"header: field 'depths' has blocks {list(names)[:4]}, which don't fit the network"
+            )
     depths = {len(names): names for names in header.depths}
     if list(depths) != sorted(depths, reverse=True) or len(depths) != len(header.depths):
-        raise QuantizedFileError(f"depths {list(map(len, header.depths))} are not in order")
+        raise QuantizedFileError(
+            f"header: field 'depths' has {list(map(len, header.depths))} blocks, not in order: need fewer each time"
+        )
     if depths:
         replace_skipped_blocks(network, header.depths[0])
     return depths
 
 
 def _thresholds(specs: Mapping[str, ModuleSpec], stored: StoredTensors) -> Tensor | None:
-    """Densities that choose the branch; None where no layer's bits depend on the picture."""
+    """The two gradient densities that decide between branches; None where no layer's bits depend on the picture."""
     grids = (grid for spec in specs.values() for grid in spec.grids.values())
     if THRESHOLDS not in stored.tensors and not any(grid.kind == BranchesSpec.kind for grid in grids):
         return None
     thresholds = stored.take(THRESHOLDS, torch.float32, (2,))
     if not bool(thresholds[0] <= thresholds[1]):
-        raise QuantizedFileError(f"thresholds of the gradient density are {thresholds.tolist()}, not in order")
+        raise QuantizedFileError(
+            f"tensor {THRESHOLDS!r} is {thresholds.tolist()}, not in order: need the lower density first"
+        )
     return thresholds
 
 
@@ -107,7 +113,7 @@ def _load_floats(model: FrozenModel, stored: StoredTensors) -> None:
     expected = {key: own for key, own in module.state_dict().items() if not key.startswith(frozen)}
     floats = {key: stored.take(f"{FLOAT}{key}", own.dtype, tuple(own.shape)) for key, own in expected.items()}
     if stored.tensors:
-        raise QuantizedFileError(f"tensors {sorted(stored.tensors)[:4]} belong to nothing in the network")
+        raise QuantizedFileError(f"tensors {sorted(stored.tensors)[:4]} belong to no module of the network")
     for network in branches_of(model.network):
         network.module.load_state_dict(floats, strict=False, assign=True)
     model.network.requires_grad_(False)

@@ -3,9 +3,9 @@
 Tensors of a layer: ``NAME.codes`` (packed at the weight's bits), ``NAME.weight_grid`` (scale, multiplier and shift,
 each 1 or ``C_out`` values), ``NAME.bounds`` (lower and upper, each 1 or ``C_in`` values), ``NAME.edges`` (of the
 regions of a piecewise linear grid), ``NAME.shift`` (of its input channels), ``NAME.bias``. Of a quantizer that depends
-on what it sees: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids: the same behind
-``NAME.left.`` and ``NAME.right.``. Other parameters of the network keep their names behind ``float.``.
-``sha256`` is the checksum (in the metadata it would change its place from file to file).
+on its input or on the picture: ``NAME.quantizer.KEY``. Of a matrix product, or of a sum whose addends are on grids: the
+same with the prefixes ``NAME.left.`` and ``NAME.right.``. Other parameters of the network have the prefix ``float.``.
+``sha256`` is the checksum: a tensor, because the order of metadata entries differs from file to file.
 """
 
 import hashlib
@@ -29,13 +29,15 @@ Tensors = dict[str, Tensor]
 
 HEADER, CHECKSUM = "srquant", "sha256"
 
+NEXT_STEP = "update srquant, or quantize the network again"
+
 
 def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
-    """Write a frozen network; a file is there completely or not at all.
+    """Write a frozen network; where writing fails, there is no file, or the old one.
 
     Raises:
         OutputError: the file exists, or can't be written.
-        InputError: the network is not one of ours, so it could not be rebuilt from a file.
+        InputError: the network was wrapped, so it can't be rebuilt from a file.
     """
     if model.network.facts.architecture == "custom":
         raise InputError("a wrapped module can't be rebuilt from a file; export it to OpenVINO or ONNX instead")
@@ -56,15 +58,17 @@ def load(path: Path) -> FrozenModel:
     Raises:
         QuantizedFileError: it is damaged, from another version, or contradicts itself.
     """
-    header, tensors = _read(path)
+    text, tensors = _read(path)
     try:
+        header = from_json(text)
+        _check(text, tensors)
         return restore(header, tensors)
     except InputError as error:
-        raise QuantizedFileError(f"{path} contradicts itself: {error}; quantize the network again") from error
+        raise QuantizedFileError(f"{path} can't be used: {error}; {NEXT_STEP}") from error
 
 
 def is_quantized_file(path: Path) -> bool:
-    """Whether a file claims to be written by ``save``."""
+    """Whether a file has the header that ``save`` writes."""
     try:
         with safe_open(path, "pt") as file:
             return HEADER in (file.metadata() or {})
@@ -103,17 +107,20 @@ def _tensors(model: FrozenModel) -> Tensors:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _read(path: Path) -> tuple[Header, Tensors]:
+def _read(path: Path) -> tuple[str, Tensors]:
+    """The text of the header and all tensors."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if HEADER not in metadata:
-                raise QuantizedFileError(f"{path} has no header of srquant; it was not written by 'srquant quantize'")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                raise QuantizedFileError(f"{path} has no header of srquant: give a file that 'srquant quantize' wrote")
+            return metadata[HEADER], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise QuantizedFileError(f"can't read {path}: {error}; quantize the network again") from error
-    header = from_json(metadata[HEADER])
+        raise QuantizedFileError(f"can't read {path}: {error}; check the path, or quantize again") from error
+
+
+def _check(header: str, tensors: Tensors) -> None:
+    """Remove the checksum and compare it with that of the header and the other tensors."""
     found = tensors.pop(CHECKSUM, None)
-    if found is None or not torch.equal(found, checksum(metadata[HEADER], tensors)):
-        raise QuantizedFileError(f"{path} is damaged: its checksum doesn't fit; quantize the network again")
-    return header, tensors
+    if found is None or not torch.equal(found, checksum(header, tensors)):
+        raise QuantizedFileError(f"it is damaged: tensor {CHECKSUM!r} is not the checksum of its content")

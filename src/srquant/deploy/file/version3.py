@@ -1,6 +1,6 @@
-"""Records of frozen modules in files of version 3, brought to the form of today.
+"""Records of frozen modules in files of version 3, converted to the form of ``module_records``.
 
-Version 3 described each of them by one flat object of fifteen fields; which of them counted followed from the others.
+Version 3 described each module by one flat object of fifteen fields; their values decided which of them were used.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ FLAT: dict[str, Any] = {
     "quantizer": None,
     "right_quantizer": None,
 }
-"""What a field was where it was left out."""
+"""Default values of the fields that a record may leave out."""
 
 
 def from_version_3(values: Any, modules: Mapping[str, nn.Module]) -> dict[str, Json]:
@@ -34,7 +34,7 @@ def from_version_3(values: Any, modules: Mapping[str, nn.Module]) -> dict[str, J
 
     Args:
         values: the record of version 3.
-        modules: of the float network, by name; they tell sums from matrix products.
+        modules: of the float network, by name: needed to know whether a record is of a sum or of a matrix product.
 
     Raises:
         QuantizedFileError: a field is missing or unknown.

@@ -1,7 +1,7 @@
-"""What the branches of a frozen network share: everything but the number of points of their activation grids.
+"""The branches of a frozen network: they differ only in the number of points of their activation grids.
 
-The file holds the bounds of the branch with the most points; the others' upper bounds follow from them, the lattice
-and the bits.
+The file holds the bounds of branch high, which has the most points; the bounds of the other branches are computed from
+them, the lattice and the bits.
 """
 
 import copy
@@ -22,12 +22,12 @@ from srquant.quantizers.stored import Fields, Json, StoredTensors
 
 @dataclass(frozen=True)
 class BranchesSpec(GridSpec):
-    """The grids of one layer in the three branches; ``bits`` are the middle ones.
+    """The grids of one layer in the three branches; ``bits`` are those of branch middle.
 
     Attributes:
-        lower: first grid point in the last branch, float32, 0-d.
+        lower: first grid point in branch high, float32, 0-d.
         upper: its last grid point, 0-d.
-        branch_bits: 2..8 in each branch.
+        branch_bits: 2..8 in branch low, middle and high.
     """
 
     lower: Tensor
@@ -64,7 +64,7 @@ class BranchesSpec(GridSpec):
 
 
 def merged(branches: Iterable[Mapping[str, ModuleSpec]]) -> dict[str, ModuleSpec]:
-    """The specs of branches in the order low, middle, high as one: those of the last, and the bits of all."""
+    """One spec per module for the branches low, middle, high: that of branch high, with the bits of all three."""
     low, middle, high = branches
     return {name: _merged(low[name], middle[name], spec) for name, spec in high.items()}
 
@@ -80,10 +80,10 @@ def _merged(low: ModuleSpec, middle: ModuleSpec, high: ModuleSpec) -> ModuleSpec
 
 def of_branch(spec: ModuleSpec, branch: int) -> ModuleSpec:
     """The spec in branch 0 (low), 1 (middle) or 2 (high)."""
-    if not isinstance(spec, LayerSpec) or not isinstance(spec.grid, BranchesSpec):  # all others are alike in branches
+    if not isinstance(spec, LayerSpec) or not isinstance(spec.grid, BranchesSpec):  # others don't differ by branch
         return spec
     if spec.lattice is None:
-        raise PolicyError("bits of branches need a lattice; quantize the network again")
+        raise PolicyError("bits that depend on the picture need a lattice, but it is None; quantize the network again")
     return replace(spec, grid=spec.grid.of_branch(branch, spec.lattice))
 
 

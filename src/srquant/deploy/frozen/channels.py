@@ -1,4 +1,4 @@
-"""Layers whose input channels have grids or shifts of their own: channels are brought to one grid first."""
+"""Layers with one grid or one shift per input channel: channels are first scaled or shifted to one common grid."""
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from srquant.quantizers.shifted import ShiftedSpec
 
 
 class ChannelScaling(nn.Module):
-    """Brings channels with grids of their own to one grid: ``(pad(x) - lower) / step``.
+    """Scales channels with one grid each to a common grid: ``(pad(x) - lower) / step``.
 
     Args:
         lower: first grid point of each channel, ``C x 1 x 1`` or ``C``.
         step: of each channel, same shape.
-        padding: zeros put around first, (rows, columns), where the channels' codes of zero differ; the convolution
-            then pads nothing.
+        padding: zeros added first, (rows, columns), where the channels' codes of zero differ; the convolution then
+            adds no padding.
     """
 
     def __init__(self, lower: Tensor, step: Tensor, padding: tuple[int, int]) -> None:
@@ -38,14 +38,14 @@ class ChannelScaling(nn.Module):
 
 
 def shifted_layer(spec: LayerSpec, grid: ShiftedSpec) -> FrozenLayer:
-    """Channels are shifted to one grid; the layer pads with the code of zero, which is a grid point."""
+    """The layer whose channels are shifted to one grid; it pads with the code of zero, which is a grid point."""
     lower = -grid.shift.reshape(_channel_shape(spec))
     scaling = ChannelScaling(lower, torch.ones_like(lower), (0, 0))
     return frozen_layer(spec, frozen_grid(grid.grid), before=scaling)
 
 
 def channel_grid_layer(spec: LayerSpec, grid: UniformSpec) -> FrozenLayer:
-    """Channels are brought to the codes 0..levels-1; their steps are in the weight, their lower bounds in the bias."""
+    """The layer whose channels are scaled to codes 0..levels-1: steps go into the weight, offsets into the bias."""
     lower, upper, levels = grid.lower, grid.upper, grid.levels
     steps = step_size(lower, upper, levels)
     integers = spec.weight.integers().double()
@@ -61,5 +61,5 @@ def channel_grid_layer(spec: LayerSpec, grid: UniformSpec) -> FrozenLayer:
 
 
 def _channel_shape(spec: LayerSpec) -> tuple[int, ...]:
-    """Of one value per channel, to broadcast over the layer's input."""
+    """Shape of one value per channel that broadcasts over the layer's input."""
     return (-1,) if spec.geometry is None else (-1, 1, 1)

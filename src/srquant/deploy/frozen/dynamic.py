@@ -1,7 +1,7 @@
 """Deployable layers whose input grid depends on the input: integer weights, computed in float.
 
-The step of an input channel is another one for every picture, so no integer convolution has one scale per output.
-``DynamicPoints`` are those of DAN, which engines compute too; PyTorch runs any ``ConditionalQuantizer``.
+The step of an input channel differs from picture to picture, so an integer convolution, which has one fixed scale per
+output, can't compute them. ``DynamicPoints`` (DAN) runs in all engines, a ``ConditionalQuantizer`` in PyTorch only.
 """
 
 import torch
@@ -22,7 +22,7 @@ class DynamicPoints(nn.Module):
     Args:
         grid: of the values normalised to [-1, 1].
         channel_axis: 1 before a convolution, -1 before a linear layer.
-        rank: number of the input's axes, which only exports must know.
+        rank: number of the input's axes; only exports use it.
     """
 
     def __init__(self, grid: FrozenGrid, channel_axis: int, rank: int = 4) -> None:
@@ -33,22 +33,22 @@ class DynamicPoints(nn.Module):
 
     @property
     def bits(self) -> int:
-        """Of the grid."""
+        """Bits of the grid."""
         return self.grid.bits
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Bits among which it chooses for each picture: there is no choice."""
+        """Bits among which the grid chooses for each picture; empty, as the bits are fixed."""
         return ()
 
     @property
     def code_source(self) -> FrozenGrid:
-        """What tells the codes of its input."""
+        """The module whose method ``codes`` gives the codes of its input."""
         return self.grid
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Those over which a channel's range is taken."""
+        """Axes over which smallest and largest value of a channel are taken."""
         return tuple(axis for axis in range(1, self.rank) if axis != self.channel_axis % self.rank)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ class DynamicLayer(nn.Module):
         weight: int8 ``C_out x C_in/groups x kH x kW`` or ``out x in``, in -127..127.
         weight_scale: float32 ``C_out``; the float weight is ``weight * weight_scale``.
         bias: float32 ``C_out``, or None.
-        weight_bits: bits that a weight takes in the file.
-        geometry: of a convolution; it pads zeros behind the quantizer.
+        weight_bits: bits per weight in the file.
+        geometry: of a convolution; zeros are padded after the quantizer.
     """
 
     static = False
@@ -96,7 +96,7 @@ class DynamicLayer(nn.Module):
         self.geometry = geometry
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the float layer; padded apart like the quantized one, so that sums have one order."""
+        """As the float layer; padding is a separate step as in the quantized layer, for the same order of sums."""
         points, weight, w = self.points(x), self.float_weight(), self.geometry
         if w is None:
             return F.linear(points, weight, self.bias)
@@ -104,25 +104,25 @@ class DynamicLayer(nn.Module):
 
     @property
     def input_bits(self) -> int:
-        """Bits that the input is said to have; the most where they depend on the picture."""
+        """Nominal bits of the input; the most where they depend on the picture."""
         return self.points.bits
 
     @property
     def choices(self) -> tuple[int, ...]:
-        """Bits among which its quantizer chooses for each picture; empty where it has no choice of its own."""
+        """Bits among which its quantizer chooses for each picture; empty where its bits are fixed."""
         return self.points.candidates
 
     @property
     def code_source(self) -> FrozenGrid | ConditionalQuantizer:
-        """What tells the codes of the input."""
+        """The module whose method ``codes`` gives the codes of the input."""
         return self.points.code_source
 
     def float_weight(self) -> Tensor:
-        """The weights that the integers stand for, float32."""
+        """The float32 weights: integers times scale."""
         return (self.weight * self.weight_scale.double().view(-1, *[1] * (self.weight.dim() - 1))).float()
 
     def float_layer(self) -> nn.Conv2d | nn.Linear:
-        """The layer behind its quantizer."""
+        """The float layer, without its quantizer."""
         weight = self.float_weight()
         return layer_of(weight, torch.zeros(len(weight)) if self.bias is None else self.bias, self.geometry)
 
@@ -133,7 +133,7 @@ def dan_layer(spec: LayerSpec, grid: DANSpec) -> DynamicLayer:
 
 
 def conditional_layer(spec: LayerSpec, grid: ConditionalSpec) -> DynamicLayer:
-    """The layer of a quantizer that stays a quantizer."""
+    """The layer of a quantizer that is kept as a module, not frozen to numbers."""
     return _dynamic_layer(spec, grid.quantizer)
 
 

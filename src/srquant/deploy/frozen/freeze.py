@@ -1,4 +1,4 @@
-"""Quantized network -> frozen network: integer weights, zero points, offsets, nothing left to learn."""
+"""Quantized network -> frozen network: integer weights, zero points, offsets, no learnable parameters."""
 
 import copy
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from srquant.insertion.branched_network import BranchedNetwork, representative
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.models.network import Network
-from srquant.quantizers.by_picture import shows_pictures
+from srquant.quantizers.by_picture import with_picture_access
 from srquant.quantizers.layers import quant_modules
 from srquant.quantizers.module_spec import LayerSpec, ModuleSpec
 
@@ -24,9 +24,9 @@ class FrozenModel:
     """A deployable network of frozen modules, on the CPU.
 
     Attributes:
-        network: with the modules of ``deploy.frozen`` in the place of the quantized ones.
+        network: with modules of ``deploy.frozen`` instead of the quantized ones.
         policy: which layers were quantized, and their bits.
-        origin: how.
+        origin: how they were quantized.
         specs: what each frozen module is made of, by name.
     """
 
@@ -44,7 +44,7 @@ def freeze(model: QuantizedModel) -> FrozenModel:
         model: left unchanged.
 
     Raises:
-        PolicyError: the model is frozen already, or a grid's bounds are not finite or not apart.
+        PolicyError: the model is frozen already, or a grid's bounds are not finite, or lower and upper bound are equal.
     """
     if not isinstance(model, QuantizedModel):
         raise PolicyError(f"freeze needs a quantized model, not a {type(model).__name__}; save or export it as it is")
@@ -73,7 +73,7 @@ def assemble(
         return FrozenModel(branched.eval(), policy, origin, specs)
     for name, spec in specs.items():
         network.module.set_submodule(name, frozen_module(spec))
-    return FrozenModel(shows_pictures(network), policy, origin, specs)
+    return FrozenModel(with_picture_access(network), policy, origin, specs)
 
 
 def check_spec(name: str, spec: ModuleSpec) -> None:
@@ -83,10 +83,11 @@ def check_spec(name: str, spec: ModuleSpec) -> None:
         positive |= grid.must_be_positive()
         for what, values in grid.must_be_finite().items():
             if not _finite(values):
-                raise PolicyError(f"layer {name!r}: {what} is not finite; train with a lower rate")
+                raise PolicyError(f"layer {name!r}: {what} is not finite; train with a lower learning rate")
     for what, values in positive.items():
         if not _finite(values) or bool((values <= 0).any()):
-            raise PolicyError(f"layer {name!r}: {what} is {values.flatten()[:4].tolist()}; it must be finite and > 0")
+            found = values.flatten()[:4].tolist()
+            raise PolicyError(f"layer {name!r}: {what} is {found}, must be finite and > 0; use other options")
 
 
 def _finite(values: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""A grid whose bounds are fixed.
+"""A uniform grid with fixed bounds.
 
 A grid ``lower + step * k`` with zero point ``z`` is ``step * (k - z) + offset``, ``offset = lower + step * z``.
 """
@@ -16,7 +16,7 @@ class FrozenGrid(nn.Module):
         lower: first grid point, 0-d float32.
         upper: last grid point, 0-d float32.
         levels: number of grid points, 3..256.
-        zero_point: code of a padded zero; None takes that of the grid point nearest to zero.
+        zero_point: code of a padded zero; None: that of the grid point nearest to zero.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, levels: int, zero_point: int | None = None) -> None:
@@ -30,7 +30,7 @@ class FrozenGrid(nn.Module):
 
     @property
     def bits(self) -> int:
-        """Fewest bits that hold its codes."""
+        """Smallest number of bits that holds its codes."""
         return (self.levels - 1).bit_length()
 
     @property
@@ -55,7 +55,7 @@ class FrozenGrid(nn.Module):
         return codes(x, self.lower, self.upper, self.levels) - self.zero_point
 
     def codes(self, x: Tensor) -> Tensor:
-        """The same integers, as all that tells codes calls them."""
+        """The same integers, under the name that ``measure.cost`` calls."""
         return self.forward(x)
 
     def dequantize(self, integers: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""The kinds of activation grids: how a file gives each of them, and which frozen module it becomes.
+"""The kinds of activation grids: how each is read from a file, and which frozen module it becomes.
 
-A new kind of grid has its quantizer and its spec in a file of its own, and a line in each table that it needs here.
+A new kind of grid has its quantizer and its spec in one new file, and one line in each table here that it needs.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ READERS: dict[str, ReadGrid] = {
         for made in (DAQQuantizer, GatedQuantizer, SelectingQuantizer, TableQuantizer)
     },
 }
-"""From the fields and tensors of a file and the channels of the input, by the kind that the file names."""
+"""By the kind in a file: the function from the file's fields, its tensors and the input's channels to a spec."""
 
 
 def uniform_layer(spec: LayerSpec, grid: UniformSpec) -> nn.Module:
@@ -57,13 +57,13 @@ LAYERS: Mapping[type[GridSpec], Callable[[LayerSpec, Any], nn.Module]] = {
     DANSpec: dan_layer,
     ConditionalSpec: conditional_layer,
 }
-"""The frozen convolution or linear layer behind each kind of grid."""
+"""By the type of a grid: the function that makes the frozen convolution or linear layer."""
 
 POINTS: Mapping[type[GridSpec], Callable[[Any], nn.Module]] = {
     UniformSpec: lambda grid: GridPoints(frozen_grid(grid)),
     ConditionalSpec: lambda grid: grid.quantizer,
 }
-"""What puts an addend of a sum on the points of each kind of grid."""
+"""By the type of a grid: the function that makes the module that puts an addend of a sum on grid points."""
 
 
 def freeze_layer(spec: LayerSpec) -> nn.Module:
@@ -73,7 +73,7 @@ def freeze_layer(spec: LayerSpec) -> nn.Module:
 
 def freeze_sum(spec: SumSpec) -> FrozenAdd:
     """The frozen sum of a spec."""
-    return FrozenAdd(frozen_grid(uniform("a sum", spec.grid)), spec.scale)
+    return FrozenAdd(frozen_grid(require_uniform("a sum", spec.grid)), spec.scale)
 
 
 def freeze_addends(spec: AddendsSpec) -> FrozenAddends:
@@ -84,18 +84,20 @@ def freeze_addends(spec: AddendsSpec) -> FrozenAddends:
 
 def freeze_matmul(spec: MatmulSpec) -> FrozenMatmul:
     """The frozen matrix product of a spec."""
-    left, right = (frozen_grid(uniform("an operand of a matrix product", grid)) for grid in (spec.left, spec.right))
+    left, right = (
+        frozen_grid(require_uniform("an operand of a matrix product", grid)) for grid in (spec.left, spec.right)
+    )
     return FrozenMatmul(left, right, spec.lattice)
 
 
-def uniform(what: str, grid: GridSpec) -> UniformSpec:
-    """The grid itself.
+def require_uniform(what: str, grid: GridSpec) -> UniformSpec:
+    """The grid, if it is uniform.
 
     Raises:
         PolicyError: it is of another kind.
     """
     if not isinstance(grid, UniformSpec):  # integer sums and products have one form only
-        raise PolicyError(f"{what} has a grid of kind {grid.kind!r}: only uniform ones have an integer form there")
+        raise PolicyError(f"{what} has a grid of kind {grid.kind!r}: only uniform grids have an integer form there")
     return grid
 
 

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers of integers: fixed grids, nothing left to learn.
+"""Convolutions and linear layers on integers: fixed grids, no learnable parameters.
 
 Padding zero is a grid point, so a convolution on the grid ``step * (k - z) + offset`` is
 ``step * weight_scale * conv(W, k - z) + offset * weight_scale * sum(W) + bias``: any pair of bounds runs on
@@ -17,20 +17,20 @@ EXACT_IN_FLOAT32 = 2.0**24
 
 
 class FrozenLayer(nn.Module):
-    """What integer convolutions and linear layers share.
+    """Base of integer convolutions and linear layers.
 
     Args:
         grid: the input's grid.
         weight: int8 ``C_out x ...`` in -127..127.
         weight_scale: float32 ``C_out``; the float weight is ``weight * weight_scale``.
         bias: float32 ``C_out``, or None.
-        weight_bits: bits that a weight takes in the file.
-        before: applied to the input first: brings channels with grids of their own to one, or values to their points.
+        weight_bits: bits per weight in the file.
+        before: applied to the input first: scales channels to a common grid, or puts values on points.
         lattice: spacing of output scale and bias, a power of two; None leaves them as they are.
 
     Attributes:
-        input_bits: bits that the input is said to have; those of its grid, unless ``before`` puts it on fewer points.
-        piecewise_codes: points of a piecewise linear grid, which may be more than its bits have; None for all others.
+        input_bits: nominal bits of the input: those of its grid, unless ``before`` puts it on fewer points.
+        piecewise_codes: points of a piecewise linear grid, may exceed ``2**input_bits``; None for other grids.
     """
 
     static = True
@@ -63,7 +63,7 @@ class FrozenLayer(nn.Module):
 
     @property
     def code_source(self) -> FrozenGrid:
-        """What tells the codes of the input."""
+        """The module whose method ``codes`` gives the codes of the input."""
         return self.grid
 
     def output_scale(self) -> Tensor:
@@ -71,12 +71,12 @@ class FrozenLayer(nn.Module):
         return on_lattice(self.weight_scale.double() * self.grid.step, self.lattice).float()
 
     def corrected_bias(self) -> Tensor:
-        """Bias plus what the grid's offset adds, ``C_out``."""
+        """Bias plus the contribution of the grid's offset, ``C_out``."""
         scale = settled_scale(self.weight_scale, self.grid.step, self.lattice)
         return on_lattice(offset_bias(self.grid, self.weight, scale, self.bias), self.lattice).float()
 
     def integers(self, x: Tensor) -> Tensor:
-        """Values to integers ``k - z`` in the type that holds their sums."""
+        """Values to integers ``k - z``, in the float type that holds their sums exactly."""
         integers: Tensor = self.grid(x if self.before is None else self.before(x))
         return integers.to(self.accumulator)
 
@@ -87,15 +87,15 @@ class FrozenConv2d(FrozenLayer):
     Args:
         grid: the input's grid.
         weight: int8 ``C_out x C_in/groups x kH x kW`` in -127..127.
-        weight_scale: as ``FrozenLayer``, like the arguments not named here.
-        bias: the same.
+        weight_scale: as ``FrozenLayer``.
+        bias: as ``FrozenLayer``.
         stride: per axis.
         padding: per axis, zeros added before quantization.
         dilation: per axis.
         groups: number of groups.
         weight_bits: as ``FrozenLayer``.
-        before: the same.
-        lattice: the same.
+        before: as ``FrozenLayer``.
+        lattice: as ``FrozenLayer``.
     """
 
     def __init__(
@@ -144,11 +144,11 @@ def frozen_layer(
 
     Args:
         spec: of the layer.
-        grid: of what the integers are made from.
-        scale: of the weights instead of the spec's.
-        bias: instead of the spec's.
+        grid: of the input, after ``before``.
+        scale: of the weights; None: the spec's.
+        bias: None: the spec's.
         before: applied to the input first.
-        pads: whether the convolution pads; else ``before`` has done so.
+        pads: whether the convolution pads; if not, ``before`` must.
     """
     integers = spec.weight.integers()
     scale, bias = spec.weight.scale if scale is None else scale, spec.bias if bias is None else bias

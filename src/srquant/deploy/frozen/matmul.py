@@ -1,4 +1,4 @@
-"""Matrix products of two activations, as attention has them, on integers."""
+"""Matrix products of two activations, as in attention, on integers."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from srquant.models.blocks.layers import MatrixProduct
 
 
 class OperandGrid(nn.Module):
-    """A grid of a matrix product's operand: integers ``k + first`` that fit into one byte.
+    """The grid of one operand of a matrix product: integers ``k + first`` that fit into one byte.
 
     Args:
         grid: the operand's.
@@ -27,11 +27,11 @@ class OperandGrid(nn.Module):
 
     @property
     def code_source(self) -> "OperandGrid":
-        """What tells the codes of the operand: itself."""
+        """The module whose method ``codes`` gives the codes of the operand: itself."""
         return self
 
     def codes(self, x: Tensor) -> Tensor:
-        """The same integers, as all that tells codes calls them."""
+        """The same integers, under the name that ``measure.cost`` calls."""
         return self.forward(x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class OperandGrid(nn.Module):
 
 
 class IntegerMatmul(nn.Module):
-    """The product of the values that two integer matrices stand for.
+    """The product of two matrices of values, computed from their integers ``i`` and ``j``.
 
     ``(s_a i + o_a)(s_b j + o_b) = s_b (s_a sum(i j) + o_a sum(j)) + o_b sum(s_a i + o_a)``.
 

@@ -1,4 +1,4 @@
-"""Piecewise linear points in a frozen layer: what happens to values before the layer's grid of 256 points."""
+"""Piecewise linear points in a frozen layer: values are put on them before the layer's grid of 256 points."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class PiecewisePoints(nn.Module):
     Args:
         edges: ends of the regions, increasing, float32.
         levels: points of each region.
-        bits: that the points are said to have, 3..7.
+        bits: nominal bits, 3..7.
     """
 
     def __init__(self, edges: Tensor, levels: tuple[int, ...], bits: int) -> None:
@@ -32,7 +32,7 @@ class PiecewisePoints(nn.Module):
 
 
 def plq_layer(spec: LayerSpec, grid: PLQSpec) -> FrozenLayer:
-    """Values are put on the points of their regions first."""
+    """The layer that first puts values on the points of their regions."""
     points = PiecewisePoints(grid.edges, grid.region_levels, grid.bits)
     layer = frozen_layer(spec, fine_grid(grid, points), before=points)
     layer.piecewise_codes = sum(grid.region_levels)
@@ -40,6 +40,6 @@ def plq_layer(spec: LayerSpec, grid: PLQSpec) -> FrozenLayer:
 
 
 def fine_grid(grid: PLQSpec, points: PiecewisePoints) -> FrozenGrid:
-    """The grid of 256 points whose zero is what a padded zero becomes: often no point lies at zero itself."""
+    """The grid of 256 points; its zero point is the code of the point that zero is put on, often not zero itself."""
     padded = codes(points(torch.zeros(())), grid.lower, grid.upper, FINE_LEVELS)
     return FrozenGrid(grid.lower, grid.upper, FINE_LEVELS, int(padded))

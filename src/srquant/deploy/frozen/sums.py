@@ -1,4 +1,4 @@
-"""Sums of two streams on frozen grids."""
+"""Sums of two activations on frozen grids."""
 
 from torch import Tensor, nn
 
@@ -23,9 +23,9 @@ class FrozenAddends(nn.Module):
     """``a + scale * b`` of two addends on a grid each.
 
     Args:
-        left: puts the first addend on points, ``GridPoints`` or a quantizer.
-        right: the same of the second.
-        scale: of the second.
+        left: puts the first addend on grid points: ``GridPoints`` or a quantizer.
+        right: the same for the second addend.
+        scale: factor of the second addend.
     """
 
     def __init__(self, left: nn.Module, right: nn.Module, scale: float) -> None:

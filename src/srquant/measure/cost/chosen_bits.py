@@ -12,7 +12,7 @@ from srquant.models.network import Network
 from srquant.quantizers.by_picture import ConditionalQuantizer
 
 
-def choosing(network: Network) -> dict[str, ConditionalQuantizer]:
+def bit_choosing_quantizers(network: Network) -> dict[str, ConditionalQuantizer]:
     """The quantizers that choose among several bits, by the name of their layer."""
     found: dict[str, ConditionalQuantizer] = {}
     for name, layer in network.module.named_modules():
@@ -22,30 +22,30 @@ def choosing(network: Network) -> dict[str, ConditionalQuantizer]:
     return found
 
 
-def chooses(network: Network) -> bool:
+def chooses_bits(network: Network) -> bool:
     """Whether some layer chooses its bits by the picture."""
-    return bool(choosing(network))
+    return bool(bit_choosing_quantizers(network))
 
 
 def chosen_bits(network: Network, picture: Tensor) -> dict[str, float]:
-    """Bits that each choosing layer takes for a picture.
+    """Bits that each layer takes for a picture, for the layers that choose their bits by the picture.
 
     Args:
-        network: frozen; it runs once, unless nothing in it chooses.
+        network: frozen; it runs once, or not at all where no layer chooses its bits.
         picture: ``1 x 3 x H x W`` in [0, 1].
     """
-    if not chooses(network):
+    if not chooses_bits(network):
         return {}
-    with torch.inference_mode(), choices_of(network) as bits:
+    with torch.inference_mode(), record_chosen_bits(network) as bits:
         network(picture)
     return {name: float(chosen.mean()) for name, chosen in bits.items()}
 
 
 @contextmanager
-def choices_of(network: Network) -> Iterator[dict[str, Tensor]]:
-    """While pictures go through a network, note the bits that each choosing layer takes: ``N`` floats by name."""
+def record_chosen_bits(network: Network) -> Iterator[dict[str, Tensor]]:
+    """Record the bits that each layer chooses while the network runs on pictures: ``N`` floats by layer name."""
     bits: dict[str, Tensor] = {}
-    quantizers = choosing(network)
+    quantizers = bit_choosing_quantizers(network)
 
     def see(name: str, inputs: tuple[Tensor, ...]) -> None:
         bits[name] = quantizers[name].chosen_bits(*inputs)

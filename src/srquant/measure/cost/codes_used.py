@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.insertion.branched_network import BranchedNetwork
-from srquant.measure.cost.chosen_bits import chooses, chosen_bits
-from srquant.measure.cost.effective_bits import CodesUsed, Seen, counted, watched
+from srquant.measure.cost.chosen_bits import chooses_bits, chosen_bits
+from srquant.measure.cost.effective_bits import CodesSeen, CodesUsed, count_codes, record_codes
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.models.network import Network
 from srquant.quantizers.module_spec import LayerSpec, MatmulSpec, ModuleSpec
@@ -32,9 +32,9 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
         for name, taken in _bits_of(branch, picture).items():
             if name in bits:
                 bits[name].append(taken)
-    by_picture = isinstance(model.network, BranchedNetwork) or chooses(model.network)
+    by_picture = isinstance(model.network, BranchedNetwork) or chooses_bits(model.network)
     return [
-        CodesUsed(name, sum(bits[name]) / len(bits[name]), *weight, counted(seen[name], by_picture))
+        CodesUsed(name, sum(bits[name]) / len(bits[name]), *weight, count_codes(seen[name], by_picture))
         for name, weight in inputs.items()
     ]
 
@@ -48,14 +48,14 @@ def _inputs(specs: Mapping[str, ModuleSpec]) -> Iterator[tuple[str, tuple[int | 
             yield from ((f"{name}.{side}", (None, None)) for side in ("left", "right"))
 
 
-def _codes_of(network: Network, picture: Tensor, names: Iterable[str]) -> Seen:
-    with torch.inference_mode(), watched({name: _code_source(network, name) for name in names}) as seen:
+def _codes_of(network: Network, picture: Tensor, names: Iterable[str]) -> CodesSeen:
+    with torch.inference_mode(), record_codes({name: _code_source(network, name) for name in names}) as seen:
         network(picture)
     return seen
 
 
 def _code_source(network: Network, name: str) -> nn.Module:
-    """What tells the codes of a layer's input or of an operand."""
+    """The module whose method ``codes`` gives the codes of a layer's input or of an operand."""
     module: Any = network.module.get_submodule(name)
     source: nn.Module = module.code_source
     return source

@@ -19,7 +19,7 @@ class DepthCost:
         depth: number of residual blocks that run.
         blocks: their names.
         bit_ops: bit operations for one picture.
-        size_bytes: tensors of a file that holds this depth alone.
+        size_bytes: bytes of the tensors in a file that holds this depth alone.
     """
 
     depth: int
@@ -29,7 +29,7 @@ class DepthCost:
 
 
 def depth_costs(model: FrozenModel, height: int, width: int) -> Iterable[DepthCost]:
-    """What each depth costs, full depth first; nothing for a network of one depth.
+    """What each depth costs, full depth first; empty for a network of one depth.
 
     Args:
         model: frozen.

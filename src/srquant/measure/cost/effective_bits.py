@@ -1,4 +1,4 @@
-"""Bits that are really spent: log2 of the codes that occur, not of the codes that a method says it has."""
+"""Effective bits: log2 of the number of codes that occur, beside the nominal bits that a method states."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,18 +15,18 @@ from srquant.models.hooks import watch_inputs
 LARGEST_CODE = 255
 """Codes of activations lie in -255..255, the zero point subtracted."""
 
-Seen = dict[str, list[Tensor]]
+CodesSeen = dict[str, list[Tensor]]
 """By layer: for each call which codes occurred, ``511`` booleans."""
 
 
 @dataclass(frozen=True)
 class CodesUsed:
-    """How many codes a quantized layer, or an operand of a matrix product, spends beside the bits it is said to have.
+    """How many codes a quantized layer, or an operand of a matrix product, uses, and its nominal bits.
 
     Attributes:
         name: of the layer or operand.
-        activation_bits: as the method says; the mean over pictures where they depend on the picture.
-        weight_bits: as the method says; None for an operand.
+        activation_bits: nominal; the mean over pictures where they depend on the picture.
+        weight_bits: nominal; None for an operand.
         weight_codes: different integers in its weight; None for an operand.
         activation_codes: different integers that reach the layer, one number per picture where its grid depends on
             the picture, else one for all pictures.
@@ -49,14 +49,14 @@ class CodesUsed:
         return None if self.weight_codes is None else math.log2(self.weight_codes)
 
     @property
-    def overspends(self) -> bool:
-        """Whether more codes occur than the bits have."""
+    def exceeds_bits(self) -> bool:
+        """Whether more codes occur than the nominal bits can hold."""
         return _above(self.effective_activation_bits, self.activation_bits) or _above(
             self.effective_weight_bits, self.weight_bits
         )
 
     def to_json(self) -> dict[str, object]:
-        """Bits for ``json.dumps``, said and effective; null for weights of an operand."""
+        """Nominal and effective bits for ``json.dumps``; null for weights of an operand."""
         return {
             "name": self.name,
             "activation_bits": self.activation_bits,
@@ -71,13 +71,13 @@ def _above(effective: float | None, bits: float | None) -> bool:
 
 
 @contextmanager
-def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
-    """Note the codes of what modules see while pictures go through their network.
+def record_codes(quantizers: Mapping[str, nn.Module]) -> Iterator[CodesSeen]:
+    """Record which codes occur at the input of modules while their network runs on pictures.
 
     Args:
-        quantizers: by layer, what tells the codes of its input by a method ``codes``: whole numbers in -255..255.
+        quantizers: by layer, the module whose method ``codes`` gives the codes of its input: integers in -255..255.
     """
-    seen: Seen = {name: [] for name in quantizers}
+    seen: CodesSeen = {name: [] for name in quantizers}
 
     def see(name: str, inputs: tuple[Tensor, ...]) -> None:
         quantizer: Any = quantizers[name]
@@ -88,8 +88,8 @@ def watched(quantizers: Mapping[str, nn.Module]) -> Iterator[Seen]:
         yield seen
 
 
-def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
-    """Codes of one layer: per picture where its grid depends on it, else in all pictures together.
+def count_codes(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
+    """Number of codes of one layer: per picture where its grid depends on the picture, else over all pictures together.
 
     Args:
         pictures: which codes occurred in each, ``511`` booleans.
@@ -100,11 +100,11 @@ def counted(pictures: Sequence[Tensor], by_picture: bool) -> tuple[int, ...]:
 
 
 def mean_effective_bits(layers: Sequence[CodesUsed], ends: Collection[str]) -> tuple[float, float | None]:
-    """Means of effective activation and weight bits over what FAB counts too: all but head and tail.
+    """Means of effective activation and weight bits over the layers that FAB counts: all but head and tail.
 
     Args:
         layers: all of a network; at least one.
-        ends: names of head and tail; they count where there is nothing else.
+        ends: names of head and tail; they count only where there is no other layer.
 
     Returns:
         The second is None where no layer has weights.

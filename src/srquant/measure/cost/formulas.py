@@ -1,6 +1,6 @@
 """What a network costs: multiplications, bit operations, bit-widths.
 
-The counts work on plain records, so that they are the same for float, quantized and frozen networks.
+The formulas take ``LayerCost`` records, so they are the same for float, quantized and frozen networks.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -23,7 +23,7 @@ class LayerCost:
 
     Attributes:
         name: as in ``Network.module.named_modules()``.
-        macs: multiply-accumulates for one picture of the size in question, bias not counted.
+        macs: multiply-accumulates for one picture, bias not counted.
         weight_count: number of weights, bias not counted; a product has none.
         weight_bits: bits per weight, or per value of a product's second operand; 32 for float.
         activation_bits: bits per input value, on average where they vary; 32 for float.
@@ -55,7 +55,7 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
     """Multiply-accumulates of layers, from one forward pass on a black picture.
 
     Args:
-        network: any network; left as it is, but evaluation mode is up to the caller.
+        network: any network, left unchanged; it runs in the mode, training or evaluation, that it is in.
         names: layers with ``weight`` of two or four dimensions and products of two activations, names relative to
             ``network.module``.
         height: rows of the low-resolution picture.
@@ -65,7 +65,7 @@ def count_macs(network: Network, names: Iterable[str], height: int, width: int) 
         Count per name, summed over the calls of a layer that is used more than once; zero where it isn't called.
 
     Raises:
-        PolicyError: no such layer, or it is none of these.
+        PolicyError: no such layer, or it is neither a layer with ``weight`` nor a product.
     """
     counts = dict.fromkeys(names, 0)
     modules = {name: _layer(network, name) for name in counts}
@@ -89,7 +89,7 @@ def feature_average_bits(layers: Iterable[LayerCost], ends: Collection[str]) -> 
 
     Args:
         layers: all of a network.
-        ends: names of head and tail; they count where no other layer is quantized.
+        ends: names of head and tail; they count only where no other layer is quantized.
 
     Returns:
         None where no layer is quantized.
@@ -115,12 +115,14 @@ def _layer(network: Network, name: str) -> nn.Module:
     except AttributeError:
         raise PolicyError(f"the network has no layer {name!r}: {suggest(name, weighted_layers(network))}") from None
     if not _has_weight(module) and not isinstance(module, MatrixProduct):
-        raise PolicyError(f"{name!r} is no convolution or linear layer: {suggest(name, weighted_layers(network))}")
+        raise PolicyError(
+            f"{name!r} is neither a convolution nor a linear layer: {suggest(name, weighted_layers(network))}"
+        )
     return module
 
 
 def _factors(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Multiplications per value."""
+    """Multiplications per value of the layer's output, or input for a transposed convolution."""
     if isinstance(module, MatrixProduct):
         return inputs[0].shape[-1]
     return _weight(module).numel() // _weight(module).shape[0]

@@ -1,4 +1,4 @@
-"""What each layer of a float or frozen network costs; where bits depend on the picture, at the middle ones."""
+"""What each layer of a float or frozen network costs; a branched network by the bits of its middle branch."""
 
 from collections.abc import Callable
 from statistics import fmean
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srquant.insertion.branched_network import BranchedNetwork, representative
-from srquant.measure.cost.chosen_bits import chooses, chosen_bits
+from srquant.measure.cost.chosen_bits import chooses_bits, chosen_bits
 from srquant.measure.cost.formulas import (
     LayerCost,
     count_macs,
@@ -49,8 +49,8 @@ def fab(network: Network) -> float | None:
 
 
 def picture_fab(network: Network) -> float | Callable[[NDArray[np.uint8]], float] | None:
-    """``fab``, or where it depends on the picture a function of it, ``H x W x 3``."""
-    if chooses(network):
+    """``fab``; where it depends on the picture, a function from the picture, ``H x W x 3`` in 0..255, to its FAB."""
+    if chooses_bits(network):
         return lambda image: fmean(chosen_bits(network, _pixels(image)).values())
     if not isinstance(network, BranchedNetwork):
         return fab(network)

@@ -1,4 +1,4 @@
-"""What became of each layer: bits, and how many of its weight codes are used."""
+"""One record per layer of a float or frozen network: its kind, bits, and how many different weights occur."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from torch import nn
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.deploy.frozen.layers import FrozenLayer
 from srquant.deploy.frozen.matmul import FrozenMatmul
+from srquant.insertion.policy import LayerKind
 from srquant.models.blocks.layers import Matmul
 from srquant.models.network import Network
 
 FLOAT_BITS = 32
 Ranges = Literal["static", "dynamic"]
-Kind = Literal["conv", "linear", "matmul"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class LayerSummary:
         weight_bits: 2..8, or 32 for float; of a matrix product's second operand.
         activation_bits: 2..8, or 32 for float; of a matrix product's first operand.
         levels_used: different weights that occur; None for a float layer and a matrix product.
-        ranges: whether the input's range is known before a picture is seen; None for a float layer.
-        piecewise_codes: activation codes of a piecewise linear grid, which may be more than its bits have; None for
+        ranges: ``static`` where the input's range is fixed before a picture is known; None for a float layer.
+        piecewise_codes: activation codes of a piecewise linear grid, which may be more than its bits hold; None for
             all others.
         choices: bits among which the layer's quantizer chooses for each picture, ``activation_bits`` being the most;
-            empty where it has no choice of its own.
+            empty where the bits are fixed.
     """
 
     name: str
-    kind: Kind
+    kind: LayerKind
     weight_bits: int
     activation_bits: int
     levels_used: int | None
@@ -54,7 +54,7 @@ def layer_summaries(network: Network) -> list[LayerSummary]:
 
 
 def _summary_of(module: nn.Module) -> Callable[[str], LayerSummary] | None:
-    """What makes the line of a module from its name; None for what has no line."""
+    """The function from a module's name to its summary; None for a module that has no summary."""
     for kind, summary in SUMMARIES.items():
         if isinstance(module, kind):  # modules of a float and of a frozen network have no base in common
             return partial(summary, module)
@@ -80,7 +80,7 @@ def _frozen_layer(module: FrozenLayer | DynamicLayer, name: str) -> LayerSummary
     return LayerSummary(name, kind, module.weight_bits, module.input_bits, levels_used, ranges, codes, choices)
 
 
-def _layer_kind(module: nn.Module) -> Kind:
+def _layer_kind(module: nn.Module) -> LayerKind:
     return "linear" if torch.as_tensor(module.weight).dim() == 2 else "conv"
 
 

@@ -24,7 +24,7 @@ from srquant.errors import PolicyError
 from srquant.grids.picture_edges import edge_score
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.methods.cabm.edge_table import Configuration, in_hundredths, usable_entries
 from srquant.methods.cabm.table_quantizer import MappedQuantizer
 from srquant.methods.cadyq import method as cadyq
@@ -160,7 +160,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
     patches = patches_of(config, crops)
     capacity = sum(len(batch) for batch in patches)
     student = cadyq.prepare(network, crops, policy, config, steps)
-    exchange_quantizers(student.network, lambda old: with_room(old, capacity))
+    replace_activation_quantizers(student.network, lambda old: with_room(old, capacity))
     return CABMStudent(student.network, network, student.policy, config, steps, patches)
 
 
@@ -172,7 +172,7 @@ def with_room(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
         quantizer.choices, quantizer.features, quantizer.channel_axis, quantizer.gradient_scale, capacity
     )
     roomy.bounds.data.copy_(quantizer.bounds.data)
-    roomy.in_work = quantizer.in_work
+    roomy.current = quantizer.current
     return roomy
 
 

@@ -86,7 +86,7 @@ class MappedQuantizer(SelectingQuantizer):
         result.edges.copy_(self.edges[:entries])
         result.by_edge.copy_(self.by_edge[:entries])
         result.bounds.data.copy_(self.bounds.detach())
-        result.in_work = self.in_work
+        result.current = self.current
         return result.requires_grad_(False)
 
     def flags(self, x: Tensor) -> Tensor:

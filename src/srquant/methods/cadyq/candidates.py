@@ -25,7 +25,7 @@ class CandidateQuantizer(ConditionalQuantizer):
         bounds: one for each candidate.
     """
 
-    sees_pictures = True
+    needs_pictures = True
 
     def __init__(self, candidates: Sequence[int]) -> None:
         for bits in candidates:
@@ -44,8 +44,8 @@ class CandidateQuantizer(ConditionalQuantizer):
     @property
     def pictures(self) -> Pictures:
         """The pictures in work."""
-        assert self.in_work.pictures is not None, "the network must show its pictures, see ConditionalNetwork"
-        return self.in_work.pictures
+        assert self.current.pictures is not None, "the network must show its pictures, see ConditionalNetwork"
+        return self.current.pictures
 
     def flags(self, x: Tensor) -> Tensor:
         """Which candidate each sample takes, ``N`` int64."""

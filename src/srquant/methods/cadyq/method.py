@@ -27,8 +27,8 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.refit_weight_grids import follow_weights, signed_max
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.refit_weight_grids import refit_weight_grids, signed_max
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.methods.cadyq.block_attention import BlockAttentionTeacher
 from srquant.methods.cadyq.candidates import CandidateQuantizer
 from srquant.methods.cadyq.selector import Choice, SelectingQuantizer, bit_cost
@@ -37,7 +37,7 @@ from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
-from srquant.quantizers.by_picture import shows_pictures
+from srquant.quantizers.by_picture import with_picture_access
 from srquant.quantizers.layers import QuantAddends, QuantLayer, quant_layers
 from srquant.quantizers.symmetric import SymmetricQuantizer
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
@@ -126,7 +126,7 @@ class CADyQStudent(Student):
 
     def after_step(self, step: int) -> None:
         """Weight grids follow, bounds stay positive."""
-        follow_weights(self.network, signed_max)
+        refit_weight_grids(self.network, signed_max)
         keep_positive(self.network)
 
     def logged(self) -> Mapping[str, float]:
@@ -161,8 +161,8 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
         for module in student.modules()
         if isinstance(module, QuantAddends)
     }
-    exchange_quantizers(student, lambda old: made.get(old, old))
-    learned = learns_weights(shows_pictures(student))
+    replace_activation_quantizers(student, lambda old: made.get(old, old))
+    learned = learns_weights(with_picture_access(student))
     for quantizer in selectors(learned):
         quantizer.requires_grad_(True)
     for output in outputs(learned):

@@ -26,8 +26,8 @@ from srquant.insertion.plan import SIDES, resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.refit_weight_grids import follow_weights, with_integer_zero
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.refit_weight_grids import percentile_with_zero, refit_weight_grids
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.methods.ddtb.gate import DualBoundQuantizer, GatedQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
@@ -154,7 +154,7 @@ class DdtbStudent(Student):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Weight grids follow; bounds stay apart."""
-        follow_weights(self.network, with_integer_zero(WEIGHT_SHARE))
+        refit_weight_grids(self.network, percentile_with_zero(WEIGHT_SHARE))
         for quantizer, narrowest in zip(self.grids, self.narrowest, strict=True):
             quantizer.upper.copy_(torch.maximum(quantizer.upper, quantizer.lower + narrowest))
 
@@ -171,7 +171,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     policy = replace(policy, symmetric_weights=False)
     plan = resolve(network, policy)
     first = constant_bounds(plan, torch.tensor(-FIRST_BOUND), torch.tensor(FIRST_BOUND))
-    student = insert_quantizers(network, plan, first, with_integer_zero(WEIGHT_SHARE))
+    student = insert_quantizers(network, plan, first, percentile_with_zero(WEIGHT_SHARE))
     if config.addends:
         quantize_addends(student, plan)
     plain = activation_quantizers(student)
@@ -180,7 +180,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     made: dict[InputQuantizer, InputQuantizer] = {
         old: learned(old, seen[name], name in gated, config) for name, old in plain.items()
     }
-    exchange_quantizers(student, made.__getitem__)
+    replace_activation_quantizers(student, made.__getitem__)
     learns_weights(student)
     for quantizer in made.values():
         quantizer.requires_grad_(True)

@@ -23,8 +23,8 @@ from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.refit_weight_grids import follow_weights
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.refit_weight_grids import refit_weight_grids
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
@@ -98,10 +98,10 @@ class DoReFaStudent(Student):
 
     def after_step(self, step: int) -> None:
         """Bounds follow the weights and what activations were."""
-        follow_weights(self.network, symmetric_max)
+        refit_weight_grids(self.network, symmetric_max)
         for quantizer in activation_quantizers(self.network).values():
             assert isinstance(quantizer, SymmetricQuantizer)  # ``prepare`` put no others there
-            quantizer.follow()
+            quantizer.use_observed()
 
     def result(self) -> QuantizedModel:
         """On plain grids, the tanh in the weights."""
@@ -111,7 +111,7 @@ class DoReFaStudent(Student):
 def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
     """The grid in training, from a plain one of the same bounds."""
     assert isinstance(quantizer, ActivationQuantizer)  # fresh from insertion, where all have bounds
-    return SymmetricQuantizer(quantizer.upper, quantizer.bits, kept=momentum)
+    return SymmetricQuantizer(quantizer.upper, quantizer.bits, momentum=momentum)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DoReFa, steps: int) -> DoReFaStudent:
@@ -124,5 +124,5 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     for layer in quant_layers(student).values():
         upper, bits = layer.weight_quantizer.upper, layer.weight_quantizer.bits
         layer.weight_quantizer = TanhWeightQuantizer(-upper, upper, bits, symmetric=True)
-    exchange_quantizers(student, lambda old: observing(old, config.momentum))
+    replace_activation_quantizers(student, lambda old: observing(old, config.momentum))
     return DoReFaStudent(learns_weights(student), policy, config, steps)

@@ -26,7 +26,7 @@ from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.refit_weight_grids import follow_weights, largest_but
+from srquant.insertion.refit_weight_grids import refit_weight_grids, symmetric_percentile
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights
@@ -150,7 +150,7 @@ class OdmStudent(Student):
 
     def after_step(self, step: int) -> None:
         """Percentiles follow the weights; bounds stay apart."""
-        follow_weights(self.network, largest_but(self.config.share))
+        refit_weight_grids(self.network, symmetric_percentile(self.config.share))
         for quantizer in factor_quantizers(self.network):
             quantizer.factor.data.clamp_(min=SMALLEST_FACTOR)
         self.guards()
@@ -177,7 +177,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: O
     policy = replace(policy, symmetric_weights=True)
     plan = resolve(network, policy)
     bounds = activation_bounds(network, plan, crops, Collection(percentile(config.share), "mean"))
-    student = learns_weights(insert_quantizers(network, plan, bounds, largest_but(config.share)))
+    student = learns_weights(insert_quantizers(network, plan, bounds, symmetric_percentile(config.share)))
     for quantizer in activation_quantizers(student).values():
         quantizer.requires_grad_(True)
     for layer in quant_layers(student).values():

@@ -22,8 +22,8 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantize_addends import quantize_addends
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.refit_weight_grids import follow_weights, signed_max
-from srquant.insertion.replace_quantizers import exchange_quantizers
+from srquant.insertion.refit_weight_grids import refit_weight_grids, signed_max
+from srquant.insertion.replace_quantizers import replace_activation_quantizers
 from srquant.methods.options import option
 from srquant.methods.pams.quantizer import PamsQuantizer
 from srquant.methods.ranges.pipeline import origin_of
@@ -81,7 +81,7 @@ class PamsStudent(Student):
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
         """L1 in grey levels + weight * attention loss."""
         for quantizer in self.quantizers():
-            quantizer.kept = self.kept(step)
+            quantizer.momentum = self.kept(step)
         pictures, attention = self.teacher(self.network, low)
         loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
         return loss
@@ -105,10 +105,10 @@ class PamsStudent(Student):
 
     def after_step(self, step: int) -> None:
         """Weight grids follow; in the first epoch bounds are what was seen."""
-        follow_weights(self.network, signed_max)
+        refit_weight_grids(self.network, signed_max)
         for quantizer in self.quantizers():
             if self.plan.epoch(step) == 0:
-                quantizer.follow()
+                quantizer.use_observed()
             else:
                 quantizer.keep_positive()
 
@@ -130,7 +130,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
     student = insert_quantizers(network, plan, constant_bounds(plan, -first, first), signed_max)
     if config.addends:
         quantize_addends(student, plan)
-    exchange_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
+    replace_activation_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
     student = learns_weights(student)
     result = PamsStudent(student, network, policy, config, steps)
     look(result, crops[0])
@@ -143,8 +143,8 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
 def look(student: PamsStudent, images: Tensor) -> None:
     """Set the bounds to what a batch shows, as the first epoch will."""
     for quantizer in student.quantizers():
-        quantizer.kept = 0.0
+        quantizer.momentum = 0.0
     student.network.eval()(images)
     student.network.train()
     for quantizer in student.quantizers():
-        quantizer.follow()
+        quantizer.use_observed()

@@ -7,13 +7,13 @@ from srquant.quantizers.symmetric import SymmetricQuantizer
 
 
 class PamsQuantizer(SymmetricQuantizer):
-    """While it observes (``kept`` isn't None), values are rounded to the grid of what is seen, and not clipped."""
+    """While it observes (``momentum`` isn't None), values are rounded to the grid of what is seen, and not clipped."""
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""
-        if self.kept is None:
+        if self.momentum is None:
             return super().forward(x, bits)
-        self.see(x, self.kept)
+        self.observe(x, self.momentum)
         last = self.levels - 1 if bits is None else bits.detach().exp2() - 2
         step = 2 * self.seen / last
         return straight_through((x.detach() / step).round_().mul_(step), x)

@@ -20,7 +20,7 @@ from srquant.distillation.loop import Rate
 from srquant.distillation.losses import output_loss
 from srquant.errors import PolicyError
 from srquant.insertion.depth_network import DepthNetwork
-from srquant.insertion.insert_quantizers import quantizable
+from srquant.insertion.insert_quantizers import require_quantizable
 from srquant.insertion.plan import QuantizationPlan, resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
@@ -175,7 +175,7 @@ def insert_learned(network: Network, plan: QuantizationPlan, config: QuantSR) ->
     bend = config.k if config.redistribution else 0.0
     for name, bits in plan.layers.items():
         layer = network.module.get_submodule(name)
-        network.module.set_submodule(name, LearnedLayer(quantizable(name, layer), bits, bend))
+        network.module.set_submodule(name, LearnedLayer(require_quantizable(name, layer), bits, bend))
     for name, product_bits in plan.matmuls.items():
         matmul = network.module.get_submodule(name)
         assert isinstance(matmul, Matmul)

@@ -11,7 +11,7 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
-from srquant.weight_rounding.run_beside_float import run_side_by_side
+from srquant.weight_rounding.run_side_by_side import run_side_by_side
 
 NETWORKS = {
     "edsr": ("edsr", {"blocks": 2, "features": 8}, Policy(LayerBits(4, 4), skip_bits=8)),
