@@ -7,7 +7,7 @@ import torch
 
 from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits, rounded
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 
 
 def test_rounded_with_the_gradient_of_tanh():
@@ -39,7 +39,7 @@ def test_offsets_change_bits_only_inside_the_context():
     quantizers = [
         ActivationQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3),
         WeightQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3, symmetric=False),
-        DynamicQuantizer(3, 1),
+        DANQuantizer(3, 1),
     ]
     inputs = [x, x, x.reshape(1, 1, 20, 20)]
     before = [quantizer(values) for quantizer, values in zip(quantizers, inputs, strict=True)]

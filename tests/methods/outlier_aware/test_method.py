@@ -25,7 +25,7 @@ from srquant.methods.registry import METHODS
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers
-from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.quantizers.plq import PLQuantizer
 
 W4A4 = Policy(LayerBits(4, 4))
 PLQ = OutlierAware(finetune="none")
@@ -61,7 +61,7 @@ def test_starts_from_minmax_and_a_quantile(network, calibration):
     with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])), torch.no_grad():
         network(next(calibration.batches(4)))
     grid = quant_layers(student)["body.0.body.2"].input_quantizer
-    assert isinstance(grid, PiecewiseQuantizer)
+    assert isinstance(grid, PLQuantizer)
     expected = seen[0].min(), seen[0].quantile(0.99), seen[0].max()
     for bound, value in zip((grid.lower, grid.breakpoint, grid.upper), expected, strict=True):
         torch.testing.assert_close(bound.detach(), value)
@@ -81,7 +81,7 @@ def test_moving_average_over_batches(network, calibration, monkeypatch):
 
 def test_eight_bits_stay_uniform(network, calibration):
     layers = quant_layers(initialize(network, calibration, W4A4, PLQ))
-    uniform = {name for name, layer in layers.items() if not isinstance(layer.input_quantizer, PiecewiseQuantizer)}
+    uniform = {name for name, layer in layers.items() if not isinstance(layer.input_quantizer, PLQuantizer)}
     assert uniform == network.facts.ends
 
 

@@ -37,7 +37,7 @@ from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
 from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantLinear, activation_quantizers, bounded_quantizer, quant_layers
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
@@ -201,7 +201,7 @@ def _student(network: Network, plan: QuantizationPlan, bounds: ActivationBounds,
     if dynamic:
         for layer in quant_layers(student).values():
             axis = -1 if isinstance(layer, QuantLinear) else 1
-            layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, axis)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, axis)
     return student
 
 

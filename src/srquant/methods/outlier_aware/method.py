@@ -36,7 +36,7 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
 from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
-from srquant.quantizers.plq import PLQ_BITS, Budget, PiecewiseQuantizer
+from srquant.quantizers.plq import PLQ_BITS, Budget, PLQuantizer
 
 STATISTICS = 16
 """Crops per batch of statistics."""
@@ -109,7 +109,7 @@ def initialize(network: Network, calibration: CalibrationSet, policy: Policy, co
             grid = bounded_quantizer(layer)
             if grid.bits < UNIFORM_BITS:
                 bounds = grid.lower, breakpoints[name][0], grid.upper
-                layer.input_quantizer = PiecewiseQuantizer(*bounds, grid.bits, config.levels)
+                layer.input_quantizer = PLQuantizer(*bounds, grid.bits, config.levels)
     return student
 
 
@@ -177,7 +177,7 @@ def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
     return [
         bound_rates(weights, rate, relative),
         [Rate([q.lower, q.upper], rate_of(q, rate, relative)) for q in activations],
-        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PiecewiseQuantizer)],
+        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PLQuantizer)],
     ]
 
 
