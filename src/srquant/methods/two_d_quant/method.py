@@ -128,7 +128,8 @@ def dqc_stage(
     different = epochs(config.iterations, config.batch, calibration.count, config.crops)
     with recorded(teacher, calibration.stream(config.batch, different)) as lessons:
         loss, guards = dqc_loss(config, student, next(iter(lessons))), Guards(student, NARROWEST)
-        iterate(student, quantizers_of(student), lessons, plan, loss, guards, counter(progress, "DQC", config.iterations))
+        report = counter(progress, "DQC", config.iterations)
+        iterate(student, quantizers_of(student), lessons, plan, loss, guards, report)
     student.requires_grad_(False)
 
 
