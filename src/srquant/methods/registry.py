@@ -71,9 +71,7 @@ METHODS: dict[str, Method[Any]] = {
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
         Method("ptq4sr", "dual clipping, then pixel-aware (Tu et al. 2023)", ptq4sr.PTQ4SR, ptq4sr.quantize),
         Method("adabm", "bits by picture and layer (Hong and Lee 2024)", adabm.AdaBM, adabm.quantize, ("linear",)),
-        Method(
-            "2dquant", "bounds by DOBI, then DQC (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize
-        ),
+        Method("2dquant", "bounds by DOBI, then DQC (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize),
         Method(
             "outlier-aware",
             "piecewise linear grids (PLQ), sensitivity-aware finetuning (arXiv 2511.00682)",

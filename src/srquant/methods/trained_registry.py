@@ -71,7 +71,7 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
             quantsr.prepare,
         ),
         TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
-        TrainedMethod("daq", "grids by means and deviations of channels (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
+        TrainedMethod("daq", "grids by mean and deviation of channels (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
         TrainedMethod(
             "ddtb", "two learned bounds, scaled by dynamic gates (Zhong et al., ECCV 2022)", ddtb.DDTB, ddtb.prepare
         ),
