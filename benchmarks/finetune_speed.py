@@ -38,7 +38,7 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.speed.worker import peak_memory
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 NETWORKS = {"EDSR 8x64 x2": (8, 64, 2), "EDSR 16x64 x4": (16, 64, 4)}
@@ -84,7 +84,7 @@ def students(name: str, recipe: str, calibration: CalibrationSet) -> tuple[Netwo
     student = insert_quantizers(teacher, plan, bounds, symmetric_mse)
     if recipe != "published":
         for layer in quant_layers(student).values():
-            layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, 1)
     return teacher, student
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from srquant.distillation.features import features_of
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantConv2d, quant_layers
 
 
@@ -72,7 +72,7 @@ class PlainConv2d(nn.Module):
     def __init__(self, layer: QuantConv2d) -> None:
         super().__init__()
         self.layer, self.padding = layer.layer, layer.padding
-        self.dynamic = isinstance(layer.input_quantizer, DynamicQuantizer)
+        self.dynamic = isinstance(layer.input_quantizer, DANQuantizer)
         self.input_quantizer = (PlainDynamicActivation if self.dynamic else PlainActivation)(layer.input_quantizer)
         self.weight_quantizer = PlainWeight(layer.weight_quantizer)
 

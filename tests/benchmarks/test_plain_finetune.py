@@ -15,7 +15,7 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.architectures.edsr import EDSR, facts
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 
@@ -29,7 +29,7 @@ def test_same_loss_and_same_gradients(dynamic):
     )
     if dynamic:
         for layer in quant_layers(student).values():
-            layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, 1)
     move_bounds_off_the_values(student)
     plain = plain_finetune.plain(student)
     with torch.no_grad(), features_of(teacher) as features:

@@ -10,7 +10,7 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
-from srquant.quantizers.dan import DynamicQuantizer, channel_range, normalise, restore
+from srquant.quantizers.dan import DANQuantizer, channel_range, normalise, restore
 from srquant.quantizers.layers import quant_layers
 
 SHAPES = pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 7), 1), ((2, 11, 3), -1), ((2, 4, 5, 3), -1)])
@@ -42,7 +42,7 @@ def test_error_is_half_a_step_of_the_channel(shape: tuple[int, ...], axis: int):
         [-1 if n == axis % len(shape) else 1 for n in range(len(shape))]
     )
     _, width = channel_range(x, axis)
-    error = (DynamicQuantizer(8, axis)(x) - x).abs()
+    error = (DANQuantizer(8, axis)(x) - x).abs()
     assert bool((error <= width / (2 * 255) * (1 + 1e-4)).all())
     assert bool((error > width / (4 * 255)).any())
 
@@ -50,7 +50,7 @@ def test_error_is_half_a_step_of_the_channel(shape: tuple[int, ...], axis: int):
 def test_constant_channels_pass_unchanged_whatever_the_bounds():
     x = torch.randn(2, 3, 4, 4)
     x[0, 1], x[1, 2] = 0.0, -17.3
-    quantizer = DynamicQuantizer(4, 1)
+    quantizer = DANQuantizer(4, 1)
     quantizer.lower.data.fill_(-0.7)
     points = quantizer(x)
     assert torch.equal(points[0, 1], x[0, 1])
@@ -62,7 +62,7 @@ def test_a_louder_channel_leaves_the_others_as_they_are():
     x = torch.randn(1, 3, 6, 6)
     louder = x.clone()
     louder[:, 1] *= 100
-    quantizer = DynamicQuantizer(4, 1)
+    quantizer = DANQuantizer(4, 1)
     before, after = quantizer(x), quantizer(louder)
     assert torch.equal(before[:, [0, 2]], after[:, [0, 2]])
     assert torch.allclose(100 * before[:, 1], after[:, 1], rtol=1e-5)
@@ -74,7 +74,7 @@ def test_gradients_reach_values_and_bounds_but_not_the_ranges():
     The upper bound's gradient is a third of that per value, and half the width of 4 brings it back.
     """
     x = torch.tensor([0.0, 1.0, 2.5, 4.0]).reshape(1, 1, 1, 4).requires_grad_()
-    quantizer = DynamicQuantizer(2, 1)
+    quantizer = DANQuantizer(2, 1)
     quantizer(x).sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))
     assert quantizer.upper.grad.item() == pytest.approx(2 * (0.25 + 0.125) / 3)
@@ -83,7 +83,7 @@ def test_gradients_reach_values_and_bounds_but_not_the_ranges():
 
 def test_padding_stays_zero_and_out_of_the_range():
     x = torch.rand(1, 2, 3, 4) + 5
-    quantizer = DynamicQuantizer(3, 1)
+    quantizer = DANQuantizer(3, 1)
     points = quantizer.padded(x, (1, 2))
     assert points.shape == (1, 2, 5, 8)
     assert torch.equal(points[..., 1:-1, 2:-2], quantizer(x))
@@ -96,7 +96,7 @@ def test_settling_leaves_dynamic_layers_alone():
     bounds = activation_bounds(network, plan, [torch.rand(2, 3, 8, 8)], Collection(minmax, None))
     quantized = insert_quantizers(network, plan, bounds, symmetric_mse)
     layers = list(quant_layers(quantized).values())
-    layers[1].input_quantizer = DynamicQuantizer(4, 1)
+    layers[1].input_quantizer = DANQuantizer(4, 1)
     before = [tensor.clone() for tensor in layers[1].state_dict().values()]
     settle(quantized)
     assert layers[1].lattice is None
@@ -106,7 +106,7 @@ def test_settling_leaves_dynamic_layers_alone():
 
 def test_channels_last_gives_the_same_points_and_gradients():
     torch.manual_seed(0)
-    quantizer = DynamicQuantizer(bits=3, channel_axis=1)
+    quantizer = DANQuantizer(bits=3, channel_axis=1)
     quantizer.lower.data.fill_(-0.8)
     quantizer.upper.data.fill_(0.9)
     given, results = torch.randn(2, 5, 12, 10), []
@@ -123,7 +123,7 @@ def test_channels_last_gives_the_same_points_and_gradients():
 @pytest.mark.parametrize("bits", [3.0, 4.0])
 def test_bits_of_all_pictures_give_what_bits_of_each_give(bits):
     torch.manual_seed(0)
-    quantizer = DynamicQuantizer(bits=4, channel_axis=1)
+    quantizer = DANQuantizer(bits=4, channel_axis=1)
     quantizer.lower.data.fill_(-0.8)
     given, results = torch.randn(2, 5, 12, 10), []
     x = torch.randn(2, 5, 12, 10) * torch.arange(5).view(1, 5, 1, 1)

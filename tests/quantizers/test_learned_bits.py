@@ -5,8 +5,8 @@ import torch
 
 from srquant.methods.ddtb.gate import DualBoundQuantizer
 from srquant.methods.pams.quantizer import PamsQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
-from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.quantizers.dan import DANQuantizer
+from srquant.quantizers.plq import PLQuantizer
 from srquant.quantizers.shifted import ShiftedQuantizer
 from srquant.quantizers.symmetric import SymmetricQuantizer
 
@@ -15,11 +15,11 @@ MAKERS = {
     "symmetric": lambda bits: SymmetricQuantizer(UPPER, bits),
     "pams": lambda bits: PamsQuantizer(UPPER, bits),
     "pams that observes": lambda bits: PamsQuantizer(UPPER, bits, momentum=0.5),
-    "plq, two tails": lambda bits: PiecewiseQuantizer(LOWER, torch.tensor(0.5), UPPER, bits),
-    "plq, one tail": lambda bits: PiecewiseQuantizer(torch.tensor(0.0), torch.tensor(0.5), UPPER, bits),
+    "plq, two tails": lambda bits: PLQuantizer(LOWER, torch.tensor(0.5), UPPER, bits),
+    "plq, one tail": lambda bits: PLQuantizer(torch.tensor(0.0), torch.tensor(0.5), UPPER, bits),
     "dual bounds": lambda bits: DualBoundQuantizer(LOWER, UPPER, bits),
     "shifted": lambda bits: ShiftedQuantizer(-UPPER, UPPER, bits, torch.full((3, 1, 1), 0.25)),
-    "dan": lambda bits: DynamicQuantizer(bits, channel_axis=1),
+    "dan": lambda bits: DANQuantizer(bits, channel_axis=1),
 }
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srquant.errors import PolicyError
 from srquant.grids.uniform import fake_quantize
-from srquant.quantizers.plq import PiecewiseQuantizer, fake_quantize_pieces, region_levels
+from srquant.quantizers.plq import PLQuantizer, fake_quantize_pieces, region_levels
 
 TWO_SIDED = (-8.0, 2.0, 8.0)
 SKEWED = (-3.3, 0.7, 11.9)
@@ -22,7 +22,7 @@ bits_from_3_to_7 = pytest.mark.parametrize("bits", range(3, 8))
 
 def quantizer(bounds, bits=4, budget="paper"):
     lower, breakpoint, upper = map(torch.tensor, bounds)
-    return PiecewiseQuantizer(lower, breakpoint, upper, bits, budget)
+    return PLQuantizer(lower, breakpoint, upper, bits, budget)
 
 
 def ramp(bounds, beyond=0.0):
@@ -94,14 +94,14 @@ def test_a_breakpoint_at_the_end_leaves_the_dense_region(bits):
     x = torch.randn(4000).clamp(-1, 1)
     lower, upper = torch.tensor(-1.0), torch.tensor(1.0)
     uniform = fake_quantize(x, lower, upper, 2 ** (bits - 1))
-    torch.testing.assert_close(PiecewiseQuantizer(lower, upper, upper, bits)(x), uniform, rtol=0, atol=1e-5)
+    torch.testing.assert_close(PLQuantizer(lower, upper, upper, bits)(x), uniform, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
 def test_better_than_uniform_on_heavy_tails():
     x = torch.distributions.Laplace(0.0, 1.0).sample((100_000,))
     x[::100] *= 10
-    q = PiecewiseQuantizer(x.min(), x.quantile(0.99), x.max(), 4)
+    q = PLQuantizer(x.min(), x.quantile(0.99), x.max(), 4)
     uniform = fake_quantize(x, x.min(), x.max(), 16)
     assert (q(x) - x).square().mean() < 0.5 * (uniform - x).square().mean()
 

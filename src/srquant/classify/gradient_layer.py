@@ -14,7 +14,7 @@ from srquant.grids.range_rules import Bounds, RunningBounds, minmax, symmetric_m
 from srquant.insertion.policy import Granularity, LayerBits
 from srquant.models.hooks import watch_inputs
 from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 
 
 class GradientLayer(nn.Module):
@@ -59,7 +59,7 @@ def insert_gradient_layers(
             own = LayerBits(FIRST_AND_LAST_BITS, FIRST_AND_LAST_BITS) if name in (STEM, CLASSIFIER) else bits
             inputs = ActivationQuantizer(*bounds[name], own.activation)
             if dynamic and isinstance(layer, nn.Conv2d):
-                inputs = DynamicQuantizer(own.activation, channel_axis=1)
+                inputs = DANQuantizer(own.activation, channel_axis=1)
             weights = weight_quantizer(layer.weight, own.weight, granularity)
             replace(student, name, GradientLayer(copy.deepcopy(layer), inputs, weights))
     return student.eval().requires_grad_(False).to(network.fc.weight.device)

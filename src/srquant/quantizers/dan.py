@@ -1,6 +1,6 @@
 """Dynamic activation range normalisation (DAN of GBA, CVPR 2026): each channel of each sample brings its own range.
 
->>> quantizer = DynamicQuantizer(bits=2, channel_axis=1)
+>>> quantizer = DANQuantizer(bits=2, channel_axis=1)
 >>> quantizer(torch.tensor([0.0, 1.0, 2.2, 3.0]).reshape(1, 1, 1, 4)).flatten()
 tensor([0., 1., 2., 3.])
 """
@@ -63,7 +63,7 @@ class DANSpec(GridSpec):
         return cls(fields.bits("bits"), *tensors.bounds())
 
 
-class DynamicQuantizer(ActivationQuantizer):
+class DANQuantizer(ActivationQuantizer):
     """Uniform grid on activations that are normalised to [-1, 1] first, and restored afterwards.
 
     Smallest and largest value come from the present input: per sample (the first axis; a window in window attention)

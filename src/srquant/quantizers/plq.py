@@ -121,7 +121,7 @@ class PLQSpec(GridSpec):
         return cls(bits, *tensors.bounds(), tensors.take("edges", torch.float32, (len(levels) + 1,)), levels)
 
 
-class PiecewiseQuantizer(ActivationQuantizer):
+class PLQuantizer(ActivationQuantizer):
     """Piecewise linear grid with learnable ends and breakpoint.
 
     Two-sided where ``lower < -breakpoint``: regions end at ``lower, -breakpoint, breakpoint, upper`` (Eq. 3).

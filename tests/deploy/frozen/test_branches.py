@@ -24,13 +24,13 @@ from srquant.measure.cost.report import cost_report
 from srquant.measure.speed.exported_models import export_quantized
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
-    DensityThresholds,
     PictureBits,
     adaptive_quantizers,
     make_adaptive,
     mean_bits,
 )
 from srquant.methods.adabm.branches import settle_branches
+from srquant.methods.adabm.image_to_bit import ImageToBit
 from srquant.models.load import build
 from srquant.quantizers.layers import quant_layers
 from srquant.upscale.engines.open_engine import open_engine
@@ -54,9 +54,9 @@ def adaptive(architecture="edsr", bits=4):
     ends = network.facts.ends
     make_adaptive(student, [name for name in quant_layers(student) if name not in ends], state)
     for i, quantizer in enumerate(adaptive_quantizers(student).values()):
-        quantizer.layer_factor.data.fill_(i % 3 - 1)
+        quantizer.layer_to_bit.factor.data.fill_(i % 3 - 1)
     low, *_, high = gradient_density(pictures()).sort().values
-    return AdaptiveNetwork(student, DensityThresholds(2 * low, 0.8 * high), state)
+    return AdaptiveNetwork(student, ImageToBit(2 * low, 0.8 * high), state)
 
 
 def quantized(architecture="edsr", bits=4):

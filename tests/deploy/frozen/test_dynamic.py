@@ -33,7 +33,7 @@ from srquant.methods.gba import method as gba
 from srquant.models.blocks.conv_geometry import ConvGeometry
 from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantLinear, quant_layers
 from srquant.quantizers.stored import StoredTensors
 from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -63,7 +63,7 @@ def quantized() -> Callable[..., QuantizedModel]:
         student = insert_quantizers(network, plan, bounds, symmetric_mse)
         for layer in quant_layers(student).values():
             axis = -1 if isinstance(layer, QuantLinear) else 1
-            layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, axis)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, axis)
             layer.input_quantizer.upper.data.fill_(0.93)
         settle(student)
         return QuantizedModel(student, policy, Origin("gba"))

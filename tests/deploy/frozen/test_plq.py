@@ -31,7 +31,7 @@ from srquant.methods.outlier_aware.method import OutlierAware, quantize
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import quant_layers
 from srquant.quantizers.module_spec import LayerSpec
-from srquant.quantizers.plq import PiecewiseQuantizer, PLQSpec
+from srquant.quantizers.plq import PLQSpec, PLQuantizer
 from srquant.quantizers.stored import Fields, StoredTensors
 from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
@@ -60,7 +60,7 @@ def quantized() -> Callable[..., QuantizedModel]:
         for layer in quant_layers(student).values():
             grid = layer.input_quantizer
             if grid.bits < 8:
-                layer.input_quantizer = PiecewiseQuantizer(grid.lower, grid.upper * 0.4, grid.upper, bits, budget)
+                layer.input_quantizer = PLQuantizer(grid.lower, grid.upper * 0.4, grid.upper, bits, budget)
         settle(student)
         return QuantizedModel(student, policy, Origin("outlier-aware"))
 

@@ -1,4 +1,4 @@
-"""Bits by picture and layer: the grid of each, their gradients, mapping of densities, branches."""
+"""Bits by picture and layer: the grid of each, their gradients, bit-aware clipping, branches."""
 
 import math
 
@@ -13,15 +13,14 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
     AdaptiveQuantizer,
-    DensityThresholds,
     PictureBits,
     adaptive_quantizers,
     make_adaptive,
     mean_bits,
 )
-from srquant.methods.adabm.bit_aware_clipping import clip_quantizer, clip_to_bits
+from srquant.methods.adabm.bit_aware_clipping import apply_bac, bac_bounds
 from srquant.methods.adabm.branches import settle_branches
-from srquant.methods.adabm.calibrate_mappings import DensityQuantiles, input_deviations, sensitive_layers
+from srquant.methods.adabm.image_to_bit import ImageToBit
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import quant_layers
 
@@ -30,7 +29,7 @@ BODY = ("body.0.body.0", "body.0.body.2", "body.1.body.0", "body.1.body.2", "bod
 
 def quantizer(bits, layer=0.0, pictures=None, lower=-0.3, upper=1.1):
     made = AdaptiveQuantizer(ActivationQuantizer(torch.tensor(lower), torch.tensor(upper), bits), pictures)
-    made.layer_factor.data.fill_(layer)
+    made.layer_to_bit.factor.data.fill_(layer)
     return made
 
 
@@ -45,9 +44,9 @@ def adaptive(tiny, quantized, pictures):
         ends = network.facts.ends
         make_adaptive(student, [name for name in quant_layers(student) if name not in ends], state)
         for i, q in enumerate(adaptive_quantizers(student).values()):
-            q.layer_factor.data.fill_(i % 3 - 1)
+            q.layer_to_bit.factor.data.fill_(i % 3 - 1)
         low, _, high = gradient_density(plain_to_busy(pictures)).sort().values
-        return AdaptiveNetwork(student, DensityThresholds(2 * low, high / 2), state)
+        return AdaptiveNetwork(student, ImageToBit(2 * low, high / 2), state)
 
     return make
 
@@ -76,67 +75,13 @@ def test_gradient_in_bits_is_that_of_the_rounding_error():
     q(x).sum().backward()
     assert q(x).item() == 1
     assert pictures.bits.grad.item() == pytest.approx(0.36968, abs=1e-5)
-    assert q.layer_factor.grad.item() == pytest.approx(0.36968 / math.cosh(0.5) ** 2, abs=1e-5)
+    assert q.layer_to_bit.factor.grad.item() == pytest.approx(0.36968 / math.cosh(0.5) ** 2, abs=1e-5)
 
 
 def test_bits_stay_between_2_and_8():
     assert [quantizer(2, -1).of_pictures(b).bits for b in (-1, 0, 1)] == [2, 2, 2]
     assert [quantizer(7, 1).of_pictures(b).bits for b in (-1, 0, 1)] == [7, 8, 8]
     assert quantizer(3, -1, PictureBits(torch.tensor([-1.0, 1.0]))).current_bits().tolist() == [2, 3]
-
-
-def test_layer_factors_are_clamped_and_rounded():
-    assert [int(quantizer(4, m).layer_bits().item()) for m in (-3.0, -0.51, -0.49, 0.0, 0.49, 0.51, 3.0)] == [
-        -1,
-        -1,
-        0,
-        0,
-        0,
-        1,
-        1,
-    ]
-
-
-def test_densities_map_to_bits_strictly_and_push_the_thresholds():
-    thresholds = DensityThresholds(torch.tensor(10.0), torch.tensor(40.0))
-    density = torch.tensor([9.9, 10.0, 25.0, 40.0, 40.1])
-    bits = thresholds(density)
-    assert bits.tolist() == [-1, 0, 0, 0, 1]
-    bits.sum().backward()
-    assert thresholds.upper.grad < 0  # a higher threshold lowers the bits
-    assert thresholds.lower.grad < 0
-
-
-@pytest.mark.parametrize("count", [7, 10, 32, 33])
-def test_three_layers_in_ten_start_low_and_three_high(count):
-    deviations = torch.randperm(count).double()
-    first = sensitive_layers(deviations, 0.3)
-    for sign in (-1, 1):
-        assert int((first == sign).sum()) in (math.floor(0.3 * count), math.ceil(0.3 * count))
-    assert first.sum() == 0
-    assert torch.equal(first[deviations.argsort()], first.sort().values)  # who varies least starts lowest
-
-
-def test_density_quantiles_are_averaged_over_batches():
-    quantiles = DensityQuantiles(0.1, 0.9)
-    quantiles.update(torch.arange(11.0))
-    assert torch.allclose(quantiles.bounds, torch.tensor([1.0, 9.0]))
-    quantiles.update(torch.arange(11.0) + 10)
-    assert torch.allclose(quantiles.bounds, torch.tensor([2.0, 10.0]))
-    batches = [torch.rand(4, 3, 8, 8), torch.rand(2, 3, 8, 8)]
-    watched = DensityQuantiles(0.1, 0.9)
-    assert all(a is b for a, b in zip(watched.watching(batches), batches, strict=True))
-    assert watched.bounds is not None
-
-
-def test_deviations_are_of_each_sample(tiny):
-    network = tiny("edsr")
-    images = torch.rand(2, 3, 8, 8)
-    with input_deviations(network, ["head.0"]) as seen:
-        network(images)
-        network(images[:1])
-    shifted = network.module.sub_mean(images * 255).flatten(1)
-    assert seen["head.0"] == pytest.approx([float(shifted.std(1).mean()), float(shifted[0].std())])
 
 
 def test_one_picture_of_a_batch_does_not_change_the_others(adaptive, pictures):
@@ -160,7 +105,7 @@ def test_clipping_finds_the_factor_of_smallest_error(bits, smallest, largest):
     q = ActivationQuantizer(x.min(), x.max(), bits).requires_grad_(False)
     lower, upper = q.lower.clone(), q.upper.clone()
     with torch.no_grad():
-        clip_quantizer(q, x, 0.0)
+        bac_bounds(q, x, 0.0)
     factor = float(q.upper / upper)
     assert float(q.lower / lower) == pytest.approx(factor)
     assert smallest <= factor <= largest
@@ -176,7 +121,7 @@ def test_clipping_that_judges_by_every_other_value_is_nearly_as_good(bits, small
     x = torch.randn(100_000)
     q = ActivationQuantizer(x.min(), x.max(), bits).requires_grad_(False)
     lower, upper = q.lower.clone(), q.upper.clone()
-    clip_quantizer(q, x, 0.0)
+    bac_bounds(q, x, 0.0)
     assert smallest < float(q.upper / upper) < largest
     rows = x.reshape(1, -1)
     best = min(
@@ -192,7 +137,7 @@ def test_clipping_half_way_and_at_the_bits_of_the_layer():
     before = float(full.upper)
     with torch.no_grad():
         for q, kept in ((full, 0.0), (half, 0.5), (plain, 0.0)):
-            clip_quantizer(q, x, kept)
+            bac_bounds(q, x, kept)
     assert float(full.upper) == float(plain.upper) < before
     assert float(half.upper) == pytest.approx((float(full.upper) + before) / 2)
 
@@ -201,7 +146,7 @@ def test_layers_are_clipped_on_inputs_with_the_error_of_those_before(adaptive, p
     network = adaptive().requires_grad_(False)
     bounds = {name: float(layer.input_quantizer.upper) for name, layer in quant_layers(network).items()}
     images = plain_to_busy(pictures)
-    clip_to_bits(network, images)
+    apply_bac(network, images)
     layers = quant_layers(network)
     for name in BODY:
         assert float(layers[name].input_quantizer.upper) < bounds[name]
@@ -212,10 +157,10 @@ def test_layers_are_clipped_on_inputs_with_the_error_of_those_before(adaptive, p
         network(images)
         handle.remove()
         q = layers["body.1.body.0"].input_quantizer
-        again = quantizer(4, float(q.layer_bits())).requires_grad_(False)
+        again = quantizer(4, float(q.layer_to_bit())).requires_grad_(False)
         again.upper.fill_(bounds["body.1.body.0"])
         again.lower.copy_(q.lower * again.upper / q.upper)
-        clip_quantizer(again, inputs[0], 0.0)
+        bac_bounds(again, inputs[0], 0.0)
     assert float(again.upper) == pytest.approx(float(q.upper))
 
 

@@ -9,7 +9,7 @@ from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.losses import feature_distance, output_loss
-from srquant.errors import DatasetError, PolicyError
+from srquant.errors import PolicyError
 from srquant.grids.range_rules import squared_error
 from srquant.insertion.branched_network import BranchedNetwork, branches_of
 from srquant.insertion.plan import resolve
@@ -18,13 +18,12 @@ from srquant.methods.adabm import method as adabm
 from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, adaptive_quantizers, mean_bits
 from srquant.methods.adabm.method import (
     AdaBM,
-    excess_bits,
+    bit_loss,
     finetune,
     initialise,
     loss_of,
+    omse_rule,
     quantize,
-    thresholds,
-    weight_rule,
 )
 from srquant.models.load import build
 from srquant.quantizers.layers import activation_quantizers, quant_layers
@@ -46,9 +45,9 @@ def snapshot(student):
     """Values by group."""
     weights = [layer.weight_quantizer.upper for layer in quant_layers(student).values()]
     bounds = [bound for q in activation_quantizers(student).values() for bound in (q.lower, q.upper)]
-    bits = [q.layer_factor for q in adaptive_quantizers(student).values()]
+    bits = [q.layer_to_bit.factor for q in adaptive_quantizers(student).values()]
     if isinstance(student, AdaptiveNetwork):
-        bits += list(student.thresholds.parameters())
+        bits += list(student.image_to_bit.parameters())
     groups = {"weights": weights, "activations": bounds, "bits": bits}
     return {name: torch.stack([v.detach().clone() for v in values]) for name, values in groups.items()}
 
@@ -61,11 +60,11 @@ def lesson(calibration):
 def test_first_state_is_that_of_the_papers_initialisation(student):
     body = adaptive_quantizers(student)
     assert list(body) == ["body.0.body.0", "body.0.body.2", "body.1.body.0", "body.1.body.2", "body.2"]
-    factors = [float(q.layer_factor.detach()) for q in body.values()]
+    factors = [float(q.layer_to_bit.factor.detach()) for q in body.values()]
     assert sorted(factors) == [-1, -1, 0, 1, 1]
     student(torch.rand(1, 3, 8, 8))
     assert {q.current_bits().detach().item() for q in body.values()} <= {2, 3, 4, 5, 6}
-    assert student.thresholds.lower < student.thresholds.upper
+    assert student.image_to_bit.lower < student.image_to_bit.upper
     others = [layer.input_quantizer.bits for name, layer in quant_layers(student).items() if name not in body]
     assert others == [8, 8, 8]
 
@@ -76,7 +75,7 @@ def test_weights_get_the_factor_of_smallest_error(reading):
     rows[0, 0] = -1.0  # the largest magnitude is negative
     levels = 2**8 if reading == "paper" else 2**3
     start = 1.0 if reading == "paper" else float(rows.max())
-    lower, upper = weight_rule(reading, 3)(rows, 2**8)
+    lower, upper = omse_rule(reading, 3)(rows, 2**8)
     assert float(lower) == -float(upper)
     candidates = torch.arange(51, 101) / 100 * start
     errors = [float(squared_error(rows, -c.view(1), c.view(1), levels)) for c in candidates]
@@ -115,8 +114,8 @@ def groups_of(student):
         "weights": [layer.weight_quantizer.upper for layer in quant_layers(student).values()],
         "activations": [b for q in activation_quantizers(student).values() for b in (q.lower, q.upper)],
         "bits": [
-            *(q.layer_factor for q in adaptive_quantizers(student).values()),
-            *student.thresholds.parameters(),
+            *(q.layer_to_bit.factor for q in adaptive_quantizers(student).values()),
+            *student.image_to_bit.parameters(),
         ],
     }
 
@@ -137,13 +136,13 @@ def test_bits_above_the_base_cost_in_their_turn_alone(student, calibration):
     config, given = AdaBM(), lesson(calibration)
     for value in (-1.0, 0.0, 1.0):
         for q in adaptive_quantizers(student).values():
-            q.layer_factor.data.fill_(value)
-        student.thresholds.upper.data.fill_(1e6)
-        student.thresholds.lower.data.fill_(0.0)
+            q.layer_to_bit.factor.data.fill_(value)
+        student.image_to_bit.upper.data.fill_(1e6)
+        student.image_to_bit.lower.data.fill_(0.0)
         output = student(given.images)
         above = max(0.0, value)
         assert mean_bits(student).item() == 4 + value
-        assert excess_bits(student, 4).item() == above
+        assert bit_loss(student, 4).item() == above
         pictures = 255 * output_loss(output, given.output).item()
         for group, expected in (("weights", 0.0), ("activations", 0.0), ("bits", 50 * above)):
             assert loss_of(student, group, 4, config)(output, [], given).item() == pytest.approx(pictures + expected)
@@ -253,12 +252,6 @@ def test_local_fusion_of_rdn_keeps_the_base_bits(calibration):
 def test_grids_per_channel_are_refused(network, calibration):
     with pytest.raises(PolicyError, match="one activation grid per tensor"):
         quantize(network, calibration, Policy(activation_granularity="channel"), AdaBM())
-
-
-def test_crops_of_equal_density_are_refused():
-    with pytest.raises(DatasetError, match="gradient density 5, so adabm can't tell pictures apart"):
-        thresholds(torch.tensor([5.0, 5.0]))
-    assert thresholds(torch.tensor([5.0, 5.1])).upper.item() == pytest.approx(5.1)
 
 
 def test_linear_layers_of_attention(calibration):

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits, rounded
+from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits, theta
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 
 
-def test_rounded_with_the_gradient_of_tanh():
+def test_theta_is_rounded_with_the_gradient_of_tanh():
     offset = torch.tensor(0.8, requires_grad=True)
-    value = rounded(offset)
+    value = theta(offset)
     value.backward()
     assert value.item() == 1.0
     assert offset.grad.item() == pytest.approx(1 - math.tanh(0.8) ** 2)
@@ -39,7 +39,7 @@ def test_offsets_change_bits_only_inside_the_context():
     quantizers = [
         ActivationQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3),
         WeightQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3, symmetric=False),
-        DynamicQuantizer(3, 1),
+        DANQuantizer(3, 1),
     ]
     inputs = [x, x, x.reshape(1, 1, 20, 20)]
     before = [quantizer(values) for quantizer, values in zip(quantizers, inputs, strict=True)]

@@ -23,7 +23,7 @@ from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.models.load import build
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantAdd, activation_quantizers, quant_layers
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
@@ -153,7 +153,7 @@ def test_alternate_begins_with_weights(network, calibration, rates):
 def test_stage_three_decides_whether_ranges_are_dynamic(network, calibration, stages, dynamic):
     model = quantize(network, calibration, Policy(), GBA(dan_stages=stages, finetune=False))
     layers = quant_layers(model.network).values()
-    assert {isinstance(layer.input_quantizer, DynamicQuantizer) for layer in layers} == {dynamic}
+    assert {isinstance(layer.input_quantizer, DANQuantizer) for layer in layers} == {dynamic}
     assert {layer.lattice is None for layer in layers} == {dynamic}
 
 
@@ -250,7 +250,7 @@ def test_sums_on_a_grid_stay_static(network, calibration):
     model = quantize(network, calibration, Policy(skip_bits=8), GBA(epochs=1))
     sums = [module.quantizer for module in model.network.modules() if isinstance(module, QuantAdd)]
     assert sums
-    assert not any(isinstance(quantizer, DynamicQuantizer) for quantizer in sums)
+    assert not any(isinstance(quantizer, DANQuantizer) for quantizer in sums)
     images = torch.rand(1, 3, 12, 14)
     with torch.no_grad():
         assert torch.equal(freeze(model).network(images), model.network(images))

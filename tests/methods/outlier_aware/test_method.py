@@ -12,20 +12,20 @@ from srquant.errors import PolicyError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.outlier_aware.method import (
     OutlierAware,
-    block_loss,
-    deviations,
+    calibrate,
+    feature_deviations,
     groups,
-    initialize,
     quantize,
     saft,
     sensitivity,
+    sensitivity_loss,
 )
 from srquant.methods.ranges.minmax import MinMax
 from srquant.methods.registry import METHODS
 from srquant.models.load import build
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers
-from srquant.quantizers.plq import PiecewiseQuantizer
+from srquant.quantizers.plq import PLQuantizer
 
 W4A4 = Policy(LayerBits(4, 4))
 PLQ = OutlierAware(finetune="none")
@@ -55,13 +55,13 @@ def changed(before, after):
 
 
 def test_starts_from_minmax_and_a_quantile(network, calibration):
-    student = initialize(network, calibration, W4A4, PLQ)
+    student = calibrate(network, calibration, W4A4, PLQ)
     seen = []
     layer = network.module.get_submodule("body.0.body.2")
     with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])), torch.no_grad():
         network(next(calibration.batches(4)))
     grid = quant_layers(student)["body.0.body.2"].input_quantizer
-    assert isinstance(grid, PiecewiseQuantizer)
+    assert isinstance(grid, PLQuantizer)
     expected = seen[0].min(), seen[0].quantile(0.99), seen[0].max()
     for bound, value in zip((grid.lower, grid.breakpoint, grid.upper), expected, strict=True):
         torch.testing.assert_close(bound.detach(), value)
@@ -70,7 +70,7 @@ def test_starts_from_minmax_and_a_quantile(network, calibration):
 
 def test_moving_average_over_batches(network, calibration, monkeypatch):
     monkeypatch.setattr("srquant.methods.outlier_aware.method.STATISTICS", 2)
-    grid = quant_layers(initialize(network, calibration, W4A4, PLQ))["body.0.body.2"].input_quantizer
+    grid = quant_layers(calibrate(network, calibration, W4A4, PLQ))["body.0.body.2"].input_quantizer
     seen = []
     layer = network.module.get_submodule("body.0.body.2")
     with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].quantile(0.99))), torch.no_grad():
@@ -80,8 +80,8 @@ def test_moving_average_over_batches(network, calibration, monkeypatch):
 
 
 def test_eight_bits_stay_uniform(network, calibration):
-    layers = quant_layers(initialize(network, calibration, W4A4, PLQ))
-    uniform = {name for name, layer in layers.items() if not isinstance(layer.input_quantizer, PiecewiseQuantizer)}
+    layers = quant_layers(calibrate(network, calibration, W4A4, PLQ))
+    uniform = {name for name, layer in layers.items() if not isinstance(layer.input_quantizer, PLQuantizer)}
     assert uniform == network.facts.ends
 
 
@@ -105,23 +105,23 @@ def test_deviations_of_blocks(network, calibration):
     block = network.module.get_submodule(network.facts.features[1])
     with block.register_forward_hook(lambda _, inputs, output: seen.append(output)), torch.no_grad():
         network(torch.cat(list(calibration.batches(4))))
-    ours = deviations(network, calibration.batches(3))
+    ours = feature_deviations(network, calibration.batches(3))
     assert ours.shape == (len(network.facts.features),)
     torch.testing.assert_close(ours[1], seen[0].flatten(1).std(1).mean())
 
 
-def test_block_loss_by_hand():
+def test_sensitivity_loss_by_hand():
     student = [torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0]])]
     teacher = [normalised(torch.tensor([[4.0, 3.0]])), normalised(torch.tensor([[0.0, 5.0]]))]
     distance = (2 * 0.2**2) ** 0.5
-    loss = block_loss(student, teacher, torch.tensor([0.75, 0.25]))
+    loss = sensitivity_loss(student, teacher, torch.tensor([0.75, 0.25]))
     assert loss.item() == pytest.approx(0.75 * distance / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("rates", ["absolute", "relative"])
 def test_one_group_learns_per_epoch(network, calibration, rates):
     config = OutlierAware(batch=4, rates=rates, learning_rate=0.01)
-    student = initialize(network, calibration, W4A4, config)
+    student = calibrate(network, calibration, W4A4, config)
     before = states = parameters(student)
     learned = []
     for epochs in range(1, 5):
@@ -141,12 +141,12 @@ def test_rates_decay_with_each_epoch_of_their_group(network, calibration, monkey
         lambda student, lessons, optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]),
     )
     config = OutlierAware(batch=4)
-    saft(initialize(network, calibration, W4A4, config), network, calibration, config, None)
+    saft(calibrate(network, calibration, W4A4, config), network, calibration, config, None)
     assert seen == pytest.approx([1e-3 * 0.9 ** (epoch // 3) for epoch in range(10)])
 
 
 def test_relative_rates_follow_the_range(network, calibration):
-    student = initialize(network, calibration, W4A4, PLQ)
+    student = calibrate(network, calibration, W4A4, PLQ)
     weights, ranges, breakpoints = groups(student, replace(PLQ, rates="relative"))
     layer = quant_layers(student)["body.0.body.0"]
     grid = layer.input_quantizer
@@ -184,7 +184,7 @@ def test_without_plq_and_finetuning_it_is_minmax(network, calibration):
 
 def test_without_plq_two_groups_take_turns(network, calibration):
     config = OutlierAware(plq=False, batch=4, epochs=2)
-    student = initialize(network, calibration, W4A4, config)
+    student = calibrate(network, calibration, W4A4, config)
     assert groups(student, config)[2] == []
     before = parameters(student)
     saft(student, network, calibration, config, None)

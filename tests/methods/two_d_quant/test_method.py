@@ -12,8 +12,8 @@ from srquant.distillation.lessons import recorded
 from srquant.distillation.losses import feature_loss, output_loss
 from srquant.grids.range_rules import minmax, squared_error
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, reading_gelu
-from srquant.methods.two_d_quant.method import TwoDQuant, calibrate, initialize, loss_of, quantize
+from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, layers_after_gelu
+from srquant.methods.two_d_quant.method import TwoDQuant, dobi_stage, dqc_loss, dqc_stage, quantize
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import QuantMatmul, activation_quantizers, quant_layers
@@ -71,16 +71,16 @@ def test_constant_values_have_bounds():
 
 
 def test_layers_behind_a_gelu_are_found():
-    found = reading_gelu(swinir(), torch.rand(1, 3, 8, 8))
+    found = layers_after_gelu(swinir(), torch.rand(1, 3, 8, 8))
     assert found == {f"layers.0.residual_group.blocks.{i}.mlp.fc2" for i in range(2)}
-    assert reading_gelu(edsr(), torch.rand(1, 3, 8, 8)) == set()
+    assert layers_after_gelu(edsr(), torch.rand(1, 3, 8, 8)) == set()
 
 
 @pytest.mark.parametrize(("dobi", "kept"), [("paper", True), ("code", False)])
 def test_values_with_one_tail_keep_their_lower_end(calibration, dobi, kept):
     """Attention map and input of the second layer of the MLP; the code moves both ends everywhere."""
     network = split_qkv(swinir())
-    student = initialize(network, calibration, ATTENTION, dobi)
+    student = dobi_stage(network, calibration, ATTENTION, dobi)
     seen = {}
     for name in ("attn.av", "mlp.fc2"):
         module = network.module.get_submodule(f"layers.0.residual_group.blocks.0.{name}")
@@ -96,7 +96,7 @@ def test_values_with_one_tail_keep_their_lower_end(calibration, dobi, kept):
 def test_counts_of_swinir_light(calibration):
     """Six layers and two matmuls in each of 24 blocks."""
     network = split_qkv(build("swinir", {"scale": 2}))
-    student = initialize(network, CalibrationSet(calibration.folder, 1, 0, 8), ATTENTION, "none")
+    student = dobi_stage(network, CalibrationSet(calibration.folder, 1, 0, 8), ATTENTION, "none")
     activations, layers = activation_quantizers(student), quant_layers(student)
     assert (len(layers), len(activations)) == (144, 240)
     assert all(isinstance(layer.layer, nn.Linear) for layer in layers.values())
@@ -107,7 +107,7 @@ def test_counts_of_swinir_light(calibration):
 @pytest.mark.parametrize(("build_network", "policy"), [(edsr, Policy(symmetric_weights=False)), (swinir, ATTENTION)])
 def test_only_bounds_learn(calibration, build_network, policy):
     network = split_qkv(build_network())
-    student = initialize(network, calibration, policy, "paper")
+    student = dobi_stage(network, calibration, policy, "paper")
     fixed = {id(p): p.detach().clone() for p in student.parameters() if p.numel() > 1}
     before = bounds_of(student)
     learning = []
@@ -117,7 +117,7 @@ def test_only_bounds_learn(calibration, build_network, policy):
             learning.append(sum(p.numel() for p in student.parameters() if p.requires_grad))
 
     student.register_forward_hook(note)
-    calibrate(student, network, calibration, TwoDQuant(**SHORT), None)
+    dqc_stage(student, network, calibration, TwoDQuant(**SHORT), None)
     assert set(learning) == {2 * (len(activation_quantizers(student)) + len(quant_layers(student)))}
     assert all(torch.equal(p.detach(), fixed[id(p)]) for p in student.parameters() if id(p) in fixed)
     assert not any(torch.equal(a, b) for a, b in zip(before, bounds_of(student), strict=True))
@@ -127,7 +127,7 @@ def test_only_bounds_learn(calibration, build_network, policy):
 @pytest.mark.parametrize("loss", ["full", "output_only"])
 def test_distillation_brings_the_picture_closer(calibration, loss):
     network = edsr()
-    student = initialize(network, calibration, Policy(LayerBits(3, 3), symmetric_weights=False), "paper")
+    student = dobi_stage(network, calibration, Policy(LayerBits(3, 3), symmetric_weights=False), "paper")
     (images,) = calibration.batches(32)
 
     def error():
@@ -136,7 +136,7 @@ def test_distillation_brings_the_picture_closer(calibration, loss):
 
     before = error()
     learn = {"iterations": 200, "batch": 2, "rates": "relative", "learning_rate": 1e-3}
-    calibrate(student, network, calibration, TwoDQuant(loss=loss, **learn), None)
+    dqc_stage(student, network, calibration, TwoDQuant(loss=loss, **learn), None)
     assert error() < before
 
 
@@ -152,7 +152,7 @@ def test_distillation_of_published_networks_brings_the_picture_closer(shared, we
     """200 steps; weights and biases stay those of the float network."""
     network = split_qkv(load_model(shared / "weights" / weights)).eval()
     crops = CalibrationSet(shared / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4", 8, 0, 12)
-    student = initialize(network, crops, policy, "paper")
+    student = dobi_stage(network, crops, policy, "paper")
     (images,) = crops.batches(8)
 
     def error():
@@ -160,7 +160,7 @@ def test_distillation_of_published_networks_brings_the_picture_closer(shared, we
             return float(output_loss(student(images), network(images)))
 
     before, fixed = error(), {id(p): p.detach().clone() for p in student.parameters() if p.numel() > 1}
-    calibrate(student, network, crops, TwoDQuant(iterations=200, batch=2, crops=1, **options), None)
+    dqc_stage(student, network, crops, TwoDQuant(iterations=200, batch=2, crops=1, **options), None)
     assert error() < before
     assert all(torch.equal(p.detach(), fixed[id(p)]) for p in student.parameters() if id(p) in fixed)
     for name, layer in quant_layers(student).items():
@@ -169,7 +169,7 @@ def test_distillation_of_published_networks_brings_the_picture_closer(shared, we
 
 def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration):
     network = edsr()
-    student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
+    student = dobi_stage(network, calibration, Policy(symmetric_weights=False), "paper")
     with recorded(network, calibration.batches(4)) as lessons:
         (lesson,) = lessons
     with torch.no_grad(), features_of(student) as features:
@@ -177,7 +177,7 @@ def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration
         picture = float(output_loss(output, lesson.output))
         distance = float(feature_loss(taken, lesson.features)) * len(taken)
         totals = [
-            float(loss_of(config, student, lesson)(output, taken, lesson))
+            float(dqc_loss(config, student, lesson)(output, taken, lesson))
             for config in (TwoDQuant(), TwoDQuant(feature_weight=5.0), TwoDQuant(loss="output_only"))
         ]
     assert totals == pytest.approx([1.5 * picture, picture + 5 * distance, picture], rel=1e-4)
@@ -186,8 +186,8 @@ def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration
 def test_schedules_differ(calibration):
     def learned(schedule):
         network = edsr()
-        student = initialize(network, calibration, Policy(symmetric_weights=False), "paper")
-        calibrate(student, network, calibration, TwoDQuant(schedule=schedule, **SHORT), None)
+        student = dobi_stage(network, calibration, Policy(symmetric_weights=False), "paper")
+        dqc_stage(student, network, calibration, TwoDQuant(schedule=schedule, **SHORT), None)
         return bounds_of(student)
 
     torch.manual_seed(0)

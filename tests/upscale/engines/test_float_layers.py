@@ -14,7 +14,7 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import quant_layers
 from srquant.upscale.engines.float_layers import quantized_layers_in_float
 from srquant.upscale.engines.open_engine import open_engine
@@ -34,7 +34,7 @@ def frozen(network: Network, *dynamic: str) -> FrozenModel:
     student = insert_quantizers(network, plan, bounds, minmax)
     for name in dynamic:
         layer = quant_layers(student)[name]
-        layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, 1)
+        layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, 1)
         layer.input_quantizer.upper.data.fill_(0.93)
     settle(student)
     return freeze(QuantizedModel(student, policy, Origin("test")))

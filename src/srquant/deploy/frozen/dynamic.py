@@ -17,7 +17,7 @@ from srquant.quantizers.module_spec import LayerSpec
 
 
 class DynamicPoints(nn.Module):
-    """Values to grid points of their channel, as ``quantizers.dan.DynamicQuantizer``.
+    """Values to grid points of their channel, as ``quantizers.dan.DANQuantizer``.
 
     Args:
         grid: of the values normalised to [-1, 1].

@@ -1,4 +1,4 @@
-"""AdaBM's learned bits become three static networks, one for pictures of low, middle and high gradient density."""
+"""AdaBM's learned bits become three static networks, for pictures of low, middle and high gradient density."""
 
 import copy
 
@@ -14,35 +14,38 @@ from srquant.quantizers.layers import bounded_quantizer, quant_layers
 
 @torch.no_grad()
 def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
-    """The settled branches of a network whose bits were learned; float weights and weight grids are shared.
+    """The settled branches of a network with learned bits; they share float weights and weight grids.
 
-    Bounds are settled on the grid with the most levels. The other branches move the upper bound to their own next
-    odd multiple, so that each of them computes on the lattice.
+    Bounds are settled on the grid with the most levels. Each other branch then moves its upper bounds so that its steps
+    are odd multiples of the lattice too.
     """
     network.pictures.bits = network.pictures.bits.detach()
     high = branch_of(network, PICTURE_BITS[-1])
     delta = settle(high)
-    low, middle = (other_branch(network, high, bits, delta) for bits in PICTURE_BITS[:-1])
-    return BranchedNetwork((low, middle, high), torch.stack([network.thresholds.lower, network.thresholds.upper]))
+    low, middle = (other_branch(network, high, b_i, delta) for b_i in PICTURE_BITS[:-1])
+    return BranchedNetwork((low, middle, high), torch.stack([network.image_to_bit.lower, network.image_to_bit.upper]))
 
 
-def branch_of(network: Network, picture_bits: int) -> Network:
-    """A copy of a network that has the static quantizers of pictures that add ``picture_bits``."""
+def branch_of(network: Network, b_i: int) -> Network:
+    """A copy of a network with the static quantizers for pictures with this ``b_I``."""
     branch = Network(copy.deepcopy(network.module), network.facts)
     for layer in quant_layers(branch).values():
         if isinstance(layer.input_quantizer, AdaptiveQuantizer):
-            layer.input_quantizer = layer.input_quantizer.of_pictures(picture_bits)
+            layer.input_quantizer = layer.input_quantizer.of_pictures(b_i)
     return branch
 
 
-def other_branch(network: Network, settled: Network, picture_bits: int, delta: float) -> Network:
-    """The branch of ``picture_bits`` beside one that is settled; it shares that one's parameters."""
+def other_branch(network: Network, settled: Network, b_i: int, delta: float) -> Network:
+    """The branch for pictures with this ``b_I``, settled on multiples of ``delta``.
+
+    It shares the parameters of the branch that is ``settled`` already.
+    """
     shared = {id(parameter): parameter for parameter in settled.parameters()}
     branch = Network(copy.deepcopy(settled.module, shared), settled.facts)
     layers = quant_layers(branch)
     for name, learned in quant_layers(network).items():
         if isinstance(learned.input_quantizer, AdaptiveQuantizer):
-            bounds, bits = bounded_quantizer(layers[name]), learned.input_quantizer.of_pictures(picture_bits).bits
+            bounds, bits = bounded_quantizer(layers[name]), learned.input_quantizer.of_pictures(b_i).bits
             quantizer = ActivationQuantizer(bounds.lower, bounds.upper, bits)
             quantizer.settle(delta)
             layers[name].input_quantizer = quantizer

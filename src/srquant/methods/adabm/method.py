@@ -1,16 +1,30 @@
 """AdaBM: on-the-fly adaptive bit mapping (Hong and Lee, CVPR 2024).
 
-Activations get ``base + b_I + b_L`` bits: b_I in -1, 0, 1 by the picture's gradient density, b_L in -1, 0, 1 by layer.
+Activations have ``b_base + b_I + b_L`` bits: ``b_I`` in -1, 0, 1 by picture (I2B), ``b_L`` in -1, 0, 1 by layer (L2B).
 
-1. Float network on batches of 16 crops: min-max of each activation, moving average 0.9; weights by smallest squared
-   error. The 10 % and 90 % quantiles of the crops' densities become the thresholds of b_I; the 30 % and 70 % quantiles
-   of the layers' input deviations choose b_L.
-2. Bit-aware clipping: shrink each activation's bounds to the smallest error at ``base + b_L`` bits.
-3. Finetune in turns of one pass over pairs of crops, 10 in all: weight bounds; activation bounds; b_L and thresholds.
-   Loss: output + 10 * features + 50 * bits above the base, the last one in the third turn only.
+Initialization phase:
+1. The float network runs on batches of 16 crops: min-max of each activation, moving average 0.9. Weights: OMSE.
+2. I2B: the 10 % and 90 % quantiles of the crops' gradient densities become the thresholds of ``b_I``.
+3. L2B: the 30 % and 70 % quantiles of the layers' sensitivities, the deviations of their inputs, choose ``b_L``.
+4. BaC: activation bounds shrink to the smallest squared error at ``b_base + b_L`` bits.
 
-When the network runs, one gradient filter per picture chooses b_I; b_L rests.
-The order of turns is the released code's; clipping and weights follow the paper (``bac_range``, ``omse``).
+Finetuning phase: 10 passes over pairs of crops, in turn for weight bounds, activation bounds, ``b_L`` and I2B
+thresholds. Loss: ``L_pix + 10 * L_skt``, in the third turn ``+ 50 * L_bit``.
+
+When the network runs, ``b_I`` is found for each picture by one gradient filter; ``b_L`` is fixed.
+The order of turns is the released code's; BaC and OMSE follow the paper (``bac_range``, ``omse``).
+
+Names in the paper and here::
+
+    I2B, l_i2b, u_i2b (Eq. 3)   image_to_bit.ImageToBit, its lower and upper
+    c(I_LR)                     grids.picture_density.gradient_density
+    L2B, b_L (Eq. 4)            layer_to_bit.LayerToBit, first_layer_bits
+    s_k (sensitivity)           layer_to_bit.layer_sensitivities
+    p_I, p_L                    AdaBM.image_percentile, AdaBM.layer_percentile
+    BaC, epsilon (Eq. 5)        bit_aware_clipping.apply_bac, bac_bounds
+    OMSE                        omse_rule
+    L_pix, L_skt (Eq. 10)       output_loss, feature_distance
+    L_bit, b_tar (Eq. 11)       bit_loss, its target_bits
 """
 
 from dataclasses import dataclass
@@ -25,7 +39,7 @@ from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
 from srquant.distillation.losses import WHITE, feature_distance, output_loss
 from srquant.distillation.recipes import Progress, counter
-from srquant.errors import DatasetError, PolicyError
+from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, Rule, minmax, shrink, symmetric_max
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import Collection, activation_bounds
@@ -36,15 +50,15 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.adabm.adaptive_bits import (
     AdaptiveNetwork,
-    DensityThresholds,
     PictureBits,
     adaptive_quantizers,
     make_adaptive,
     mean_bits,
 )
-from srquant.methods.adabm.bit_aware_clipping import clip_to_bits
+from srquant.methods.adabm.bit_aware_clipping import apply_bac
 from srquant.methods.adabm.branches import branch_of, settle_branches
-from srquant.methods.adabm.calibrate_mappings import DensityQuantiles, input_deviations, sensitive_layers
+from srquant.methods.adabm.image_to_bit import I2BCalibration
+from srquant.methods.adabm.layer_to_bit import first_layer_bits, layer_sensitivities
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
@@ -59,31 +73,29 @@ ORDERS: dict[str, tuple[Turn, ...]] = {
 }
 
 SMALLEST_FACTOR = 51
-"""Weight bounds are searched down to this percentage."""
+"""OMSE searches weight bounds down to this percentage of the first ones."""
 
 NARROWEST = 0.5
-"""Bounds stay this far apart, relative to where finetuning found them (ours). At the published rate one step takes the
-narrowest bounds to zero, and the gradient there is so large that Adam hardly moves them ever after."""
-
-NARROWEST_DENSITY = 1e-3
-"""Thresholds of the density stay this far apart."""
+"""Bounds stay this far apart, relative to their distance before finetuning (ours). Without this, one step at the
+published rate takes the narrowest bounds to zero, and one gradient there is so large that Adam hardly moves them
+afterwards."""
 
 
 @dataclass(frozen=True)
 class AdaBM:
     """Options of ``adabm``."""
 
-    image_to_bit: bool = option(True, "bits by picture", "Eq. 2")
-    layer_to_bit: bool = option(True, "bits by layer", "Eq. 2")
-    bac: bool = option(True, "bit-aware clipping of activation bounds", "Eq. 5")
-    finetune: bool = option(True, "learn bounds, bits of layers and thresholds of pictures", "paper")
+    image_to_bit: bool = option(True, "I2B: bits by picture", "Eq. 2")
+    layer_to_bit: bool = option(True, "L2B: bits by layer", "Eq. 2")
+    bac: bool = option(True, "BaC: bit-aware clipping of activation bounds", "Eq. 5")
+    finetune: bool = option(True, "learn bounds, b_L of layers and thresholds of I2B", "paper")
     image_percentile: float = option(
-        10.0, "percent of crops below the lower and above the upper threshold", "paper", most=50
+        10.0, "percent of crops below the lower and above the upper threshold of I2B", "paper", most=50
     )
-    layer_percentile: float = option(30.0, "percent of layers that start with a bit less, and with one more", "paper")
+    layer_percentile: float = option(30.0, "percent of layers that start with one bit less, and with one more", "paper")
     fixed: tuple[str, ...] = option(("*.LFF",), "layers that keep the base bits", "AdaBM code, for RDN")
-    clamp_bits: bool = option(False, "bits below 2 or above 8 become 2 or 8; else they are an error", "ours")
-    momentum: float = option(0.9, MOMENTUM + " and thresholds", "AdaBM code", most=1)
+    clamp_bits: bool = option(False, "clamp bits to 2..8; false: bits outside are an error", "ours")
+    momentum: float = option(0.9, MOMENTUM + " and of I2B thresholds", "AdaBM code", most=1)
     omse: Literal["paper", "code"] = option(
         "paper",
         "search of weight bounds: from the largest magnitude at the layer's own bits, or from the largest value at "
@@ -92,26 +104,26 @@ class AdaBM:
     )
     bac_range: Literal["paper", "code"] = option(
         "paper",
-        "clip to the best bounds on 16 crops, or half of the way on one pair",
+        "BaC: the best bounds on 16 crops, or half of the way to the best ones on one pair",
         "Eq. 5",
     )
     order: Literal["code", "paper"] = option(
         "code",
-        "turns: weights, activations, bits; or bits, weights, activations",
+        "order of turns: weights, activations, bits; or bits, weights, activations",
         "AdaBM code",
     )
     epochs: int = option(10, "passes over the crops", "paper", least=1)
     batch: int = option(2, "crops per step", "paper", least=1)
     activation_rate: float = option(0.01, "learning rate of activation bounds", "paper")
     weight_rate: float = option(0.01, "learning rate of weight bounds", "paper")
-    layer_rate: float = option(0.01, "learning rate of the layers' factors", "paper")
-    image_rate: float = option(0.1, "learning rate of the pictures' thresholds", "paper")
+    layer_rate: float = option(0.01, "learning rate of b_L", "paper")
+    image_rate: float = option(0.1, "learning rate of I2B thresholds", "paper")
     decay: float = option(0.9, "factor of a turn's rates after each of its passes", "AdaBM code")
     rates: Literal["absolute", "relative"] = option(
-        "absolute", "rates of bounds as they are, or times each quantizer's range", "paper"
+        "absolute", "learning rates of bounds as given, or times each quantizer's range", "paper"
     )
-    feature_weight: float = option(10.0, "weight of the feature loss", "paper")
-    bit_weight: float = option(50.0, "weight of the bits above the base", "paper")
+    feature_weight: float = option(10.0, "lambda_skt, weight of the feature loss", "paper")
+    bit_weight: float = option(50.0, "lambda_bit, weight of the mean bits above the base", "paper")
 
 
 def quantize(
@@ -121,17 +133,16 @@ def quantize(
     config: AdaBM,
     progress: Progress | None = None,
 ) -> QuantizedModel:
-    """Quantize with bits by picture and layer; arguments as ``srquant.methods.Quantize``.
+    """Algorithm 1: quantize with bits by picture and layer; arguments as ``srquant.methods.Quantize``.
 
     Returns:
-        A ``BranchedNetwork`` where bits depend on the picture.
+        With a ``BranchedNetwork``, unless ``image_to_bit`` is off.
     """
     check(policy, config)
     plan = resolve(network, policy)
     student = initialise(network, calibration, plan, config)
     if config.bac:
-        size, kept = (BATCH, 0.0) if config.bac_range == "paper" else (config.batch, 0.5)
-        clip_to_bits(student, next(calibration.batches(size)), kept)
+        clip(student, calibration, config)
     if config.finetune:
         finetune(student, network, calibration, policy.base.activation, config, progress)
     student.requires_grad_(False)
@@ -140,7 +151,7 @@ def quantize(
 
 
 def check(policy: Policy, config: AdaBM) -> None:
-    """Raise a ``PolicyError`` where bits could leave 2..8, or grids are not per tensor."""
+    """Raise a ``PolicyError`` where bits could leave 2..8, or activation grids are not per tensor."""
     base, farthest = policy.base.activation, config.image_to_bit + config.layer_to_bit
     if not config.clamp_bits and not FEWEST_BITS <= base - farthest <= base + farthest <= MOST_BITS:
         raise PolicyError(
@@ -153,25 +164,25 @@ def check(policy: Policy, config: AdaBM) -> None:
 
 
 def initialise(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, config: AdaBM) -> Network:
-    """A quantized copy with min-max bounds and the first bits, from one pass of the float network."""
+    """A quantized copy with min-max and OMSE bounds, I2B thresholds and first ``b_L``, from one pass over the crops."""
     layers = adaptive_layers(plan, config)
-    quantiles = DensityQuantiles(config.image_percentile / 100, config.momentum)
-    with input_deviations(network, layers) as deviations:
-        batches = quantiles.watching(calibration.batches(BATCH))
+    i2b = I2BCalibration(config.image_percentile / 100, config.momentum)
+    with layer_sensitivities(network, layers) as sensitivities:
+        batches = i2b.watching(calibration.batches(BATCH))
         bounds = activation_bounds(network, plan, batches, Collection(minmax, config.momentum))
-    student = insert_quantizers(network, plan, bounds, weight_rule(config.omse, plan.policy.base.weight))
+    student = insert_quantizers(network, plan, bounds, omse_rule(config.omse, plan.policy.base.weight))
     pictures = PictureBits(torch.zeros(1)) if config.image_to_bit else None
     make_adaptive(student, layers, pictures)
     if config.layer_to_bit:
-        means = torch.tensor([sum(seen) / len(seen) for seen in deviations.values()])
-        first = sensitive_layers(means, config.layer_percentile / 100)
-        for quantizer, factor in zip(adaptive_quantizers(student).values(), first, strict=True):
-            quantizer.layer_factor.data.copy_(factor)
-    return student if pictures is None else AdaptiveNetwork(student, thresholds(quantiles.bounds), pictures)
+        s = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
+        first = first_layer_bits(s, config.layer_percentile / 100)
+        for quantizer, b_l in zip(adaptive_quantizers(student).values(), first, strict=True):
+            quantizer.layer_to_bit.factor.data.copy_(b_l)
+    return student if pictures is None else AdaptiveNetwork(student, i2b.image_to_bit(), pictures)
 
 
 def adaptive_layers(plan: QuantizationPlan, config: AdaBM) -> list[str]:
-    """Layers of the body at the base bits, but those that are fixed or given bits by name.
+    """Layers of the body at the base bits, except those that ``fixed`` or an override names.
 
     Raises:
         PolicyError: there are none.
@@ -182,24 +193,13 @@ def adaptive_layers(plan: QuantizationPlan, config: AdaBM) -> list[str]:
     return names
 
 
-def thresholds(quantiles: Tensor | None) -> DensityThresholds:
-    """Thresholds at the quantiles of the crops' densities.
+def omse_rule(reading: Literal["paper", "code"], base_bits: int) -> Rule:
+    """OMSE: the factor 1.00, 0.99 .. 0.51 of the first bound with the smallest squared error.
 
-    Raises:
-        DatasetError: all crops are equally dense.
+    Args:
+        reading: the first bound is the largest magnitude (paper), or the largest value, judged at base bits (code).
+        base_bits: of weights.
     """
-    assert quantiles is not None
-    lower, upper = quantiles
-    if float(upper - lower) < NARROWEST_DENSITY:
-        raise DatasetError(
-            f"all calibration crops have gradient density {float(lower):.3g}, so adabm can't tell pictures apart: "
-            "give different pictures, or --set image_to_bit=false"
-        )
-    return DensityThresholds(lower, upper)
-
-
-def weight_rule(reading: Literal["paper", "code"], base_bits: int) -> Rule:
-    """The best factor 1.00, 0.99 .. 0.51 of the largest magnitude; in the code, of the largest value at base bits."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         if reading == "paper":
@@ -210,6 +210,12 @@ def weight_rule(reading: Literal["paper", "code"], base_bits: int) -> Rule:
     return rule
 
 
+def clip(student: Network, calibration: CalibrationSet, config: AdaBM) -> None:
+    """BaC of all activation bounds, in place."""
+    size, kept = (BATCH, 0.0) if config.bac_range == "paper" else (config.batch, 0.5)
+    apply_bac(student, next(calibration.batches(size)), kept)
+
+
 def finetune(
     student: Network,
     teacher: Network,
@@ -218,7 +224,7 @@ def finetune(
     config: AdaBM,
     progress: Progress | None,
 ) -> None:
-    """Take turns in learning, in place."""
+    """Finetuning phase: what is learned takes turns, one per pass, in place."""
     rates = rates_of(student, config)
     order = [turn for turn in ORDERS[config.order] if rates[turn]]
     optimizers = {turn: adam(rates[turn]) for turn in order}
@@ -233,14 +239,14 @@ def finetune(
 
 
 def rates_of(student: Network, config: AdaBM) -> dict[Turn, list[Rate]]:
-    """What learns in each turn, and how fast."""
+    """What learns in each turn, and the learning rates."""
     relative = config.rates == "relative"
     weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
     bits: list[Rate] = []
     if config.layer_to_bit:
-        bits.append(Rate([q.layer_factor for q in adaptive_quantizers(student).values()], config.layer_rate))
+        bits.append(Rate([q.layer_to_bit.factor for q in adaptive_quantizers(student).values()], config.layer_rate))
     if isinstance(student, AdaptiveNetwork):
-        bits.append(Rate(list(student.thresholds.parameters()), config.image_rate))
+        bits.append(Rate(list(student.image_to_bit.parameters()), config.image_rate))
     return {
         "weights": bound_rates(weights, config.weight_rate, relative),
         "activations": [
@@ -252,33 +258,32 @@ def rates_of(student: Network, config: AdaBM) -> dict[Turn, list[Rate]]:
 
 
 def loss_of(student: Network, turn: Turn, target_bits: int, config: AdaBM) -> Loss:
-    """AdaBM Eq. 10-13."""
+    """Eq. 12 in the turn of bits, else Eq. 13; ``L_pix`` is in grey levels."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = WHITE * output_loss(output, lesson.output)
         if lesson.features:
             total = total + config.feature_weight * feature_distance(features, lesson.features)
-        return total + config.bit_weight * excess_bits(student, target_bits) if turn == "bits" else total
+        return total + config.bit_weight * bit_loss(student, target_bits) if turn == "bits" else total
 
     return loss
 
 
-def excess_bits(student: Network, target_bits: int) -> Tensor:
-    """How far the mean bits of the pictures in work are above the target; 0 below."""
+def bit_loss(student: Network, target_bits: int) -> Tensor:
+    """``L_bit``: how far the mean bits of the current batch are above the target, at least 0 (Eq. 11); 0-d."""
     return (mean_bits(student) - target_bits).relu()
 
 
 @torch.no_grad()
 def keep_apart(student: Network, guards: Guards) -> None:
-    """Keep bounds, and the thresholds of pictures, in their order."""
+    """Keep each upper bound above the lower one, and the I2B thresholds as well."""
     guards()
     if isinstance(student, AdaptiveNetwork):
-        lower, upper = student.thresholds.lower, student.thresholds.upper
-        upper.copy_(torch.maximum(upper, lower + NARROWEST_DENSITY))
+        student.image_to_bit.keep_apart()
 
 
 def settled(student: Network) -> Network:
-    """The plain network, or its branches, on the lattice."""
+    """The result, settled on the lattice: three branches, or a plain network without I2B."""
     if isinstance(student, AdaptiveNetwork):
         return settle_branches(student)
     plain = branch_of(student, 0)
@@ -287,7 +292,7 @@ def settled(student: Network) -> Network:
 
 
 def layer_bits(student: Network) -> dict[str, LayerBits]:
-    """The bits that adaptive layers have for pictures of middle density."""
+    """Bits of adaptive layers for pictures of middle density."""
     layers = quant_layers(student)
     return {
         name: LayerBits(layers[name].weight_quantizer.bits, quantizer.deployable().bits)

@@ -1,4 +1,4 @@
-"""Bits that are learned: each quantizer has its own plus a rounded offset (GBA Eq. 4 and 5)."""
+"""Learnable bit offsets: each quantizer has ``b_base + theta_k`` bits (GBA Eq. 4 to 6)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,58 +11,58 @@ from srquant.grids.straight_through import straight_through
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 
 
+def theta(s_k: Tensor) -> Tensor:
+    """``round(s_k)`` with the gradient of ``tanh(s_k)`` (GBA Eq. 5)."""
+    return straight_through(s_k.round(), s_k.tanh())
+
+
 @contextmanager
 def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) -> Iterator[list[nn.Parameter]]:
-    """Give quantizers ``bits + round(s)`` bits as long as the context lasts.
+    """Give quantizers ``bits + theta(s_k)`` bits inside the context (GBA Eq. 4).
 
     Yields:
-        ``s`` of each quantizer, 0-d, starting at 0; the gradient passes the rounding as that of ``tanh``.
+        ``s``: one parameter ``s_k`` per quantizer, 0-d, starting at 0.
     """
-    offsets: list[nn.Parameter] = []
+    s: list[nn.Parameter] = []
     with ExitStack() as hooks:
         for quantizer in quantizers:
-            offsets.append(nn.Parameter(torch.zeros_like(quantizer.upper.detach().mean())))
-            hook = _with_bits(quantizer.bits, offsets[-1])
+            s.append(nn.Parameter(torch.zeros_like(quantizer.upper.detach().mean())))
+            hook = _with_bits(quantizer.bits, s[-1])
             hooks.enter_context(quantizer.register_forward_pre_hook(hook, with_kwargs=True))
             if isinstance(quantizer, WeightQuantizer):  # only weights have a cheaper backward pass for fixed bits
                 quantizer.bits_are_learned = True
                 hooks.callback(setattr, quantizer, "bits_are_learned", False)
-        yield offsets
+        yield s
 
 
 class MeanGradients:
-    """Mean over steps of the gradients of the loss in bits (GBA Eq. 6).
+    """``g_k``: the mean over steps of the gradient of the loss in ``s_k`` (GBA Eq. 6).
 
     Args:
-        offsets: from ``learnable_bits``.
+        s: from ``learnable_bits``.
     """
 
-    def __init__(self, offsets: Sequence[nn.Parameter]) -> None:
-        self.offsets = offsets
-        self.sums = [torch.zeros_like(offset) for offset in offsets]
+    def __init__(self, s: Sequence[nn.Parameter]) -> None:
+        self.s = s
+        self.sums = [torch.zeros_like(s_k) for s_k in s]
         self.steps = 0
 
     @torch.no_grad()
     def add(self) -> None:
-        """Take in the gradients of a step and clear them; what the loss doesn't reach has none."""
-        for total, offset in zip(self.sums, self.offsets, strict=True):
-            if offset.grad is not None:
-                total += offset.grad
-            offset.grad = None
+        """Add the gradients of one step and clear them; an ``s_k`` that the loss doesn't depend on counts as 0."""
+        for total, s_k in zip(self.sums, self.s, strict=True):
+            if s_k.grad is not None:
+                total += s_k.grad
+            s_k.grad = None
         self.steps += 1
 
     def means(self) -> list[float]:
-        """One for each offset."""
+        """``g_k`` in the order of ``s``."""
         return [float(total) / self.steps for total in self.sums]
 
 
-def rounded(offset: Tensor) -> Tensor:
-    """``round(s)`` with the gradient of ``tanh(s)`` (GBA Eq. 5)."""
-    return straight_through(offset.round(), offset.tanh())
-
-
-def _with_bits(base: int, offset: nn.Parameter) -> Any:
+def _with_bits(b_base: int, s_k: nn.Parameter) -> Any:
     def hook(module: nn.Module, args: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
-        return args, {**options, "bits": base + rounded(offset)}
+        return args, {**options, "bits": b_base + theta(s_k)}
 
     return hook

@@ -1,14 +1,26 @@
 """GBA, gradient-guided bit allocation ("Gradient Knows Best", CVPR 2026). No official code is known.
 
-1. Bounds. Activations: min-max of batches of 16 crops, moving average 0.9; with DAN, which brings every channel of
-   every sample to [-1, 1], that is -1 and 1 exactly. Weights: smallest squared error (OMSE), two bounds.
-2. Bits (GBA). 2 passes over batches of 2 at base bits: mean gradient, in each layer's bits, of L1 in grey levels
-   + 10 * feature loss. Ranked by signed gradient, a quarter of the layers gives a bit, a quarter gets one (Eq. 4 to 7).
-   First the activations' bits, then, if asked for, the weights' with the activations' already set.
-3. Bounds again, bits fixed: 2 passes of Adam at 0.01 with the same loss.
+1. Bound initialisation. Activations: min-max of batches of 16 crops, moving average 0.9. DAN normalises every channel
+   of every sample to [-1, 1], so with DAN the bounds are -1 and 1. Weights: smallest squared error (OMSE), two bounds.
+2. Gradient-guided bit allocation: 2 passes over batches of 2 crops at base bits. ``g_k`` is the mean gradient, in the
+   bits of layer k, of L1 in grey levels + 10 * feature loss. Layers are ranked by signed ``g_k``; a quarter of them
+   gets one bit more, a quarter one bit less. First the bits of activations, then, if asked for, those of weights.
+3. Bit-aware finetuning of the bounds at these bits: 2 passes of Adam at 0.01 with the same loss.
 
-The supplement's own sign argument decides where readings differ: gradients are ranked with their sign, not by size.
-Bit offsets are probed at zero and not learned, as their ranks overwrite them anyway; ``mode=adam`` learns them first.
+Where descriptions of the paper disagree, the supplement's argument about the sign decides: gradients are ranked with
+their sign, not by size. ``s_k`` stays at zero while gradients are collected, because the ranks overwrite it anyway;
+``mode=adam`` learns it meanwhile.
+
+Names in the paper and here::
+
+    l_k, u_k (stage 1)      initialise_bounds
+    s_k, theta_k (Eq. 4, 5) bit_offsets.learnable_bits, bit_offsets.theta
+    g_k (Eq. 6)             bit_offsets.MeanGradients, bit_gradients
+    r_k (Eq. 7)             allocation.allocate_bits
+    b_base                  policy.base
+    L_grad, L_FT            loss_of
+    lambda_feat             GBA.feature_weight
+    DAN                     DANQuantizer
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +49,7 @@ from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
 from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
-from srquant.quantizers.dan import DynamicQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantLinear, activation_quantizers, bounded_quantizer, quant_layers
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
@@ -56,31 +68,33 @@ TURNS: dict[str, tuple[tuple[LearnedGroup, ...], ...]] = {
 
 @dataclass(frozen=True)
 class GBA:
-    """Options of ``gba``; the rows of its Table 4 are combinations of ``mixed`` and ``dan_stages``."""
+    """Options of ``gba``; combinations of ``mixed`` and ``dan_stages`` are the rows of the paper's Table 4."""
 
     mixed: Literal["none", "weights", "activations", "both"] = option(
-        "activations", "whose bits differ from layer to layer; 'Ours' and, for both, 'Ours*'", "paper, tables"
+        "activations",
+        "whose bits differ from layer to layer; activations are the paper's 'Ours', both are its 'Ours*'",
+        "paper, tables",
     )
-    largest: int = option(1, "bits that a layer can get or give: candidate sets {-m..m}", "supplement, table 8")
+    largest: int = option(1, "most bits that a layer gets or gives: candidates {-m..m}", "supplement, table 8")
     mode: Literal["probe", "adam"] = option(
-        "probe", "keep offsets at zero while gradients are collected, or learn them meanwhile", "ours; paper silent"
+        "probe", "keep bit offsets at zero while gradients are collected, or learn them with Adam", "ours; paper silent"
     )
     allocation_rate: float = option(0.1, "of Adam on bit offsets (mode adam)", "supplement, A")
     dan_stages: tuple[int, ...] | None = option(
-        STAGES, "stages that see activations normalised (DAN); without 3 or with none, ranges are static", "ours"
+        STAGES, "stages that normalise activations (DAN); ranges are static with none, or without 3", "ours"
     )
     finetune: bool = option(True, "run stage 3", "paper")
     schedule: Literal["together", "alternate"] = option(
-        "together", "bounds of activations and weights in every step, or weights and activations in turn", "ours"
+        "together", "learn all bounds in every step, or those of weights and of activations in alternate passes", "ours"
     )
     learning_rate: float = option(0.01, "of Adam on bounds", "supplement, A")
     rates: Literal["absolute", "relative"] = option(
-        "absolute", "rates of bounds as they are, or times the range of each quantizer", "paper; relative is ours"
+        "absolute", "learning rates of bounds as given, or times the range of each quantizer", "paper; relative is ours"
     )
-    decay: float = option(0.9, "factor on that rate from pass to pass", "AdaBM code, the paper is silent")
-    epochs: int = option(2, "passes over the crops in each stage of gradients", "supplement, A")
+    decay: float = option(0.9, "factor on the learning rate after each pass", "AdaBM code, the paper is silent")
+    epochs: int = option(2, "passes over the crops in stage 3 and for each group in stage 2", "supplement, A")
     batch: int = option(2, "crops per step", "supplement, A")
-    feature_weight: float = option(10.0, "of the feature loss beside L1 in grey levels", "supplement, table 9")
+    feature_weight: float = option(10.0, "weight of the feature loss beside L1 in grey levels", "supplement, table 9")
     momentum: float = option(0.9, MOMENTUM, "supplement, A", most=1)
     ranges: Literal["minmax", "mse"] = option(
         "minmax", "first bounds of static activations: smallest and largest, or smallest squared error", "paper; ours"
@@ -105,35 +119,30 @@ def quantize(
 ) -> QuantizedModel:
     """Quantize with allocated bits and learned bounds; arguments as ``srquant.methods.Quantize``.
 
-    The policy that comes back has one override per layer whose bits were allocated; the head, the tail and layers
-    with overrides of their own keep their bits.
+    The policy of the result has one override per layer whose bits were allocated. The head, the tail and layers with an
+    override in ``policy`` keep their bits.
     """
-    if config.dan_stages and policy.activation_granularity == "channel":
-        raise PolicyError("DAN gives every channel a range already: use one activation grid per tensor, or no DAN")
-    policy = replace(policy, symmetric_weights=False)
-    check_offsets(policy, config)
-    plan = resolve(network, policy)
-    body, dan = _body(plan, config), config.dan_stages or ()
-    bounds = first_bounds(network, calibration, plan, config)
+    check(policy, config)
+    plan = resolve(network, replace(policy, symmetric_weights=False))
+    body = body_of(plan, config)
+    bounds = initialise_bounds(network, calibration, plan, config)
     batches = chain.from_iterable(calibration.batches(config.batch, epoch) for epoch in range(config.epochs))
     with recorded(network, batches) as lessons:
         for group in MIXED[config.mixed]:
-            student = _student(network, plan, bounds, 2 in dan)
-            report = counter(progress, f"bits of {group}", len(lessons))
-            gradients = bit_gradients(student, _quantizers(student, group, body), lessons, config, report)
-            offsets = allocate_bits(gradients, config.largest)
-            plan = plan.with_bits(_changed_bits(plan, dict(zip(body, offsets, strict=True)), group))
-            bounds = first_bounds(network, calibration, plan, config) if config.ranges == "mse" else bounds
-        student = _student(network, plan, bounds, 3 in dan)
+            plan = allocate(group, body, network, plan, bounds, lessons, config, progress)
+            bounds = initialise_bounds(network, calibration, plan, config) if config.ranges == "mse" else bounds
+        student = quantized(network, plan, bounds, stage=3, config=config)
         if config.finetune:
-            learn_bounds(student, lessons, config, progress)
+            finetune(student, lessons, config, progress)
     round_weights(student, network, calibration.batches(BATCH), config.rounding)
     settle(student)
     return QuantizedModel(student, plan.policy, origin_of("gba", config, calibration))
 
 
-def check_offsets(policy: Policy, config: GBA) -> None:
-    """Raise a ``PolicyError`` where base bits plus offsets could leave 2..8."""
+def check(policy: Policy, config: GBA) -> None:
+    """Raise a ``PolicyError`` where base bits plus offsets could leave 2..8, or DAN meets grids per channel."""
+    if config.dan_stages and policy.activation_granularity == "channel":
+        raise PolicyError("DAN gives every channel a range already: use one activation grid per tensor, or no DAN")
     for group in MIXED[config.mixed]:
         base = policy.base.activation if group == "activations" else policy.base.weight
         if not FEWEST_BITS <= base - config.largest <= base + config.largest <= MOST_BITS:
@@ -144,38 +153,87 @@ def check_offsets(policy: Policy, config: GBA) -> None:
             )
 
 
-def first_bounds(
+def body_of(plan: QuantizationPlan, config: GBA) -> list[str]:
+    """Layers whose bits can change: neither head nor tail, and without an override.
+
+    Raises:
+        PolicyError: bits are to be allocated, but there is no such layer.
+    """
+    if not plan.body and config.mixed != "none":
+        raise PolicyError("no layer's bits can be chosen: all are head, tail, float or fixed by an override")
+    return list(plan.body)
+
+
+def initialise_bounds(
     network: Network, calibration: CalibrationSet, plan: QuantizationPlan, config: GBA
 ) -> ActivationBounds:
-    """Stage 1: bounds of activations; those of smallest error depend on the bits."""
+    """Stage 1: static bounds of activations; with ``ranges=mse`` they depend on the bits."""
     rule = minmax if config.ranges == "minmax" else mse
     return activation_bounds(network, plan, calibration.batches(BATCH), Collection(rule, config.momentum))
+
+
+def quantized(
+    network: Network, plan: QuantizationPlan, bounds: ActivationBounds, stage: Literal[2, 3], config: GBA
+) -> Network:
+    """The quantized network with the bounds of stage 1; with DAN at -1 and 1 where the stage has it."""
+    student = insert_quantizers(network, plan, bounds, symmetric_mse)
+    if stage in (config.dan_stages or ()):
+        for layer in quant_layers(student).values():
+            axis = -1 if isinstance(layer, QuantLinear) else 1
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, axis)
+    return student
+
+
+def allocate(
+    group: LearnedGroup,
+    body: list[str],
+    network: Network,
+    plan: QuantizationPlan,
+    bounds: ActivationBounds,
+    lessons: Lessons,
+    config: GBA,
+    progress: Progress | None,
+) -> QuantizationPlan:
+    """Stage 2 for activations or weights: the plan where these have ``b_base + theta_k`` bits in layers of the body."""
+    student = quantized(network, plan, bounds, stage=2, config=config)
+    report = counter(progress, f"bits of {group}", len(lessons))
+    g = bit_gradients(student, quantizers_of(student, group, body), lessons, config, report)
+    theta = allocate_bits(g, config.largest)
+    return plan.with_bits(allocated_bits(plan, group, dict(zip(body, theta, strict=True))))
 
 
 def bit_gradients(
     student: Network, quantizers: list[Quantizer], lessons: Lessons, config: GBA, report: Callable[[], None]
 ) -> list[float]:
-    """Stage 2: mean gradient of the loss in the bits of each quantizer (Eq. 6)."""
-    with learnable_bits(quantizers) as offsets:
-        gradients = MeanGradients(offsets)
+    """``g_k``: the mean gradient of the loss in the bits of each quantizer (Eq. 6)."""
+    with learnable_bits(quantizers) as s:
+        g = MeanGradients(s)
 
         @torch.no_grad()
         def collect() -> None:
-            gradients.add()
-            for offset in offsets:
-                offset.clamp_(-config.largest, config.largest)
+            g.add()
+            for s_k in s:
+                s_k.clamp_(-config.largest, config.largest)
 
-        optimizer = torch.optim.Adam(offsets, config.allocation_rate if config.mode == "adam" else 0.0)
-        train_pass(student, lessons, optimizer, _loss(config), collect, report)
-    return gradients.means()
+        optimizer = torch.optim.Adam(s, config.allocation_rate if config.mode == "adam" else 0.0)
+        train_pass(student, lessons, optimizer, loss_of(config), collect, report)
+    return g.means()
 
 
-def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Progress | None) -> None:
-    """Stage 3: Adam on the bounds alone, at a rate that decays from pass to pass."""
-    layers, relative = list(quant_layers(student)), config.rates == "relative"
+def allocated_bits(plan: QuantizationPlan, group: LearnedGroup, theta: Mapping[str, int]) -> dict[str, LayerBits]:
+    """Bits of layers by name: ``b_base + theta_k`` for the group, the other group's as they are (Eq. 4)."""
+    base, layers = plan.policy.base, plan.layers
+    if group == "activations":
+        return {name: replace(layers[name], activation=base.activation + theta_k) for name, theta_k in theta.items()}
+    return {name: replace(layers[name], weight=base.weight + theta_k) for name, theta_k in theta.items()}
+
+
+def finetune(student: Network, lessons: Lessons, config: GBA, progress: Progress | None) -> None:
+    """Stage 3: Adam learns the bounds, and only these, at a rate that decays from pass to pass."""
+    layers, relative = quant_layers(student), config.rates == "relative"
     quantizers: dict[LearnedGroup, list[Quantizer]] = {
         "activations": list(activation_quantizers(student).values()),
-        "weights": _quantizers(student, "weights", layers),
+        "weights": quantizers_of(student, "weights", layers),
     }
     turns = [
         adam([rate for group in turn for rate in bound_rates(quantizers[group], config.learning_rate, relative)])
@@ -185,44 +243,19 @@ def learn_bounds(student: Network, lessons: Lessons, config: GBA, progress: Prog
     for epoch in range(config.epochs):
         optimizer = turns[epoch % len(turns)]
         report = counter(progress, f"bounds, pass {epoch + 1}/{config.epochs}", steps)
-        train_pass(student, islice(stream, steps), optimizer, _loss(config), guards, report)
+        train_pass(student, islice(stream, steps), optimizer, loss_of(config), guards, report)
         decay(optimizer, config.decay)
     student.requires_grad_(False)
 
 
-def _loss(config: GBA) -> Loss:
-    """Eq. 1 and 3, divided by ``WHITE``."""
+def loss_of(config: GBA) -> Loss:
+    """``L_grad`` and ``L_FT`` (Eq. 1 and 3) divided by ``WHITE``: L1 of pictures in [0, 1] plus the feature loss."""
     return distillation(config.feature_weight / WHITE)
 
 
-def _student(network: Network, plan: QuantizationPlan, bounds: ActivationBounds, dynamic: bool) -> Network:
-    """The quantized network with the bounds of stage 1."""
-    student = insert_quantizers(network, plan, bounds, symmetric_mse)
-    if dynamic:
-        for layer in quant_layers(student).values():
-            axis = -1 if isinstance(layer, QuantLinear) else 1
-            layer.input_quantizer = DynamicQuantizer(layer.input_quantizer.bits, axis)
-    return student
-
-
-def _quantizers(student: Network, group: LearnedGroup, layers: Iterable[str]) -> list[Quantizer]:
-    by_name = quant_layers(student)
-    found = [by_name[name] for name in layers]
-    return [bounded_quantizer(layer) if group == "activations" else layer.weight_quantizer for layer in found]
-
-
-def _changed_bits(plan: QuantizationPlan, offsets: Mapping[str, int], group: LearnedGroup) -> dict[str, LayerBits]:
-    """Bits of layers that have the base bits of a group plus their offsets."""
-    base = plan.policy.base
+def quantizers_of(student: Network, group: LearnedGroup, names: Iterable[str]) -> list[Quantizer]:
+    """The quantizers of the inputs or weights of the named layers."""
+    layers = quant_layers(student)
     if group == "activations":
-        return {
-            name: replace(plan.layers[name], activation=base.activation + offset) for name, offset in offsets.items()
-        }
-    return {name: replace(plan.layers[name], weight=base.weight + offset) for name, offset in offsets.items()}
-
-
-def _body(plan: QuantizationPlan, config: GBA) -> list[str]:
-    """Layers whose bits can change: neither head nor tail, and without an override."""
-    if not plan.body and config.mixed != "none":
-        raise PolicyError("no layer's bits can be chosen: all are head, tail, float or fixed by an override")
-    return list(plan.body)
+        return [bounded_quantizer(layers[name]) for name in names]
+    return [layers[name].weight_quantizer for name in names]

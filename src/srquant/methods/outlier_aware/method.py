@@ -1,14 +1,30 @@
 """Outlier-aware quantization (ICCV 2025, arXiv 2511.00682).
 
-1. PLQ: float network on batches of 16 crops: smallest value, largest value and 99 % quantile of each activation, moving
-   average 0.9. The quantile is the breakpoint between a dense and a sparse part of the grid. Weights: the largest
-   magnitude to both sides.
-2. Sensitivity of each block: softmax over the blocks of the standard deviation of what it returns (Eq. 4).
-3. SAFT: 10 epochs of batches of 2, Adam at 1e-3, in turn for weight bounds, activation bounds and breakpoints:
-   distance of normalised features, weighted by sensitivity, + 5 * L1 of pictures (Eq. 5-7).
+Calibration phase of Algorithm 1:
+1. PLQ: the float network runs on batches of 16 crops: smallest value, largest value and 99 % quantile of each
+   activation, moving average 0.9. The quantile is the breakpoint between the dense and the sparse part of the grid.
+   Weights: from minus to plus the largest magnitude.
+2. Sensitivity of each block: softmax over the blocks of the standard deviation of their outputs (Eq. 4).
 
-Activations of 8 bits, the first layer's and the tail's, keep a uniform grid; so do sums and attention's matmuls.
-The released code spends twice as many codes (``levels=code``); Eq. 4 as printed is nearly one-hot (``softmax=raw``).
+Fine-tuning phase:
+3. SAFT: 10 epochs of batches of 2, Adam at 1e-3, in turn for weight bounds, activation bounds and breakpoints. Loss:
+   distance of normalised features, weighted by sensitivity, + 5 * L1 of pictures (Eq. 5-7). VFT weights all blocks
+   equally.
+
+Activations of 8 bits, by default the first layer's and the tail's, keep a uniform grid; so do sums and the matmuls of
+attention. The released code uses twice as many codes (``levels=code``). Eq. 4 as printed is ``softmax=raw``.
+
+Names in the paper and here::
+
+    PLQ, R1, R2 (Eq. 3)     quantizers.plq.PLQuantizer, its regions
+    l_a, u_a, bp            PLQuantizer.lower, upper, breakpoint
+    Perc_99, beta           OutlierAware.percentile, OutlierAware.momentum
+    u_w                     WeightQuantizer.upper
+    sigma(x_k)              feature_deviations
+    s_k (Eq. 4)             sensitivity
+    SAFT, VFT               saft, with finetune=vft for VFT
+    L_sen (Eq. 6)           sensitivity_loss
+    L_all, lambda (Eq. 7)   saft_loss, OutlierAware.output_weight
 """
 
 from collections.abc import Iterable
@@ -36,7 +52,7 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
 from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
-from srquant.quantizers.plq import PLQ_BITS, Budget, PiecewiseQuantizer
+from srquant.quantizers.plq import PLQ_BITS, Budget, PLQuantizer
 
 STATISTICS = 16
 """Crops per batch of statistics."""
@@ -49,32 +65,34 @@ UNIFORM_BITS = 8
 class OutlierAware:
     """Options of ``outlier-aware``."""
 
-    plq: bool = option(True, "piecewise grids for activations below 8 bits; else uniform ones", "section 3.2, Table 4")
+    plq: bool = option(True, "PLQ: piecewise grids below 8 bits; false: uniform ones", "section 3.2, Table 4")
     levels: Budget = option(
-        "paper", "points of a grid: 2^bits, or 2^(bits+1) as the released code spends", "Eq. 3; released code"
+        "paper", "points of a grid: 2^bits, or 2^(bits+1) as in the released code", "Eq. 3; released code"
     )
-    percentile: float = option(0.99, "quantile of an activation that is its first breakpoint", "section 4.1", most=1)
+    percentile: float = option(0.99, "the first breakpoint is this quantile of an activation", "section 4.1", most=1)
     momentum: float = option(0.9, MOMENTUM, "section 4.1", most=1)
     weights: Literal["max", "omse"] = option(
         "max", "first bounds of weights: largest magnitude, or smallest squared error", "section 4.1; released code"
     )
     finetune: Literal["saft", "vft", "none"] = option(
         "saft",
-        "learn afterwards: blocks weighed by sensitivity, blocks weighed equally, or not",
+        "finetuning: blocks weighted by sensitivity (SAFT), all equally (VFT), or none",
         "section 3.3, Table 4",
     )
     softmax: Literal["scaled", "raw"] = option(
         "scaled",
-        "sensitivity from deviations over their mean, or as they are: then one block has it all",
+        "sensitivity from deviations divided by their mean, or from the deviations as printed in the paper",
         "ours; Eq. 4",
     )
-    output_weight: float = option(5.0, "lambda, of the L1 of pictures in 0..255 beside the features", "Eq. 7")
+    output_weight: float = option(5.0, "lambda, weight of the L1 of pictures in 0..255 beside the features", "Eq. 7")
     epochs: int = option(10, "passes over the crops; weights, activations, breakpoints in turn", "section 4.1", least=1)
     batch: int = option(2, "crops per step of learning", "section 4.1", least=1)
     learning_rate: float = option(1e-3, "Adam's", "section 4.1")
     decay: float = option(0.9, "factor on a learning rate after each of its epochs", "section 4.1")
     rates: Literal["absolute", "relative"] = option(
-        "absolute", "relative: times each quantizer's range, without which only weights learn", "section 4.1; ours"
+        "absolute",
+        "learning rates as given, or times each quantizer's range; absolute ones hardly move activations",
+        "section 4.1; ours",
     )
 
 
@@ -85,16 +103,16 @@ def quantize(
     config: OutlierAware,
     progress: Progress | None = None,
 ) -> QuantizedModel:
-    """Quantize outlier-aware; arguments as ``srquant.methods.Quantize``."""
-    student = initialize(network, calibration, policy, config)
+    """Algorithm 1: calibration, then finetuning; arguments as ``srquant.methods.Quantize``."""
+    student = calibrate(network, calibration, policy, config)
     if config.finetune != "none":
         saft(student, network, calibration, config, progress)
     settle(student)
     return QuantizedModel(student, policy, origin_of("outlier-aware", config, calibration))
 
 
-def initialize(network: Network, calibration: CalibrationSet, policy: Policy, config: OutlierAware) -> Network:
-    """Section 3.2: a quantized copy of the float network, all statistics from the float one."""
+def calibrate(network: Network, calibration: CalibrationSet, policy: Policy, config: OutlierAware) -> Network:
+    """Calibration phase (section 3.2): a quantized copy of the float network; all statistics are the float one's."""
     if config.plq:
         check_granularity(policy)
     plan = resolve(network, policy)
@@ -109,12 +127,12 @@ def initialize(network: Network, calibration: CalibrationSet, policy: Policy, co
             grid = bounded_quantizer(layer)
             if grid.bits < UNIFORM_BITS:
                 bounds = grid.lower, breakpoints[name][0], grid.upper
-                layer.input_quantizer = PiecewiseQuantizer(*bounds, grid.bits, config.levels)
+                layer.input_quantizer = PLQuantizer(*bounds, grid.bits, config.levels)
     return student
 
 
 def check_granularity(policy: Policy) -> None:
-    """Raise a ``PolicyError`` where activations are to have a grid per channel: piecewise grids are per tensor."""
+    """Raise a ``PolicyError`` where activation grids are to be per channel: piecewise grids are per tensor."""
     if policy.activation_granularity != "tensor":
         raise PolicyError("piecewise grids per channel: outlier-aware has one per tensor; use plq=false or 'tensor'")
 
@@ -130,7 +148,7 @@ def check_bits(plan: QuantizationPlan) -> None:
 
 
 def breakpoint_rule(share: float) -> Rule:
-    """The rule that takes a quantile of the signed values for both bounds."""
+    """A rule that gives the quantile ``share`` of the signed values as both bounds."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         breakpoint = quantile(rows, share)
@@ -140,26 +158,29 @@ def breakpoint_rule(share: float) -> Rule:
 
 
 @torch.no_grad()
-def deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
-    """Standard deviation of what each block of the float network returns, mean over pictures; one value per block."""
-    seen = []
+def feature_deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
+    """Standard deviation of each block's output in the float network, mean over pictures; one value per block."""
+    found = []
     with features_of(network.eval()) as features:
         for images in batches:
             network(images)
-            seen.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))
-    return torch.cat(seen, dim=1).mean(1)
+            found.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))
+    return torch.cat(found, dim=1).mean(1)
 
 
 def sensitivity(deviations: Tensor, softmax: Literal["scaled", "raw"]) -> Tensor:
-    """Eq. 4: weights of the blocks, sum 1; scaled: of deviations over their mean."""
+    """``s_k`` of each block (Eq. 4), sum 1; scaled: the deviations are divided by their mean first."""
     return torch.softmax(deviations / deviations.mean() if softmax == "scaled" else deviations, 0)
 
 
 def saft(
     student: Network, teacher: Network, calibration: CalibrationSet, config: OutlierAware, progress: Progress | None
 ) -> None:
-    """Section 3.3: learn one group of parameters per epoch, in place; weights and biases stay."""
-    loss, guards = loss_of(config, teacher, calibration), Guards(student)
+    """Fine-tuning phase (section 3.4): one group of parameters learns per epoch, in place; weights and biases stay.
+
+    SAFT, or VFT if the config says so.
+    """
+    loss, guards = saft_loss(config, teacher, calibration), Guards(student)
     optimizers = [adam(rates) for rates in groups(student, config) if rates]
     with recorded(teacher, calibration.batches(config.batch)) as lessons:
         for epoch, optimizer in enumerate(islice(cycle(optimizers), config.epochs), 1):
@@ -177,28 +198,34 @@ def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
     return [
         bound_rates(weights, rate, relative),
         [Rate([q.lower, q.upper], rate_of(q, rate, relative)) for q in activations],
-        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PiecewiseQuantizer)],
+        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PLQuantizer)],
     ]
 
 
-def loss_of(config: OutlierAware, teacher: Network, calibration: CalibrationSet) -> Loss:
-    """Eq. 5-7; the output loss alone for networks whose blocks are unknown."""
+def saft_loss(config: OutlierAware, teacher: Network, calibration: CalibrationSet) -> Loss:
+    """``L_all`` (Eq. 5-7); for VFT every ``s_k`` is ``1 / K``. Without known blocks only the output loss."""
     blocks = len(teacher.facts.features)
     if blocks and config.finetune == "saft":
-        weights = sensitivity(deviations(teacher, calibration.batches(STATISTICS)), config.softmax)
+        s = sensitivity(feature_deviations(teacher, calibration.batches(STATISTICS)), config.softmax)
     else:
-        weights = torch.full((blocks,), 1 / max(blocks, 1))
+        s = torch.full((blocks,), 1 / max(blocks, 1))
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = config.output_weight * WHITE * output_loss(output, lesson.output)
-        return total + block_loss(features, lesson.features, weights) if lesson.features else total
+        return total + sensitivity_loss(features, lesson.features, s) if lesson.features else total
 
     return loss
 
 
-def block_loss(student: list[Tensor], teacher: list[Tensor], weights: Tensor) -> Tensor:
-    """Eq. 6: mean over blocks of the weighted distance of normalised features, mean over samples."""
+def sensitivity_loss(student: list[Tensor], teacher: list[Tensor], s: Tensor) -> Tensor:
+    """``L_sen`` (Eq. 6): mean over blocks of ``s_k`` times the distance of normalised features, mean over samples.
+
+    Args:
+        student: outputs of the blocks, ``N x ...`` each.
+        teacher: the same, normalised already.
+        s: one value per block.
+    """
     pairs = zip(student, teacher, strict=True)
-    squares = torch.stack([(normalised(s) - t).square().flatten(1).sum(1) for s, t in pairs])
+    squares = torch.stack([(normalised(f_q) - f).square().flatten(1).sum(1) for f_q, f in pairs])
     distances = squares.clamp(min=1e-12).sqrt().mean(1)
-    return (weights * distances).mean()
+    return (s * distances).mean()

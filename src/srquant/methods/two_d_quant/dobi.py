@@ -1,7 +1,7 @@
-"""Distribution-oriented bound initialization (2DQuant, Alg. 1): try ``CANDIDATES`` ranges, keep the best.
+"""DOBI, distribution-oriented bound initialization (2DQuant, Alg. 1): try ``CANDIDATES`` ranges, keep the best.
 
-Alg. 1 prints ``u + i * du``, which widens the range; it must be a minus. Its step for one direction reaches half of the
-range only; here, as in the released code, all of it.
+Alg. 1 prints ``u + i * du``, which widens the range; it must be a minus. As printed, the search in one direction covers
+half of the range only; here, as in the released code, it covers all of it.
 """
 
 import torch
@@ -13,31 +13,33 @@ from srquant.models.hooks import watch_inputs, watch_outputs
 from srquant.models.network import Network
 
 CANDIDATES = 100
+"""``K`` of Alg. 1."""
 
-JUDGED = 2**17
-"""A candidate is judged on at most this many evenly spaced values of each row; the widest range sees them all."""
+SEARCHED_VALUES = 2**17
+"""The error of a candidate is that of at most this many evenly spaced values of each row; the widest range is that of
+all values."""
 
 
 def dobi_two_sided(rows: Tensor, levels: int) -> Bounds:
-    """Both ends move inwards by equal steps; for bell-shaped values."""
+    """Move both ends inwards by equal steps; for bell-shaped values."""
     return _search(rows, levels, 0.5, 0.5)
 
 
 def dobi_one_sided(rows: Tensor, levels: int) -> Bounds:
-    """The lower end stays at the smallest value, the upper one moves; for values with one tail."""
+    """Keep the lower end at the smallest value and move the upper one; for values with one tail."""
     return _search(rows, levels, 0.0, 1.0)
 
 
 def dobi_by_sign(rows: Tensor, levels: int) -> Bounds:
-    """One-sided where no value of a row is negative (attention maps, after ReLU), else two-sided."""
+    """One-sided for rows without negative values (attention maps, after ReLU), else two-sided."""
     one_tail = rows.amin(1) >= 0
     one, both = dobi_one_sided(rows, levels), dobi_two_sided(rows, levels)
     return torch.where(one_tail, one[0], both[0]), torch.where(one_tail, one[1], both[1])
 
 
 @torch.no_grad()
-def reading_gelu(network: Network, images: Tensor) -> set[str]:
-    """Names of the convolutions and linear layers whose input comes straight from a GELU: one tail, but negative.
+def layers_after_gelu(network: Network, images: Tensor) -> set[str]:
+    """Names of the convolutions and linear layers whose input is the output of a GELU: one tail, but negative values.
 
     Args:
         network: float.
@@ -46,22 +48,22 @@ def reading_gelu(network: Network, images: Tensor) -> set[str]:
     modules = dict(network.module.named_modules())
     gelus = {name: module for name, module in modules.items() if isinstance(module, nn.GELU)}
     layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
-    made: list[Tensor] = []
+    outputs: list[Tensor] = []
     found: set[str] = set()
 
-    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
-        if any(inputs[0] is output for output in made):
+    def compare(name: str, inputs: tuple[Tensor, ...]) -> None:
+        if any(inputs[0] is output for output in outputs):
             found.add(name)
 
-    with watch_outputs(gelus, lambda _name, _inputs, output: made.append(output)), watch_inputs(layers, look):
+    with watch_outputs(gelus, lambda _name, _inputs, output: outputs.append(output)), watch_inputs(layers, compare):
         network(images)
     return found
 
 
 def _search(rows: Tensor, levels: int, left: float, right: float) -> Bounds:
-    """The first of the ranges with the smallest error, each narrower by ``left`` and ``right`` parts of a step."""
+    """The range of smallest squared error; candidate i is ``i * left`` and ``i * right`` steps narrower at its ends."""
     lower, upper = separate_bounds(*minmax(rows, levels))
     step = (upper - lower) / CANDIDATES
-    rows = evenly_spaced(rows, JUDGED, odd=True)
+    rows = evenly_spaced(rows, SEARCHED_VALUES, odd=True)
     candidates = ((lower + i * left * step, upper - i * right * step) for i in range(CANDIDATES))
     return best_candidate(candidates, lambda lower, upper: squared_error(rows, lower, upper, levels))
