@@ -96,7 +96,7 @@ class GatedQuantizer(ConditionalQuantizer):
         lower: ``alpha_l``, 0-d.
         upper: ``alpha_u``, 0-d.
         open: whether the gate's factors are applied; otherwise the bounds are static.
-        output: the gate's output in the last training pass, ``N x 2``, for the regularization towards zero.
+        output: the gate's output in the last training pass, ``N x 2``, for the regularisation towards zero.
     """
 
     kind = "ddtb"

@@ -5,7 +5,7 @@
    skip connection passes as well, of the output of its ReLU, and of its output before the sum.
 2. Dynamic gates at those activations whose smallest and largest values vary most from picture to picture: mean of each
    channel -> 2-bit layer -> batch norm -> ReLU -> 2-bit layer -> ``beta_u`` and ``beta_l``, by which the bounds are
-   multiplied (section 3.2). In the first 5 of 60 epochs gates are only regularized towards ``beta = 1``.
+   multiplied (section 3.2). In the first 5 of 60 epochs gates are only regularised towards ``beta = 1``.
 3. Weights: bounds at the 1st and 99th percentile with an integer zero point, computed again after each step.
 4. Loss: L1 between the network's pictures and the true ones + 1000 * difference of the attention maps before the tail
    from those of the float network.
@@ -132,21 +132,21 @@ class DdtbStudent(Student):
         self.register_buffer("opened", torch.tensor(False))
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
-        """L1 in grey levels + weight * attention loss + regularization of gates that aren't open yet."""
+        """L1 in grey levels + weight * attention loss + regularisation of gates that aren't open yet."""
         if self.gated and len(low) == 1:
             raise PolicyError("ddtb: gates are normalised over the batch; use 2 crops per step or more, or gates=false")
         self.opened.fill_(self.plan.epoch(step) >= OPEN_FROM)
         self.open_gates()
         pictures, attention = self.teacher(self.network, low)
         loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
-        return loss + self.gate_regularization()
+        return loss + self.gate_regularisation()
 
     def open_gates(self) -> None:
         """Open or close all gates, as ``opened`` says."""
         for quantizer in self.gated:
             quantizer.open = bool(self.opened)
 
-    def gate_regularization(self) -> Tensor:
+    def gate_regularisation(self) -> Tensor:
         """Mean square of the gates' outputs before the gates are opened, 0-d; 0 afterwards."""
         outputs = [quantizer.output for quantizer in self.gated]
         for quantizer in self.gated:
