@@ -25,7 +25,7 @@ class FloatTraining:
     """Options of ``float``."""
 
     learning_rate: float = option(1e-4, "of all weights", "EDSR")
-    halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "EDSR")
+    halve_every: int = option(200, f"in epochs; a run of any length is divided into {EPOCHS}", "EDSR")
 
 
 class FloatStudent(Student):
@@ -58,6 +58,6 @@ class FloatStudent(Student):
 def prepare(
     network: Network, crops: Sequence[Tensor], policy: Policy, config: FloatTraining, steps: int
 ) -> FloatStudent:
-    """A copy of the network whose weights are all trained; arguments as ``srquant.methods.trained_registry.Prepare``."""
+    """A copy of the network whose weights are all trained; arguments as ``trained_registry.Prepare``."""
     student = copy.deepcopy(network).train().requires_grad_(True)
     return FloatStudent(student, config, steps)

@@ -80,7 +80,7 @@ class CADyQ:
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
     )
-    halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "section 4.1")
+    halve_every: int = option(150, f"in epochs; a run of any length is divided into {EPOCHS}", "section 4.1")
     bit_weight: float = option(1e-4, "weight of the bit loss", "released code")
     bit_growth: float = option(1e-6, f"added to bit_weight in each of {EPOCHS} epochs", "released code")
     warmup: float = option(0.1, "share of the run without the bit loss, instead of a start from 8-bit PAMS", "ours")

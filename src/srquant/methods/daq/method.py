@@ -61,7 +61,7 @@ class DAQ:
     )
     learning_rate: float = option(5e-5, "of weights and biases", "DAQ code")
     most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
-    halve_every: int = option(150, f"epochs of {EPOCHS}; epochs are shares of the run", "DAQ code")
+    halve_every: int = option(150, f"in epochs; a run of any length is divided into {EPOCHS}", "DAQ code")
 
 
 class DAQStudent(Student):

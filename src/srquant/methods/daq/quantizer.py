@@ -80,7 +80,7 @@ class DAQQuantizer(ConditionalQuantizer):
         return straight_through(points, x)
 
     def codes(self, x: Tensor) -> Tensor:
-        """Number of the grid point, counted from the centre (``mu``, or 0 behind a ReLU); at most 255."""
+        """Number of the grid point, counted from the centre (``mu``, or 0 after a ReLU); at most 255."""
         return self.positions(x, *self.grid(x)).floor().clamp(max=LARGEST_CODE)
 
     def grid(self, x: Tensor) -> tuple[Tensor, Tensor]:

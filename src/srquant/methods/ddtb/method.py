@@ -85,7 +85,7 @@ class DDTB:
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bound_rate times each range, which networks in [0, 255] need", "released code; ours"
     )
-    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "section 4.1")
+    halve_every: int = option(10, f"in epochs; a run of any length is divided into {EPOCHS}", "section 4.1")
     ddtb_init: Literal["percentile", "code"] = option(
         "percentile", "first bounds; code: percentiles at 2 bits only, else -10 and 10", "section 3.2; released code"
     )

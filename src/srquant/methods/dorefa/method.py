@@ -53,7 +53,7 @@ class DoReFa:
 
     learning_rate: float = option(1e-4, "of weights and biases", "PAMS")
     most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
-    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "PAMS")
+    halve_every: int = option(10, f"in epochs; a run of any length is divided into {EPOCHS}", "PAMS")
     momentum: float = option(
         0.9, "weight of earlier batches in the running mean of activations' largest magnitudes", "ours", most=1
     )

@@ -71,7 +71,7 @@ class PAMS:
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: bound_rate times each alpha, which networks in [0, 255] need", "released code; ours"
     )
-    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "released code")
+    halve_every: int = option(10, f"in epochs; a run of any length is divided into {EPOCHS}", "released code")
     first_epoch: Literal["last_batch", "average"] = option(
         "last_batch",
         f"alpha after it: that of the last batch, or a moving average with decay {DECAY}",

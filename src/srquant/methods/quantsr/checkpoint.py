@@ -36,7 +36,7 @@ def load_published(
 
     Args:
         path: PyTorch or safetensors file; no code in it is run.
-        bits: with which it was trained; head, tail and the convolution behind the blocks stay float.
+        bits: with which it was trained; head, tail and the convolution after the blocks stay float.
         crops: batches ``N x 3 x H x W`` in [0, 1], which decide the order in which blocks are left out.
         config: options; None for the defaults.
 

@@ -6,7 +6,7 @@ it, and ``z = y / p``. Then the same block computes ``z' = z + branch(p z) / (p 
 
 - bounds and ``tau`` of a block's first quantizer are divided by ``p``, and its weight is multiplied by ``p``;
 - weight and bias of a block's last layer are divided by ``p s``;
-- the layer behind the blocks multiplies its input by the product of all factors, which is the same at every depth.
+- the layer after the blocks multiplies its input by the product of all factors, which is the same at every depth.
 """
 
 from collections.abc import Mapping

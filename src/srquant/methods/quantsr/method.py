@@ -72,13 +72,13 @@ class QuantSR:
     drop_order: Literal["branch", "shortcut"] = option(
         "branch", "keep the blocks with the largest branches, or with the smallest |s|", "ours"
     )
-    joint_from: int = option(150, f"epoch of {EPOCHS} from which all depths are trained", "ours")
+    joint_from: int = option(150, f"epoch, of {EPOCHS}, from which all depths are trained", "ours")
     learning_rate: float = option(2e-4, "of weights and shortcut factors", "BasicSR's EDSR")
     most_change: float = option(0.01, "most that a step may change a tensor, relative to its mean magnitude", "ours")
     step_change: float | None = option(
         0.005, "learning rate of alpha and tau, relative to the first alpha; none: that of weights", "ours"
     )
-    halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "BasicSR's EDSR")
+    halve_every: int = option(200, f"in epochs; a run of any length is divided into {EPOCHS}", "BasicSR's EDSR")
 
 
 class QuantSRStudent(Student):
