@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srquant.methods.ddtb.gate import DualBoundQuantizer
+from srquant.methods.ddtb.gate import TrainableBoundsQuantizer
 from srquant.methods.pams.quantizer import PamsQuantizer
 from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.plq import PLQuantizer
@@ -17,7 +17,7 @@ MAKERS = {
     "pams that observes": lambda bits: PamsQuantizer(UPPER, bits, momentum=0.5),
     "plq, two tails": lambda bits: PLQuantizer(LOWER, torch.tensor(0.5), UPPER, bits),
     "plq, one tail": lambda bits: PLQuantizer(torch.tensor(0.0), torch.tensor(0.5), UPPER, bits),
-    "dual bounds": lambda bits: DualBoundQuantizer(LOWER, UPPER, bits),
+    "dual bounds": lambda bits: TrainableBoundsQuantizer(LOWER, UPPER, bits),
     "shifted": lambda bits: ShiftedQuantizer(-UPPER, UPPER, bits, torch.full((3, 1, 1), 0.25)),
     "dan": lambda bits: DANQuantizer(bits, channel_axis=1),
 }

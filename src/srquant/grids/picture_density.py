@@ -1,4 +1,4 @@
-"""Gradient density: how much detail a picture has (AdaBM section 3.1, "image complexity")."""
+"""Gradient density: how much detail a picture has (AdaBM section 3.3, "image complexity")."""
 
 import torch
 from torch import Tensor

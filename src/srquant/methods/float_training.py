@@ -1,7 +1,7 @@
-"""Training of the float network itself, as the papers train their backbones (EDSR, Lim et al. 2017).
+"""Training of float networks, as the papers train their backbones (EDSR, Lim et al. 2017).
 
-1. L1 between the network's picture and the true one.
-2. Adam, the learning rate halved two thirds into the run.
+1. Loss: L1 between the network's pictures and the true ones.
+2. Adam; the learning rate is halved after two thirds of the run.
 """
 
 import copy
@@ -25,11 +25,11 @@ class FloatTraining:
     """Options of ``float``."""
 
     learning_rate: float = option(1e-4, "of all weights", "EDSR")
-    halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "EDSR")
+    halve_every: int = option(200, f"in epochs; a run of any length is divided into {EPOCHS}", "EDSR")
 
 
 class FloatStudent(Student):
-    """The network itself."""
+    """The float network and its training."""
 
     find_unused_parameters = False
 
@@ -39,7 +39,7 @@ class FloatStudent(Student):
         self.plan = Plan(steps, EPOCHS)
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
-        """Mean absolute difference from the true pictures."""
+        """Mean absolute difference from the true pictures, 0-d."""
         return output_loss(self.network(low), high)
 
     def rates(self) -> Iterable[Rate]:
@@ -47,17 +47,17 @@ class FloatStudent(Student):
         return [Rate(list(self.network.parameters()), self.config.learning_rate)]
 
     def rate_factor(self, step: int) -> float:
-        """Halved as the config says."""
+        """Halved after every ``halve_every`` epochs."""
         return self.plan.halved(step, self.config.halve_every)
 
     def result(self) -> Network:
-        """The network."""
+        """The trained float network."""
         return self.network
 
 
 def prepare(
     network: Network, crops: Sequence[Tensor], policy: Policy, config: FloatTraining, steps: int
 ) -> FloatStudent:
-    """A copy of the network, all weights learning; arguments as ``srquant.methods.trained_registry.Prepare``."""
+    """A copy of the network whose weights are all trained; arguments as ``trained_registry.Prepare``."""
     student = copy.deepcopy(network).train().requires_grad_(True)
     return FloatStudent(student, config, steps)

@@ -27,9 +27,9 @@ from srquant.insertion.settle_on_lattice import settle
 from srquant.measure.cost.depth_costs import depth_costs
 from srquant.measure.cost.formulas import bit_ops
 from srquant.measure.cost.layer_costs import layer_costs
-from srquant.methods.quantsr.learned_layers import LearnedLayer
+from srquant.methods.quantsr.dqa import skippable_blocks
 from srquant.methods.quantsr.method import QuantSR, prepare
-from srquant.methods.quantsr.skippable import skippable_blocks
+from srquant.methods.quantsr.rlq_layers import RLQLayer
 from srquant.models.load import build
 from srquant.models.network import Facts, Network
 from srquant.quantizers.base import WeightQuantizer
@@ -56,8 +56,8 @@ def quantized(architecture: str, policy: Policy) -> QuantizedModel:
     network = build(architecture, SIZES[architecture])
     student = prepare(network, [torch.rand(2, 3, 16, 16)], policy, QuantSR(depths=(4, 2)), 1)
     for module in student.modules():
-        if isinstance(module, LearnedLayer) and module.input_quantizer.shift is not None:
-            shift, step = module.input_quantizer.shift, module.input_quantizer.step.detach()
+        if isinstance(module, RLQLayer) and module.input_quantizer.tau is not None:
+            shift, step = module.input_quantizer.tau, module.input_quantizer.alpha.detach()
             shift.data.copy_(torch.randn(shift.shape) * step)
     for i, block in enumerate(skippable_blocks(student.network).values()):
         if block.shortcut is not None:

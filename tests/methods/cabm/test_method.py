@@ -15,8 +15,8 @@ from srquant.grids.picture_edges import edge_score
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.cost.layer_costs import picture_fab
 from srquant.methods.cabm import method as cabm
-from srquant.methods.cabm.edge_table import in_hundredths
-from srquant.methods.cabm.table_quantizer import TableQuantizer
+from srquant.methods.cabm.edge_to_bit_lut import in_hundredths
+from srquant.methods.cabm.lut_quantizer import LUTQuantizer
 from srquant.models.load import build
 from srquant.models.network import Network
 
@@ -38,7 +38,7 @@ def crops() -> list[torch.Tensor]:
 
 def choose_by_density(student: cabm.CABMStudent) -> None:
     """Pictures of much gradient take 8 bits, others 4, the first layer 6 or 4."""
-    for i, quantizer in enumerate(cabm.mapped(student.network)):
+    for i, quantizer in enumerate(cabm.lut_quantizers(student.network)):
         with torch.no_grad():
             quantizer.selector.weight.zero_()
             quantizer.selector.weight[2 if i else 1, 0] = 1.0
@@ -48,7 +48,7 @@ def choose_by_density(student: cabm.CABMStudent) -> None:
 def with_table(network: Network, crops: list[torch.Tensor], **options: object) -> cabm.CABMStudent:
     student = cabm.prepare(network, crops, POLICY, cabm.CABM(calibration=9.0, **options), 4)
     choose_by_density(student)
-    cabm.map_by_edges(student.network, student.patches, student.cabm)
+    cabm.build_lut(student.network, student.patches, student.cabm)
     return student.eval()
 
 
@@ -63,14 +63,14 @@ def pixels(image: torch.Tensor) -> np.ndarray:
 def test_table_covers_every_score_of_the_patches(network, crops):
     student = with_table(network, crops)
     scores = in_hundredths(edge_score(crops[0]))
-    assert cabm.mapped(student.network)[0].deployable().edges.tolist() == sorted(set(scores.tolist()))
+    assert cabm.lut_quantizers(student.network)[0].deployable().edges.tolist() == sorted(set(scores.tolist()))
 
 
 def test_fab_of_the_table_run_is_the_mean_of_the_tables_fabs(network, crops):
     student = cabm.prepare(network, crops, POLICY, cabm.CABM(calibration=9.0), 4)
     choose_by_density(student)
     fabs = [c.fab for c in cabm.configurations(student.network, student.patches, (4, 6, 8))]
-    cabm.map_by_edges(student.network, student.patches, student.cabm)
+    cabm.build_lut(student.network, student.patches, student.cabm)
     fab = picture_fab(frozen(student).network)
     assert [fab(pixels(crop)) for crop in crops[0]] == pytest.approx(fabs)
     assert len(set(fabs)) > 1
@@ -79,7 +79,7 @@ def test_fab_of_the_table_run_is_the_mean_of_the_tables_fabs(network, crops):
 def test_entries_above_the_limit_give_way_to_lower_scores(network, crops):
     student = cabm.prepare(network, crops, POLICY, cabm.CABM(calibration=6.0), 4)
     choose_by_density(student)
-    cabm.map_by_edges(student.network, student.patches, student.cabm)
+    cabm.build_lut(student.network, student.patches, student.cabm)
     fab = picture_fab(frozen(student).network)
     assert {fab(pixels(crop)) for crop in crops[0]} == {4.0}
 
@@ -88,7 +88,7 @@ def test_with_the_table_selectors_have_no_say(network, crops):
     student = with_table(network, crops)
     with torch.no_grad():
         before = student.network(crops[0])
-        for quantizer in cabm.mapped(student.network):
+        for quantizer in cabm.lut_quantizers(student.network):
             quantizer.selector.bias.copy_(torch.tensor([0.0, 0.0, 1e6]))
         assert torch.equal(student.network(crops[0]), before)
 
@@ -103,7 +103,7 @@ def test_run_trains_cadyq_then_fills_the_table_then_finetunes(network, crops):
         optimizer.step()
         optimizer.zero_grad()
         student.after_step(step)
-        has_table.append(cabm.mapped(student.network)[0].mapped)
+        has_table.append(cabm.lut_quantizers(student.network)[0].has_lut)
         factors.append(student.rate_factor(step))
     table = picture_fab(frozen(student).network)
     assert student.logged()["bits"] == pytest.approx(sum(table(pixels(crop)) for crop in crops[0]) / 6)
@@ -130,7 +130,7 @@ def test_file_holds_the_table_and_no_selector(network, crops, tmp_path: Path):
     loaded = load(tmp_path / "cabm.safetensors")
     with torch.no_grad():
         assert torch.equal(loaded.network(crops[0]), found)
-    quantizers = [q for q in loaded.network.modules() if isinstance(q, TableQuantizer)]
+    quantizers = [q for q in loaded.network.modules() if isinstance(q, LUTQuantizer)]
     assert len(quantizers) == 5 + 2, "of layers, and of what passes the blocks"
     assert {name.split(".")[0] for name in quantizers[0].state_dict()} == {"bounds", "edges", "by_edge"}
     assert loaded.origin.method == "cabm"

@@ -1,9 +1,9 @@
-"""DAQ's quantizers: acceptance 2 of the specification, and the readings of its step."""
+"""DAQ's quantizers: number of points, mean, scaling, and both sources of the step."""
 
 import pytest
 import torch
 
-from srquant.methods.daq.quantizer import DAQQuantizer, DAQWeightQuantizer, unit_step
+from srquant.methods.daq.quantizer import DAQQuantizer, StdWeightQuantizer, unit_step
 
 
 def normal(*shape: int) -> torch.Tensor:
@@ -15,10 +15,10 @@ def normal(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("reading", ["code", "table"])
-def test_signed_grid_has_at_most_so_many_points(bits: int, reading: str):
+@pytest.mark.parametrize("source", ["code", "table"])
+def test_signed_grid_has_at_most_so_many_points(bits: int, source: str):
     x = normal(2, 3, 64, 64)
-    points = DAQQuantizer(bits, False, reading, spread_bits=8)(x)
+    points = DAQQuantizer(bits, False, source, spread_bits=8)(x)
     counts = [len(channel.unique()) for sample in points for channel in sample]
     assert max(counts) <= 2**bits
     assert max(counts) == 2**bits or bits > 3
@@ -103,7 +103,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object]):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_weight_grid_follows_the_deviation(bits: int):
     weight = torch.randn(8, 8, 3, 3, generator=torch.Generator().manual_seed(2))
-    quantizer = DAQWeightQuantizer(bits, "table")
+    quantizer = StdWeightQuantizer(bits, "table")
     points = quantizer(weight)
     values = points.unique()
     assert len(values) <= 2**bits
@@ -115,5 +115,5 @@ def test_weight_grid_follows_the_deviation(bits: int):
 
 def test_weight_gradient_passes_unchanged():
     weight = torch.randn(4, 4, 3, 3, requires_grad=True)
-    DAQWeightQuantizer(2, "code")(weight).sum().backward()
+    StdWeightQuantizer(2, "code")(weight).sum().backward()
     assert torch.equal(weight.grad, torch.ones_like(weight))

@@ -11,7 +11,7 @@ from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.loop import adam
 from srquant.errors import EngineError, PolicyError
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.methods.ddtb.gate import DualBoundQuantizer, GatedQuantizer
+from srquant.methods.ddtb.gate import GatedQuantizer, TrainableBoundsQuantizer
 from srquant.methods.ddtb.method import DDTB, DdtbStudent, prepare
 from srquant.methods.options import configure
 from srquant.models.load import build
@@ -54,7 +54,7 @@ def paper(x: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, bits: int) 
 def test_the_grid_is_that_of_the_paper_and_holds_zero(bits: int, lower: float, upper: float) -> None:
     bounds, x = (torch.tensor(lower), torch.tensor(upper)), torch.randn(5000) * 3
     x[0] = 0
-    quantizer = DualBoundQuantizer(*bounds, bits)
+    quantizer = TrainableBoundsQuantizer(*bounds, bits)
     points = quantizer(x).detach()
     wanted = paper(x, *bounds, bits)
     ties = ((points - wanted).abs() > 1e-5).sum()
@@ -68,7 +68,7 @@ def test_the_grid_is_that_of_the_paper_and_holds_zero(bits: int, lower: float, u
 
 
 def test_a_gate_that_gives_nothing_changes_nothing() -> None:
-    static = DualBoundQuantizer(torch.tensor(-1.3), torch.tensor(2.0), 3)
+    static = TrainableBoundsQuantizer(torch.tensor(-1.3), torch.tensor(2.0), 3)
     gated = GatedQuantizer(3, channels=5)
     gated.lower.data.fill_(-1.3)
     gated.upper.data.fill_(2.0)
@@ -87,7 +87,7 @@ def test_open_gates_move_bounds_for_each_sample_and_closed_ones_dont() -> None:
     assert upper.unique().numel() == 4
     assert torch.equal(gated(x)[1:2], gated(x[1:2])), "samples don't see each other"
     gated.open = False
-    assert torch.equal(gated(x), DualBoundQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3)(x))
+    assert torch.equal(gated(x), TrainableBoundsQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 3)(x))
     assert torch.equal(gated(x), gated.deployable()(x))
 
 

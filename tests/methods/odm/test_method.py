@@ -6,11 +6,11 @@ import torch
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.odm.method import (
     ODM,
-    FactorQuantizer,
     OdmStudent,
-    cooperative,
-    distances_to_grids,
-    factor_quantizers,
+    WeightClippingCorrection,
+    cooperative_gradient,
+    corrected_quantizers,
+    distances_to_grid_points,
     mismatch,
     prepare,
 )
@@ -29,10 +29,10 @@ def student(*settings: str) -> OdmStudent:
 
 def test_the_mismatch_counts_as_much_as_it_agrees() -> None:
     gradient = torch.randn(5, 4)
-    assert torch.allclose(cooperative(gradient, gradient, 0.1), 1.1 * gradient)
-    assert torch.allclose(cooperative(gradient, -gradient, 0.1), gradient)
+    assert torch.allclose(cooperative_gradient(gradient, gradient, 0.1), 1.1 * gradient)
+    assert torch.allclose(cooperative_gradient(gradient, -gradient, 0.1), gradient)
     other = torch.randn(5, 4)
-    added = (cooperative(gradient, other, 1.0) - gradient) / other
+    added = (cooperative_gradient(gradient, other, 1.0) - gradient) / other
     assert added.max() - added.min() < 1e-4
     assert 0 <= added.mean() <= 1
 
@@ -44,17 +44,17 @@ def test_weights_reach_up_to_gamma_times_the_percentile_of_the_present_weights()
     trained.after_step(0)
     percentile = torch.quantile(layer.weight.detach().abs(), 0.99)
     assert torch.allclose(layer.weight_quantizer.grid()[1], percentile)
-    (quantizer,) = [q for q in factor_quantizers(trained.network) if q is layer.weight_quantizer]
-    quantizer.factor.data.fill_(0.5)
+    (quantizer,) = [q for q in corrected_quantizers(trained.network) if q is layer.weight_quantizer]
+    quantizer.gamma.data.fill_(0.5)
     assert torch.allclose(quantizer.grid()[1], percentile / 2)
     settled = quant_layers(trained.result().network)["body.0.body.0"].weight_quantizer.upper
     assert torch.allclose(settled, percentile / 2, rtol=0.02), "settling stretches by a percent or two"
 
 
 def test_the_gradient_to_gamma_is_that_of_the_bound_times_the_percentile() -> None:
-    quantizer = FactorQuantizer(torch.tensor(0.5), 3)
+    quantizer = WeightClippingCorrection(torch.tensor(0.5), 3)
     quantizer(torch.tensor([4.0, -4.0, 0.0])).mul(torch.tensor([1.0, -1.0, 0.0])).sum().backward()
-    assert quantizer.factor.grad == pytest.approx(1.0)
+    assert quantizer.gamma.grad == pytest.approx(1.0)
 
 
 def test_first_bounds_are_percentiles() -> None:
@@ -70,7 +70,7 @@ def test_the_mismatch_is_the_sum_of_distances_to_grid_points() -> None:
     quantizers = list(activation_quantizers(network).values())
     seen = []
     handles = [q.register_forward_hook(lambda q, inputs, points: seen.append((inputs[0], points))) for q in quantizers]
-    with distances_to_grids(network) as measured:
+    with distances_to_grid_points(network) as measured:
         network(LOW)
     for handle in handles:
         handle.remove()
@@ -85,11 +85,11 @@ def test_a_step_uses_both_gradients_for_each_parameter() -> None:
     both.load_state_dict(plain.state_dict())
     for trained in (plain, both):
         trained(LOW, HIGH, 0).backward()
-        mismatch = trained.mismatch
+        mismatch = trained.mismatch_gradients
         trained.after_backward()
     assert any(gradient is not None and bool(gradient.any()) for gradient in mismatch)
     for alone, joined, gradient in zip(plain.learned(), both.learned(), mismatch, strict=True):
-        wanted = alone.grad if gradient is None else cooperative(alone.grad, gradient, weight)
+        wanted = alone.grad if gradient is None else cooperative_gradient(alone.grad, gradient, weight)
         assert torch.allclose(joined.grad, wanted, rtol=1e-4, atol=1e-6)
 
 

@@ -47,7 +47,7 @@ def test_the_gradient_to_the_bound_is_the_sign_outside_and_the_rounding_error_in
     for x, wanted in ((9.0, 1.0), (-9.0, -1.0), (0.9, (1 - 1.35) / 3), (-0.2, (0 + 0.3) / 3)):
         quantizer.zero_grad()
         quantizer(torch.tensor([x])).sum().backward()
-        assert quantizer.upper.grad == pytest.approx(wanted, abs=1e-6)
+        assert quantizer.alpha.grad == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_first_epoch_doesnt_clip() -> None:
@@ -66,24 +66,24 @@ def test_after_the_first_epoch_bounds_are_those_of_the_last_batch() -> None:
     train(trained, 0)
     train(trained, 1, LOW.square())
     seen = trained.network.module.head(trained.network.module.sub_mean(255 * LOW.square()))
-    bound = trained.quantizers()[0].upper.detach().clone()
+    bound = trained.quantizers()[0].alpha.detach().clone()
     assert torch.allclose(bound, seen.abs().flatten(1).amax(1).mean(), rtol=0.02), "the head moved in the step since"
     train(trained, 2)
-    assert trained.quantizers()[0].upper != bound, "later it is learned"
-    assert torch.allclose(trained.quantizers()[0].upper, bound, rtol=0.02)
+    assert trained.quantizers()[0].alpha != bound, "later it is learned"
+    assert torch.allclose(trained.quantizers()[0].alpha, bound, rtol=0.02)
 
 
 def test_as_the_paper_says_they_are_a_moving_average() -> None:
     trained, bounds = student("first_epoch=average"), []
     for step, low in enumerate((LOW, LOW.square())):
         train(trained, step, low)
-        bounds.append(trained.quantizers()[0].upper.item())
+        bounds.append(trained.quantizers()[0].alpha.item())
     assert bounds[1] == pytest.approx(bounds[0], rel=1e-3)
 
 
 def test_an_epoch_is_a_thirtieth_of_the_run() -> None:
     trained = student(steps=60)
-    assert [trained.kept(step) for step in (0, 1, 2)] == [0.0, 0.0, None]
+    assert [trained.ema_decay(step) for step in (0, 1, 2)] == [0.0, 0.0, None]
     assert [trained.rate_factor(step) for step in (0, 19, 20, 40, 59)] == [1.0, 1.0, 0.5, 0.25, 0.25]
 
 

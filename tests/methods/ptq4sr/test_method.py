@@ -11,7 +11,13 @@ from srquant.grids.range_rules import RunningBounds, minmax, squared_error, symm
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.ptq4sr.dual_clipping import BINS, dbdc, kept_bins
 from srquant.methods.ptq4sr.lsq_gradients import scaled_gradients
-from srquant.methods.ptq4sr.method import PTQ4SR, calibrate, clip, quantize, weighted
+from srquant.methods.ptq4sr.method import (
+    PTQ4SR,
+    density_based_dual_clipping,
+    mean_of_batches,
+    pixel_aware_calibration,
+    quantize,
+)
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
@@ -88,7 +94,7 @@ def test_published_weights_lose_less_with_two_bounds_per_channel(shared, bits):
 
 def test_mean_of_one_batch_and_others():
     one, mean = (torch.tensor(0.0), torch.tensor(1.0)), (torch.tensor(3.0), torch.tensor(4.0))
-    assert [b.item() for b in weighted(one, mean, 2)] == [2.0, 3.0]
+    assert [b.item() for b in mean_of_batches(one, mean, 2)] == [2.0, 3.0]
 
 
 def test_weights_as_the_policy_says_or_two_bounds_per_channel(network, calibration):
@@ -111,7 +117,7 @@ def test_attention_map_is_the_normalised_mean_square():
 
 
 def test_gradients_are_scaled(network, calibration):
-    student = clip(network, calibration, Policy(LayerBits(3, 3)), PTQ4SR())
+    student = density_based_dual_clipping(network, calibration, Policy(LayerBits(3, 3)), PTQ4SR())
     (images,) = calibration.batches(16)
 
     def gradients():
@@ -131,17 +137,17 @@ def test_gradients_are_scaled(network, calibration):
 
 
 def test_without_a_rate_nothing_moves(network, calibration):
-    student = clip(network, calibration, Policy(), PTQ4SR())
+    student = density_based_dual_clipping(network, calibration, Policy(), PTQ4SR())
     before = bounds_of(student)
     still = PTQ4SR(activation_rate=(0.0, 0.0), weight_rate=(0.0, 0.0), **SHORT)
-    calibrate(student, network, calibration, still, None)
+    pixel_aware_calibration(student, network, calibration, still, None)
     assert same(bounds_of(student), before)
-    calibrate(student, network, calibration, PTQ4SR(**SHORT), None)
+    pixel_aware_calibration(student, network, calibration, PTQ4SR(**SHORT), None)
     assert not same(bounds_of(student), before)
 
 
 def test_calibration_brings_the_picture_closer(network, calibration):
-    student = clip(network, calibration, Policy(LayerBits(3, 3)), PTQ4SR())
+    student = density_based_dual_clipping(network, calibration, Policy(LayerBits(3, 3)), PTQ4SR())
     (images,) = calibration.batches(16)
 
     def error():
@@ -149,7 +155,7 @@ def test_calibration_brings_the_picture_closer(network, calibration):
             return float(output_loss(student(images), network(images)))
 
     before = error()
-    calibrate(student, network, calibration, PTQ4SR(iterations=50, rates="relative"), None)
+    pixel_aware_calibration(student, network, calibration, PTQ4SR(iterations=50, rates="relative"), None)
     assert error() < before
 
 
@@ -162,8 +168,8 @@ def test_activations_first_then_weights(network, calibration):
 def test_attention_maps_teach_unless_their_gradient_is_cut(network, calibration):
     learned = []
     for settings in ({}, {"feature_gradient": False}, {"attention_weight": 0.0}):
-        student = clip(network, calibration, Policy(), PTQ4SR())
-        calibrate(student, network, calibration, PTQ4SR(**SHORT, rates="relative", **settings), None)
+        student = density_based_dual_clipping(network, calibration, Policy(), PTQ4SR())
+        pixel_aware_calibration(student, network, calibration, PTQ4SR(**SHORT, rates="relative", **settings), None)
         learned.append(bounds_of(student))
     assert same(learned[1], learned[2])
     assert not same(learned[0], learned[1])

@@ -14,9 +14,9 @@ from srquant.insertion.depth_network import DepthNetwork
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.quantsr.checkpoint import load_published
-from srquant.methods.quantsr.learned_layers import LearnedLayer
+from srquant.methods.quantsr.dqa import only_blocks, skippable_blocks
 from srquant.methods.quantsr.method import QuantSR, QuantSRStudent, deployable, prepare
-from srquant.methods.quantsr.skippable import running, skippable_blocks
+from srquant.methods.quantsr.rlq_layers import RLQLayer
 from srquant.methods.trained_registry import TRAINED
 from srquant.models.architectures.edsr import EDSR
 from srquant.models.load import build
@@ -92,7 +92,7 @@ def test_skip_stream_on_a_grid_is_refused():
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_steps_start_at_the_first_batch(bits: int):
     learner = student(policy=Policy(LayerBits(bits, bits), head=None, tail=None))
-    layers = {n: m for n, m in learner.network.module.named_modules() if isinstance(m, LearnedLayer)}
+    layers = {n: m for n, m in learner.network.module.named_modules() if isinstance(m, RLQLayer)}
     assert len(layers) == 9
     first, second = (layers[f"body.0.block.body.{i}"] for i in (0, 2))
     assert float(first.input_quantizer.first) == -(2 ** (bits - 1))
@@ -100,7 +100,7 @@ def test_steps_start_at_the_first_batch(bits: int):
     head = learner.network.module.get_submodule("head")
     seen = head(learner.network.module.get_submodule("sub_mean")(learner.crops[0] * 255))
     expected = 2 * seen.abs().mean() / first.input_quantizer.last.sqrt()
-    assert float(first.input_quantizer.step.detach()) == pytest.approx(float(expected.detach()))
+    assert float(first.input_quantizer.alpha.detach()) == pytest.approx(float(expected.detach()))
 
 
 @pytest.mark.parametrize("make", [edsr, swinir])
@@ -109,10 +109,10 @@ def test_each_depth_runs_its_number_of_branches(make: Callable[[], Network]):
     calls: list[str] = []
     for name, block in skippable_blocks(learner.network).items():
         block.block.register_forward_hook(lambda *_, name=name: calls.append(name))
-    kept = learner.kept()
+    kept = learner.kept_blocks()
     calls.clear()
     for depth, names in kept.items():
-        with running(learner.network, names):
+        with only_blocks(learner.network, names):
             learner.network(pair()[0])
         assert calls == list(names)
         assert len(names) == depth
@@ -125,7 +125,7 @@ def test_full_depth_is_the_plain_network():
     learner = student()
     low, _ = pair()
     plain = deployable(learner.network)
-    with torch.no_grad(), running(learner.network, learner.kept()[4]):
+    with torch.no_grad(), only_blocks(learner.network, learner.kept_blocks()[4]):
         assert torch.allclose(learner.network(low), plain(low), atol=1e-6)
 
 
@@ -135,8 +135,8 @@ def test_gradients_of_a_joint_step_are_the_mean_over_depths():
     learner(low, high, STEPS - 1).backward()
     joint = {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
     learner.zero_grad()
-    for names in learner.kept().values():
-        with running(learner.network, names):
+    for names in learner.kept_blocks().values():
+        with only_blocks(learner.network, names):
             (output_loss(learner.network(low), high) / 3).backward()
     for name, parameter in learner.named_parameters():
         assert parameter.grad is not None
@@ -158,19 +158,19 @@ def test_large_branches_stay_or_small_shortcuts():
         blocks = list(skippable_blocks(learner.network).values())
         for block, gain, factor in zip(blocks, (0.2, 0.1, 2.0, 0.01), (1.1, 0.9, 1.2, 0.8), strict=True):
             last = block.block.get_submodule("body.2")
-            assert isinstance(last, LearnedLayer)
+            assert isinstance(last, RLQLayer)
             assert last.layer.bias is not None
             last.layer.bias.data.fill_(300 * gain)
             assert block.shortcut is not None
             block.shortcut.data.fill_(factor)
-        assert learner.ordered().tolist() == expected
+        assert learner.block_order().tolist() == expected
 
 
 def test_order_is_kept_in_the_state():
     learner = train(student(depths=(4, 2)))
     resumed = student(depths=(4, 2))
     resumed.load_state_dict(learner.state_dict())
-    assert resumed.kept() == learner.kept()
+    assert resumed.kept_blocks() == learner.kept_blocks()
     assert torch.equal(resumed(*(same := pair()), STEPS - 1), learner(*same, STEPS - 1))
 
 
@@ -190,11 +190,11 @@ def test_shortcuts_are_folded_at_every_depth(make: Callable[[], Network], policy
     if make is edsr:
         factors = [block.factor() for block in skippable_blocks(learner.network).values()]
         assert max(abs(factor - 1) for factor in factors) > 0.01
-    plain = DepthNetwork(deployable(learner.network), learner.kept())
+    plain = DepthNetwork(deployable(learner.network), learner.kept_blocks())
     low, _ = pair()
     with torch.no_grad():
-        for depth, names in learner.kept().items():
-            with running(learner.network, names):
+        for depth, names in learner.kept_blocks().items():
+            with only_blocks(learner.network, names):
                 difference = (learner.network(low) - plain.at(depth)(low)).abs()
             assert float(difference.quantile(0.99)) < 1e-5
 
@@ -253,8 +253,8 @@ def test_rates_are_relative_to_steps_and_limited_for_small_weights():
     assert rates.keys() == {id(p) for p in learner.parameters()}
     assert rates[id(head)] == pytest.approx(0.01 * float(head.detach().abs().mean()))
     quantizer = learner.network.module.get_submodule("body.0.block.body.0.input_quantizer")
-    shift, step = (quantizer.get_parameter(name) for name in ("shift", "step"))
-    assert rates[id(shift)] == rates[id(step)] == pytest.approx(0.003 * step.item())
+    tau, alpha = (quantizer.get_parameter(name) for name in ("tau", "alpha"))
+    assert rates[id(tau)] == rates[id(alpha)] == pytest.approx(0.003 * alpha.item())
     published = {id(p): r.learning_rate for r in student(step_change=None).rates() for p in r.parameters}
     assert set(published.values()) == {2e-4}
 

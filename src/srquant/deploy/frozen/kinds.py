@@ -17,8 +17,8 @@ from srquant.deploy.frozen.matmul import FrozenMatmul
 from srquant.deploy.frozen.plq import plq_layer
 from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
 from srquant.errors import PolicyError
-from srquant.methods.cabm.table_quantizer import TableQuantizer
-from srquant.methods.cadyq.selector import SelectingQuantizer
+from srquant.methods.cabm.lut_quantizer import LUTQuantizer
+from srquant.methods.cadyq.bit_selector import BitSelectorQuantizer
 from srquant.methods.daq.quantizer import DAQQuantizer
 from srquant.methods.ddtb.gate import GatedQuantizer
 from srquant.quantizers.by_picture import ConditionalSpec
@@ -39,7 +39,7 @@ READERS: dict[str, ReadGrid] = {
     BranchesSpec.kind: BranchesSpec.read,
     **{
         made.kind: ConditionalSpec.reader(made)
-        for made in (DAQQuantizer, GatedQuantizer, SelectingQuantizer, TableQuantizer)
+        for made in (DAQQuantizer, GatedQuantizer, BitSelectorQuantizer, LUTQuantizer)
     },
 }
 """By the kind in a file: the function from the file's fields, its tensors and the input's channels to a spec."""

@@ -1,13 +1,25 @@
 """CABM: content-aware bit mapping (Tian et al., CVPR 2023).
 
-1. First part of the run: CADyQ.
-2. The trained network sees patches of 96 x 96 pixels, 94 apart. For each edge score, in hundredths, the table gets the
-   different choices of bits that occur, by ascending FAB (section 3.3).
-3. A score that the table doesn't have, or whose entry has a FAB of ``calibration`` or more, takes the entry of the next
-   lower score that has a usable one (section 3.4).
-4. Rest of the run: bits come from the table; L1 and attention as in CADyQ, at a tenth of its rate.
+1. First part of the run: CADyQ, which trains the bit selectors.
+2. Edge-to-bit LUT (section 3.3): the trained network is run on patches of 96 x 96 pixels, 94 apart. For each edge
+   score, rounded to hundredths, the different bit configurations that occur are collected by ascending FAB, and one of
+   them is the score's entry.
+3. Calibration of the LUT (section 3.4): entries with a FAB of ``calibration`` or more are removed. A score without
+   entry uses that of the next lower score.
+4. Second part of the run, finetuning: bits come from the LUT; losses as in CADyQ but without the bit loss, at a tenth
+   of its learning rate.
 
-When the network runs, one Laplacian per picture chooses the bits of all layers.
+At inference one Laplacian per picture decides the bits of all layers.
+
+=====================  ==========================================================================
+in the paper           here
+=====================  ==========================================================================
+edge score             ``grids.picture_edges.edge_score``
+bit configuration      ``edge_to_bit_lut.BitConfiguration``
+edge-to-bit LUT        ``build_lut``, ``edge_to_bit_lut.usable_entries``, ``lut_quantizer``
+calibration            ``calibration``, ``edge_to_bit_lut.look_up``
+MLP bit selector       ``cadyq.bit_selector.BitSelectorQuantizer``
+=====================  ==========================================================================
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,11 +37,11 @@ from srquant.grids.picture_edges import edge_score
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.replace_quantizers import replace_activation_quantizers
-from srquant.methods.cabm.edge_table import Configuration, in_hundredths, usable_entries
-from srquant.methods.cabm.table_quantizer import MappedQuantizer
+from srquant.methods.cabm.edge_to_bit_lut import BitConfiguration, in_hundredths, usable_entries
+from srquant.methods.cabm.lut_quantizer import BitMappingQuantizer
 from srquant.methods.cadyq import method as cadyq
-from srquant.methods.cadyq.candidates import noted_flags
-from srquant.methods.cadyq.selector import SelectingQuantizer
+from srquant.methods.cadyq.bit_selector import BitSelectorQuantizer
+from srquant.methods.cadyq.candidates import recorded_choices
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.network import Network
@@ -37,35 +49,41 @@ from srquant.quantizers.base import InputQuantizer
 from srquant.training.student import Plan
 
 SIDE, STEP = 96, 94
-"""Side and distance of the patches that fill the table, in low-resolution pixels."""
+"""Side and distance of the patches for the LUT, in low-resolution pixels."""
 
-TOGETHER = 16
-"""Patches that go through the network at once."""
+PATCH_BATCH = 16
+"""Patches in a batch."""
 
 
 @dataclass(frozen=True)
 class CABM(cadyq.CADyQ):
-    """Options of ``cabm``: those of ``cadyq`` for its first part, and its own."""
+    """Options of ``cabm``: those of ``cadyq`` for the first part of the run, and more."""
 
-    selection: float = option(0.5, "share of the run that trains CADyQ; the rest finetunes with the table", "ours")
-    patches: str | None = option(
-        None, "folder of low-resolution pictures whose patches fill the table; none: the first training crops", "ours"
+    selection: float = option(
+        0.5, "share of the run that trains CADyQ; afterwards the network is finetuned with the LUT", "ours"
     )
-    select_bit: int = option(0, "which choice of a score is taken, by ascending FAB from 0", "released code")
-    calibration: float = option(6.0, "entries with this FAB and above are left out", "released code")
-    finetune_rate: float = option(1e-5, "of weights and biases with the table, other rates in proportion", "section 4")
+    patches: str | None = option(
+        None, "folder of low-resolution pictures from which the LUT is built; none: the first training crops", "ours"
+    )
+    select_bit: int = option(
+        0, "which bit configuration of a score is used, counted from 0 by ascending FAB", "released code"
+    )
+    calibration: float = option(6.0, "entries of the LUT with this FAB and above are left out", "released code")
+    finetune_rate: float = option(
+        1e-5, "of weights and biases with the LUT; other rates change by the same factor", "section 4"
+    )
 
 
 class CABMStudent(cadyq.CADyQStudent):
-    """CADyQ's student, which is given a table on the way.
+    """CADyQ's student, which gets the LUT after the first part of the run.
 
     Args:
-        network: with ``MappedQuantizer`` layers.
+        network: with ``BitMappingQuantizer`` modules.
         teacher: float.
         policy: of the network.
         config: the options.
         steps: of the whole run.
-        patches: uint8 ``N x 3 x H x W``, which fill the table.
+        patches: from which the LUT is built, uint8 ``N x 3 x H x W`` each.
     """
 
     def __init__(
@@ -77,57 +95,57 @@ class CABMStudent(cadyq.CADyQStudent):
         steps: int,
         patches: Sequence[Tensor],
     ) -> None:
-        self.first = first_part(config, steps)
-        super().__init__(network, teacher, policy, config, self.first)
+        self.selection_steps = selection_steps(config, steps)
+        super().__init__(network, teacher, policy, config, self.selection_steps)
         self.cabm = config
-        self.second_plan = Plan(steps - self.first, cadyq.EPOCHS)
+        self.second_plan = Plan(steps - self.selection_steps, cadyq.EPOCHS)
         self.patches = patches
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
-        """CADyQ's loss; with the table, without the weight of the bits."""
-        if step < self.first:
+        """CADyQ's loss; in the second part of the run without the bit loss."""
+        if step < self.selection_steps:
             return super().forward(low, high, step)
-        with noted_flags(mapped(self.network)) as flags:
-            pictures, taught = self.taught(low)
+        with recorded_choices(lut_quantizers(self.network)) as choices:
+            pictures, attention = self.distilled(low)
         bits = torch.tensor(self.cabm.candidates, dtype=torch.float32, device=low.device)
-        self.mean_bits.copy_(bits[torch.stack(flags)].mean())
-        return WHITE * output_loss(pictures, high) + taught
+        self.mean_bits.copy_(bits[torch.stack(choices)].mean())
+        return WHITE * output_loss(pictures, high) + attention
 
     def rate_factor(self, step: int) -> float:
-        """Halved as the config says in each part."""
-        if step < self.first:
+        """Halved after every ``halve_every`` epochs of each part of the run."""
+        if step < self.selection_steps:
             return super().rate_factor(step)
         start = self.cabm.finetune_rate / self.cabm.learning_rate
-        return start * self.second_plan.halved(step - self.first, self.cabm.halve_every)
+        return start * self.second_plan.halved(step - self.selection_steps, self.cabm.halve_every)
 
     def after_step(self, step: int) -> None:
-        """As CADyQ; behind the last step of the first part the table is filled."""
+        """As CADyQ; the last step of the first part is followed by building the LUT."""
         super().after_step(step)
-        if step == self.first - 1:
-            map_by_edges(self.network, self.patches, self.cabm)
+        if step == self.selection_steps - 1:
+            build_lut(self.network, self.patches, self.cabm)
 
     def result(self) -> QuantizedModel:
-        """Every layer keeps its part of the table and nothing that chooses."""
+        """The network with fixed weight grids and the LUT, without bit selectors."""
         return replace(super().result(), origin=origin_of("cabm", self.cabm))
 
 
 @torch.no_grad()
-def map_by_edges(network: Network, patches: Iterable[Tensor], config: CABM) -> None:
-    """Fill the table from what the selectors choose for patches, and give it to them, in place."""
+def build_lut(network: Network, patches: Iterable[Tensor], config: CABM) -> None:
+    """Build the edge-to-bit LUT from the bits chosen for patches, and set it in all quantizers, in place."""
     seen = configurations(network, patches, config.candidates)
     entries = usable_entries(seen, config.select_bit, config.calibration)
     edges = torch.tensor([entry.score for entry in entries])
-    flags = torch.tensor([entry.flags for entry in entries], dtype=torch.uint8)
-    for layer, quantizer in enumerate(mapped(network)):
-        quantizer.map_to(edges, flags[:, layer])
+    chosen = torch.tensor([entry.chosen for entry in entries], dtype=torch.uint8)
+    for layer, quantizer in enumerate(lut_quantizers(network)):
+        quantizer.set_lut(edges, chosen[:, layer])
 
 
 @torch.no_grad()
-def configurations(network: Network, patches: Iterable[Tensor], candidates: Sequence[int]) -> list[Configuration]:
-    """What the layers choose for each patch.
+def configurations(network: Network, patches: Iterable[Tensor], candidates: Sequence[int]) -> list[BitConfiguration]:
+    """The bit configuration of each patch.
 
     Args:
-        network: with quantizers that choose; in evaluation mode while this runs.
+        network: with bit selectors; it is in evaluation mode while this runs.
         patches: uint8 ``N x 3 x H x W`` each.
         candidates: bits.
     """
@@ -136,57 +154,59 @@ def configurations(network: Network, patches: Iterable[Tensor], candidates: Sequ
     network.eval()
     for batch in patches:
         images = batch.to(device).float() / 255
-        with noted_flags(mapped(network)) as flags:
+        with recorded_choices(lut_quantizers(network)) as choices:
             network(images)
         scores = in_hundredths(edge_score(images)).tolist()
-        for score, chosen in zip(scores, torch.stack(flags, 1).tolist(), strict=True):
+        for score, chosen in zip(scores, torch.stack(choices, 1).tolist(), strict=True):
             fab = sum(candidates[flag] for flag in chosen) / len(chosen)
-            seen.append(Configuration(score, tuple(chosen), fab))
+            seen.append(BitConfiguration(score, tuple(chosen), fab))
     network.train(training)
     return seen
 
 
-def mapped(network: Network) -> list[MappedQuantizer]:
-    """The quantizers that are to get a table, in the order of their layers."""
-    return [module for module in network.modules() if isinstance(module, MappedQuantizer)]
+def lut_quantizers(network: Network) -> list[BitMappingQuantizer]:
+    """The quantizers that get the LUT, in module order."""
+    return [module for module in network.modules() if isinstance(module, BitMappingQuantizer)]
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CABM, steps: int) -> CABMStudent:
-    """CADyQ's student with room for a table; arguments as ``trained_registry.Prepare``."""
-    if first_part(config, steps) in (0, steps):
-        raise PolicyError(f"selection is {config.selection}: of {steps} steps, leave some to each part of cabm")
+    """CADyQ's student with space for the LUT; arguments as ``trained_registry.Prepare``."""
+    if selection_steps(config, steps) in (0, steps):
+        raise PolicyError(f"selection is {config.selection}: each part of cabm needs at least one of the {steps} steps")
     if config.select_bit < 0:
-        raise PolicyError(f"select_bit is {config.select_bit}: use 0 for the choice of the fewest bits, 1 for the next")
-    patches = patches_of(config, crops)
+        raise PolicyError(
+            f"select_bit is {config.select_bit}: use 0 for the configuration with the fewest bits, 1 for the next"
+        )
+    patches = lut_patches(config, crops)
     capacity = sum(len(batch) for batch in patches)
     student = cadyq.prepare(network, crops, policy, config, steps)
-    replace_activation_quantizers(student.network, lambda old: with_room(old, capacity))
+    replace_activation_quantizers(student.network, lambda old: with_lut_space(old, capacity))
     return CABMStudent(student.network, network, student.policy, config, steps, patches)
 
 
-def with_room(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
-    """A quantizer that chooses, with room for a table of so many entries; others stay."""
-    if not isinstance(quantizer, SelectingQuantizer):
+def with_lut_space(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
+    """A quantizer with a bit selector gets space for ``capacity`` LUT entries; others are returned unchanged."""
+    if not isinstance(quantizer, BitSelectorQuantizer):
         return quantizer
-    roomy = MappedQuantizer(
+    result = BitMappingQuantizer(
         quantizer.choices, quantizer.features, quantizer.channel_axis, quantizer.gradient_scale, capacity
     )
-    roomy.bounds.data.copy_(quantizer.bounds.data)
-    roomy.current = quantizer.current
-    return roomy
+    result.bounds.data.copy_(quantizer.bounds.data)
+    result.current = quantizer.current
+    return result
 
 
-def first_part(config: CABM, steps: int) -> int:
-    """Steps that train CADyQ."""
+def selection_steps(config: CABM, steps: int) -> int:
+    """Number of steps of the first part of the run, CADyQ."""
     return round(config.selection * steps)
 
 
-def patches_of(config: CABM, crops: Sequence[Tensor]) -> list[Tensor]:
-    """Batches of patches, uint8 ``N x 3 x H x W``: of the folder, or the crops where there is none."""
+def lut_patches(config: CABM, crops: Sequence[Tensor]) -> list[Tensor]:
+    """Batches of patches for the LUT, uint8 ``N x 3 x H x W``: of the folder, or the crops if no folder is given."""
     if config.patches is None:
         return [(255 * crop).round().to(torch.uint8) for crop in crops]
     patches = [
         np.ascontiguousarray(patch.transpose(2, 0, 1))
         for patch in overlapping_patches(Path(config.patches), SIDE, STEP)
     ]
-    return [torch.from_numpy(np.stack(patches[i : i + TOGETHER])) for i in range(0, len(patches), TOGETHER)]
+    return [torch.from_numpy(np.stack(patches[i : i + PATCH_BATCH])) for i in range(0, len(patches), PATCH_BATCH)]

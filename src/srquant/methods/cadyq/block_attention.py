@@ -1,6 +1,6 @@
-"""Attention of every residual block beside that before the tail, as CADyQ and CABM teach it.
+"""Attention losses of CADyQ and CABM: of the feature before the tail, and of each residual block.
 
-A block is represented by the output of its last layer, before the sum.
+The feature of a block is the output of its last layer, before the sum.
 """
 
 from contextlib import AbstractContextManager
@@ -16,14 +16,14 @@ from srquant.training.attention_teacher import Teacher, tail_inputs
 
 
 class BlockAttentionTeacher(Teacher):
-    """A teacher of what the tail reads and of all blocks; arguments as ``Teacher``."""
+    """A teacher of the feature before the tail and of all blocks; arguments as ``Teacher``."""
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
         self.layers = last_layers(network)
 
     def forward(self, student: Network, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The student's pictures, the loss of its attention before the tail, and the sum of those of its blocks.
+        """The student's pictures, the attention loss before the tail, and the sum of the blocks' attention losses.
 
         Args:
             student: in training.
@@ -38,12 +38,12 @@ class BlockAttentionTeacher(Teacher):
         return pictures, attention_loss(given, wanted), total
 
     def block_outputs(self, network: Network) -> AbstractContextManager[list[Tensor]]:
-        """Keep what the last layers of the blocks compute, in the order of the calls."""
+        """Keep the outputs of the blocks' last layers, in the order of the calls."""
         return kept_outputs(*map(network.module.get_submodule, self.layers))
 
 
 def last_layers(network: Network) -> list[str]:
-    """The last convolution or linear layer of each residual block, by ``network.facts.features``."""
+    """Names of the last convolution or linear layer of each residual block in ``network.facts.features``."""
     layers = quantizable_layers(network)
     inside = ([name for name in layers if name.startswith(f"{block}.")] for block in network.facts.features)
     return [names[-1] for names in inside if names]

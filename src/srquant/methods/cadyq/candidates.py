@@ -1,4 +1,4 @@
-"""Symmetric grids of several bits, one learned bound each, of which every picture takes one."""
+"""Candidate grids of a quantizer: several numbers of bits, each with its learned bound; each picture uses one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,17 +12,19 @@ from srquant.models.hooks import watch_inputs
 from srquant.quantizers.by_picture import ConditionalQuantizer, Pictures
 
 SMALLEST = 1e-6
-"""Bounds don't get below this."""
+"""Least allowed bound."""
 
 
 class CandidateQuantizer(ConditionalQuantizer):
-    """Grids ``{-n..n} * bound/n``, ``n = 2**(bits-1) - 1``, one per candidate; a subclass says which a sample takes.
+    """One PAMS grid ``{-n..n} * alpha/n``, ``n = 2**(bits-1) - 1``, for each candidate number of bits.
+
+    A subclass chooses the candidate of each sample by ``choose``.
 
     Args:
         candidates: bits, 2..8, ascending.
 
     Attributes:
-        bounds: one for each candidate.
+        bounds: ``alpha`` of each candidate, ``K``.
     """
 
     needs_pictures = True
@@ -31,39 +33,39 @@ class CandidateQuantizer(ConditionalQuantizer):
         for bits in candidates:
             check_bits("candidate bits", bits)
         if len(candidates) < 2 or list(candidates) != sorted(set(candidates)):
-            raise ValueError(f"candidates {candidates}: two or more, ascending")
+            raise ValueError(f"candidates are {candidates}: give two or more different bits, ascending")
         super().__init__(candidates[-1])
         self.choices = tuple(candidates)
         self.bounds = nn.Parameter(torch.ones(len(candidates)))
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """The bits among which it chooses."""
+        """The numbers of bits to choose from."""
         return self.choices
 
     @property
     def pictures(self) -> Pictures:
-        """The pictures in work."""
+        """The pictures that the network is computing."""
         assert self.current.pictures is not None, "the network must show its pictures, see ConditionalNetwork"
         return self.current.pictures
 
-    def flags(self, x: Tensor) -> Tensor:
-        """Which candidate each sample takes, ``N`` int64."""
+    def choose(self, x: Tensor) -> Tensor:
+        """Index of each sample's candidate, ``N`` int64."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Values to the grid points of each sample's candidate, any shape."""
-        return self.chosen(x, self.flags(x))
+        return self.chosen_points(x, self.choose(x))
 
-    def chosen(self, x: Tensor, flags: Tensor) -> Tensor:
-        """Values to the grid points of the candidates that ``flags``, one per sample, name."""
-        kinds = sorted(set(flags.tolist()))
-        if len(kinds) == 1:
-            return self.points(x, kinds[0])
-        shaped = flags.view(-1, *[1] * (x.dim() - 1))
+    def chosen_points(self, x: Tensor, indices: Tensor) -> Tensor:
+        """Values to the grid points of given candidates; ``indices`` has one for each sample, ``N`` int64."""
+        used = sorted(set(indices.tolist()))
+        if len(used) == 1:
+            return self.points(x, used[0])
+        shaped = indices.view(-1, *[1] * (x.dim() - 1))
         result = torch.zeros_like(x)
-        for kind in kinds:
-            result = torch.where(shaped == kind, self.points(x, kind), result)
+        for candidate in used:
+            result = torch.where(shaped == candidate, self.points(x, candidate), result)
         return result
 
     def points(self, x: Tensor, candidate: int) -> Tensor:
@@ -73,14 +75,14 @@ class CandidateQuantizer(ConditionalQuantizer):
 
     def codes(self, x: Tensor) -> Tensor:
         """``-n..n`` of each sample's candidate."""
-        flags = self.flags(x)
+        indices = self.choose(x)
         largest = torch.tensor([(1 << (bits - 1)) - 1 for bits in self.choices])
-        steps = (self.bounds / largest)[flags].view(-1, *[1] * (x.dim() - 1))
-        return (self.chosen(x, flags) / steps).round()
+        steps = (self.bounds / largest)[indices].view(-1, *[1] * (x.dim() - 1))
+        return (self.chosen_points(x, indices) / steps).round()
 
     def chosen_bits(self, x: Tensor) -> Tensor:
         """Bits of each sample, ``N`` floats."""
-        return torch.tensor(self.choices, dtype=torch.float32)[self.flags(x).cpu()]
+        return torch.tensor(self.choices, dtype=torch.float32)[self.choose(x).cpu()]
 
     @torch.no_grad()
     def keep_positive(self) -> None:
@@ -89,12 +91,12 @@ class CandidateQuantizer(ConditionalQuantizer):
 
 
 @contextmanager
-def noted_flags(quantizers: Sequence[CandidateQuantizer]) -> Iterator[list[Tensor]]:
-    """While a batch goes through a network, note the candidates that its samples take: ``N`` int64 per quantizer."""
-    flags = [torch.zeros(0, dtype=torch.int64) for _ in quantizers]
+def recorded_choices(quantizers: Sequence[CandidateQuantizer]) -> Iterator[list[Tensor]]:
+    """Record the candidates that quantizers choose in the next forward pass: ``N`` int64 indices per quantizer."""
+    choices = [torch.zeros(0, dtype=torch.int64) for _ in quantizers]
 
-    def note(i: int, inputs: tuple[Tensor, ...]) -> None:
-        flags[i] = quantizers[i].flags(*inputs)
+    def record(i: int, inputs: tuple[Tensor, ...]) -> None:
+        choices[i] = quantizers[i].choose(*inputs)
 
-    with watch_inputs(dict(enumerate(quantizers)), note):
-        yield flags
+    with watch_inputs(dict(enumerate(quantizers)), record):
+        yield choices

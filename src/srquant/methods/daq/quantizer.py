@@ -1,7 +1,7 @@
-"""DAQ: channel-wise, distribution-aware quantization (Hong et al., WACV 2022).
+"""The quantizers of DAQ: channel-wise, distribution-aware quantization (Hong et al., WACV 2022).
 
-Each channel of each sample is brought to zero mean and unit deviation, put on the uniform grid that is best for a
-normal distribution, and brought back.
+Each channel of each sample is normalised to mean 0 and standard deviation 1, quantized with the uniform step that is
+best for a normal distribution, and denormalised.
 
 >>> quantizer = DAQQuantizer(bits=2, rectified=False, step="table", spread_bits=0)
 >>> quantizer(torch.tensor([-2.0, -1.0, 1.0, 2.0]).reshape(1, 1, 1, 4)).flatten()
@@ -19,32 +19,32 @@ from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.stored import Json
 
 STEPS = {1: 1.596, 2: 0.996, 3: 0.586, 4: 0.335, 5: 0.188, 6: 0.104, 7: 0.057, 8: 0.031}
-"""Best step of a mid-rise grid of ``2**bits`` points for a normal distribution of unit deviation, by bits."""
+"""Best step of a mid-rise grid of ``2**bits`` points for a normal distribution with ``sigma = 1``, by bits."""
 
-READINGS = ("code", "table")
+STEP_SOURCES = ("code", "table")
 
 LARGEST_CODE = 255
 
 
-def unit_step(bits: int, reading: str) -> float:
-    """Step in deviations: of a grid of one bit less, as the released code looks it up, or of the bits themselves."""
-    if reading not in READINGS:
-        raise ValueError(f"step {reading!r} is none of {READINGS}")
-    return STEPS[bits - 1 if reading == "code" else bits]
+def unit_step(bits: int, source: str) -> float:
+    """Step for ``sigma = 1``: ``table`` is that of the bits, ``code`` that of one bit less, as in the released code."""
+    if source not in STEP_SOURCES:
+        raise ValueError(f"step is {source!r}: use one of {STEP_SOURCES}")
+    return STEPS[bits - 1 if source == "code" else bits]
 
 
 class DAQQuantizer(ConditionalQuantizer):
-    """Grid per sample and channel from the mean and the deviation of the input over height and width.
+    """A grid for each sample and channel, from mean ``mu`` and standard deviation ``sigma`` over height and width.
 
-    Signed inputs: ``mean + step * (k - 1/2)`` with ``2**bits`` points. Inputs behind a ReLU: ``step * k`` with the
-    deviation of the positive values and no upper end, as in the released code, so that more than ``2**bits`` points
-    can occur. Statistics are constants to gradients; the gradient in the input is the identity.
+    Signed inputs: ``2**bits`` grid points ``mu + s (k - 1/2)`` with ``s = unit_step * sigma``. Outputs of a ReLU: grid
+    points ``s k`` with the ``sigma`` of the positive values and without an upper bound, as in the released code, so
+    more than ``2**bits`` points can occur. The gradient in the input is the identity.
 
     Args:
         bits: 2..8.
-        rectified: whether no input is negative.
+        rectified: whether the input is the output of a ReLU.
         step: ``code`` or ``table``, see ``unit_step``.
-        spread_bits: of the deviations themselves, on a grid around their mean over channels, 2..8; 0 leaves them.
+        spread_bits: of ``sigma``, which is quantized around its mean over channels, 2..8; 0 for float.
         channel_axis: 1 before a convolution, -1 before a linear layer.
     """
 
@@ -75,63 +75,63 @@ class DAQQuantizer(ConditionalQuantizer):
     def forward(self, x: Tensor) -> Tensor:
         """Values to the grid points of their channel, any shape."""
         with torch.no_grad():
-            centre, step = self.grid(x)
-            points = self.positions(x, centre, step) * step + centre
+            centre, s = self.grid(x)
+            points = self.positions(x, centre, s) * s + centre
         return straight_through(points, x)
 
     def codes(self, x: Tensor) -> Tensor:
-        """Number of the grid point, counted from the centre; at most 255."""
+        """Number of the grid point, counted from the centre (``mu``, or 0 after a ReLU); at most 255."""
         return self.positions(x, *self.grid(x)).floor().clamp(max=LARGEST_CODE)
 
     def grid(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Centre and step of each sample's channels, shaped to broadcast over the input."""
+        """Centre and step ``s`` of each sample's channels, shaped to broadcast over the input."""
         axes = [axis for axis in range(1, x.dim()) if axis != self.channel_axis % x.dim()]
-        mean, deviation = _positive_mean_and_deviation(x, axes) if self.rectified else _mean_and_deviation(x, axes)
+        mu, sigma = _mean_and_sigma_of_positive(x, axes) if self.rectified else _mean_and_sigma(x, axes)
         if self.spread_bits:
-            deviation = _on_own_grid(deviation, self.spread_bits, self.step, self.channel_axis)
-        centre = torch.zeros_like(mean) if self.rectified else mean
-        return centre, (self.unit_step * deviation).clamp(min=0)
+            sigma = _quantized_sigma(sigma, self.spread_bits, self.step, self.channel_axis)
+        centre = torch.zeros_like(mu) if self.rectified else mu
+        return centre, (self.unit_step * sigma).clamp(min=0)
 
-    def positions(self, x: Tensor, centre: Tensor, step: Tensor) -> Tensor:
-        """Where the nearest grid points are, in steps from the centre; 0 where all values of a channel are alike."""
-        varies = step > 0
-        steps = (x - centre) / torch.where(varies, step, 1.0)
+    def positions(self, x: Tensor, centre: Tensor, s: Tensor) -> Tensor:
+        """Nearest grid points, in steps from the centre; 0 where all values of a channel are equal."""
+        varies = s > 0
+        steps = (x - centre) / torch.where(varies, s, 1.0)
         if self.rectified:
             return torch.where(varies, steps.round(), 0.0)
         return torch.where(varies, mid_rise(steps, self.bits), 0.0)
 
 
 def mid_rise(steps: Tensor, bits: int) -> Tensor:
-    """The nearest of the ``2**bits`` halves -..., -1/2, 1/2, ... around zero."""
+    """The nearest of the ``2**bits`` points ..., -3/2, -1/2, 1/2, 3/2, ...; any shape."""
     half = 1 << (bits - 1)
     return (steps + 0.5).round().clamp(1 - half, half) - 0.5
 
 
-def _mean_and_deviation(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (of a sample) along axes, kept with size 1."""
-    mean = x.mean(axes, keepdim=True)
-    count = x.numel() // mean.numel()
-    return mean, ((x - mean).square().sum(axes, keepdim=True) / max(1, count - 1)).sqrt()
+def _mean_and_sigma(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation along axes, which are kept with size 1."""
+    mu = x.mean(axes, keepdim=True)
+    count = x.numel() // mu.numel()
+    return mu, ((x - mu).square().sum(axes, keepdim=True) / max(1, count - 1)).sqrt()
 
 
-def _positive_mean_and_deviation(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the positive values, which are counted as one more, as in the released code."""
+def _mean_and_sigma_of_positive(x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the positive values; as in the released code, their number is one too large."""
     count = (x > 0).sum(axes, keepdim=True) + 1
-    mean = x.sum(axes, keepdim=True) / count
-    return mean, (x.square().sum(axes, keepdim=True) / count - mean.square()).clamp(min=0).sqrt()
+    mu = x.sum(axes, keepdim=True) / count
+    return mu, (x.square().sum(axes, keepdim=True) / count - mu.square()).clamp(min=0).sqrt()
 
 
-def _on_own_grid(deviations: Tensor, bits: int, reading: str, channel_axis: int) -> Tensor:
-    """Deviations of channels on a mid-rise grid around their mean over the channels of a sample."""
-    mean, deviation = _mean_and_deviation(deviations, [channel_axis])
-    step = unit_step(bits, reading) * deviation
-    varies = step > 0
-    positions = mid_rise((deviations - mean) / torch.where(varies, step, 1.0), bits)
-    return torch.where(varies, positions * step, 0.0) + mean
+def _quantized_sigma(sigma: Tensor, bits: int, source: str, channel_axis: int) -> Tensor:
+    """``sigma`` of all channels on a mid-rise grid around its mean over the channels of a sample."""
+    mu, deviation = _mean_and_sigma(sigma, [channel_axis])
+    s = unit_step(bits, source) * deviation
+    varies = s > 0
+    positions = mid_rise((sigma - mu) / torch.where(varies, s, 1.0), bits)
+    return torch.where(varies, positions * s, 0.0) + mu
 
 
-class DAQWeightQuantizer(WeightQuantizer):
-    """Symmetric grid whose step follows the weight's deviation while it is trained; gradients pass unchanged.
+class StdWeightQuantizer(WeightQuantizer):
+    """Symmetric grid with a step from the weight's present standard deviation; gradients pass unchanged.
 
     Args:
         bits: 2..8.
@@ -144,19 +144,19 @@ class DAQWeightQuantizer(WeightQuantizer):
         self.step = step
 
     def last_point(self, weight: Tensor, bits: int) -> Tensor:
-        """Upper end of the grid for a weight, 0-d."""
+        """Last grid point for a weight, 0-d."""
         return weight.detach().std() * unit_step(bits, self.step) * (weight_levels(bits) - 1) / 2
 
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Values to grid points, shape of the weight; ``bits`` (0-d) instead of its own, without a gradient."""
+        """Values to grid points, shape of the weight; ``bits`` (0-d, no gradient) replaces the quantizer's own."""
         whole = self.bits if bits is None else int(bits)
         upper = self.last_point(weight, whole)
         return straight_through(fake_quantize(weight.detach(), -upper, upper, weight_levels(whole)), weight)
 
     def learned_bound(self) -> None:
-        """None: the grid follows the weight."""
+        """None: the grid is computed from the weight."""
 
     def deployable(self, weight: Tensor) -> WeightQuantizer:
-        """The static grid of a trained weight."""
+        """The static grid for a trained weight."""
         upper = self.last_point(weight, self.bits)
         return WeightQuantizer(-upper, upper, self.bits, symmetric=True)

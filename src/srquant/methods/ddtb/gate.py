@@ -1,6 +1,6 @@
-"""Dynamic dual trainable bounds (DDTB, Zhong et al., ECCV 2022): two learned bounds, moved for each picture by a gate.
+"""The quantizers of DDTB (Zhong et al., ECCV 2022): two trainable bounds, scaled for each picture by a dynamic gate.
 
->>> quantizer = DualBoundQuantizer(torch.tensor(-1.0), torch.tensor(2.2), bits=2)
+>>> quantizer = TrainableBoundsQuantizer(torch.tensor(-1.0), torch.tensor(2.2), bits=2)
 >>> quantizer(torch.tensor([-2.0, 0.0, 1.0, 9.0])).tolist()
 [-1.0666667222976685, 0.0, 1.0666667222976685, 2.133333444595337]
 """
@@ -19,37 +19,38 @@ HIDDEN = 32
 GATE_BITS = 2
 
 SMALLEST_WIDTH = 1e-3
-"""Of moved bounds beside the bounds themselves."""
+"""Least distance of scaled bounds, relative to the distance of the bounds themselves."""
 
 
-def with_zero(lower: Tensor, upper: Tensor, levels: int | Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds moved by at most half a step so that zero is a grid point; gradients pass unchanged (DDTB Eq. 4)."""
+def with_zero_point(alpha_l: Tensor, alpha_u: Tensor, levels: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds shifted by at most half a step so that zero is a grid point; gradients pass unchanged (DDTB Eq. 4)."""
     with torch.no_grad():
-        step = step_size(lower, upper, levels)
-        moved = (lower / step).round() * step - lower
-    return lower + moved, upper + moved
+        step = step_size(alpha_l, alpha_u, levels)
+        shift = (alpha_l / step).round() * step - alpha_l
+    return alpha_l + shift, alpha_u + shift
 
 
-class DualBoundQuantizer(ActivationQuantizer):
-    """Two learned bounds and an integer zero point.
+class TrainableBoundsQuantizer(ActivationQuantizer):
+    """Two trainable bounds and an integer zero point; ``lower`` is ``alpha_l``, ``upper`` is ``alpha_u``.
 
-    ``(round(s clip(x, l, u) - z) + z) / s`` with ``s = (2**bits - 1) / (u - l)`` and ``z`` near ``s l`` (Eq. 3, 4).
+    ``(round(s clip(x, alpha_l, alpha_u) - z) + z) / s`` with ``s = (2**bits - 1) / (alpha_u - alpha_l)`` and
+    ``z = round(s alpha_l)`` (Eq. 3, 4).
     """
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""
         if bits is not None:
-            return fake_quantize_bits(x, *with_zero(self.lower, self.upper, bits.detach().exp2()), bits)
-        return fake_quantize(x, *with_zero(self.lower, self.upper, self.levels), self.levels)
+            return fake_quantize_bits(x, *with_zero_point(self.lower, self.upper, bits.detach().exp2()), bits)
+        return fake_quantize(x, *with_zero_point(self.lower, self.upper, self.levels), self.levels)
 
     @torch.no_grad()
     def deployable(self) -> ActivationQuantizer:
-        """The grid as it is now."""
-        return ActivationQuantizer(*with_zero(self.lower, self.upper, self.levels), self.bits)
+        """The present grid with fixed bounds."""
+        return ActivationQuantizer(*with_zero_point(self.lower, self.upper, self.levels), self.bits)
 
 
 class TernaryLinear(nn.Linear):
-    """A linear layer of weights ``{-1, 0, 1} * max|W|``, found anew in every pass: two bits."""
+    """A linear layer with 2-bit weights ``{-1, 0, 1} * max|W|``, which are quantized again in each forward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x in`` to ``N x out``."""
@@ -58,8 +59,11 @@ class TernaryLinear(nn.Linear):
         return nn.functional.linear(x, weight, self.bias)
 
 
-class Gate(nn.Module):
-    """Mean of each channel to factors of the bounds: ``2 sigmoid(W2 relu(norm(W1 mean)))`` (section 3.2).
+class DynamicGate(nn.Module):
+    """The dynamic gate: ``W2 relu(norm(W1 mean))``, from the mean of each channel (section 3.2).
+
+    The factors of the bounds are ``(beta_u, beta_l) = 2 sigmoid(output)``.
+
 
     Args:
         channels: of the input.
@@ -75,13 +79,13 @@ class Gate(nn.Module):
         )
 
     def forward(self, means: Tensor) -> Tensor:
-        """``N x C`` to ``N x 2`` numbers, zero where bounds are to stay."""
+        """``N x C`` to ``N x 2``; an output of zero leaves a bound unchanged."""
         result: Tensor = self.layers(means)
         return result
 
 
 class GatedQuantizer(ConditionalQuantizer):
-    """A ``DualBoundQuantizer`` whose bounds are multiplied by two factors in 0..2 for each sample.
+    """Trainable bounds that a dynamic gate multiplies by two factors in 0..2 for each sample.
 
     Args:
         bits: 2..8.
@@ -89,8 +93,10 @@ class GatedQuantizer(ConditionalQuantizer):
         channel_axis: 1 before a convolution, -1 before a linear layer.
 
     Attributes:
-        open: whether the factors count; before, bounds are static.
-        output: of the gate in the last pass in training, ``N x 2``, to be kept near zero.
+        lower: ``alpha_l``, 0-d.
+        upper: ``alpha_u``, 0-d.
+        open: whether the gate's factors are applied; otherwise the bounds are static.
+        output: the gate's output in the last training pass, ``N x 2``, for the regularisation towards zero.
     """
 
     kind = "ddtb"
@@ -103,7 +109,7 @@ class GatedQuantizer(ConditionalQuantizer):
         self.upper = nn.Parameter(torch.tensor(1.0))
         self.channel_axis = channel_axis
         self.inputs = channels
-        self.gate = Gate(channels)
+        self.gate = DynamicGate(channels)
         self.open = True
         self.output: Tensor | None = None
 
@@ -124,11 +130,11 @@ class GatedQuantizer(ConditionalQuantizer):
     def forward(self, x: Tensor) -> Tensor:
         """Values to the grid points of their sample, any shape."""
         lower, upper = self.bounds(x)
-        return fake_quantize(x, *with_zero(lower, upper, self.levels), self.levels)
+        return fake_quantize(x, *with_zero_point(lower, upper, self.levels), self.levels)
 
     def codes(self, x: Tensor) -> Tensor:
         """Number of the grid point, from 0."""
-        return codes(x, *with_zero(*self.bounds(x), self.levels), self.levels)
+        return codes(x, *with_zero_point(*self.bounds(x), self.levels), self.levels)
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper bound of each sample, shaped to broadcast over the input; 0-d where the gate is closed."""
@@ -137,13 +143,13 @@ class GatedQuantizer(ConditionalQuantizer):
         self.output = output if self.training else None
         if not self.open:
             return self.lower, self.upper
-        factors = 2 * output.sigmoid()
         shape = (-1, *[1] * (x.dim() - 1))
-        upper, lower = (factors[:, i].reshape(shape) * bound for i, bound in enumerate((self.upper, self.lower)))
+        beta_u, beta_l = (beta.reshape(shape) for beta in (2 * output.sigmoid()).unbind(1))
+        lower, upper = beta_l * self.lower, beta_u * self.upper
         narrowest = SMALLEST_WIDTH * (self.upper - self.lower).detach()
         return lower, torch.maximum(upper, lower + narrowest)
 
     @torch.no_grad()
     def deployable(self) -> InputQuantizer:
-        """Itself with an open gate, else the grid without the gate."""
-        return self if self.open else DualBoundQuantizer(self.lower, self.upper, self.bits).deployable()
+        """The quantizer itself if its gate is open, otherwise its grid without the gate."""
+        return self if self.open else TrainableBoundsQuantizer(self.lower, self.upper, self.bits).deployable()

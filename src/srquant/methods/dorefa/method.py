@@ -1,13 +1,22 @@
 """DoReFa (Zhou et al. 2016) for super-resolution.
 
-1. Weights: ``tanh(W) / max|tanh(W)| * max|W|`` on a symmetric grid of ``2^b`` points; both maxima are found anew in
-   every step.
-2. Activations: a symmetric grid around a zero whose bound is the running mean of largest magnitudes; nothing of it is
+1. Weights: ``tanh(W) / max|tanh(W)| * max|W|`` on a symmetric grid of ``2^k`` points; both maxima are computed again
+   in every step.
+2. Activations: a symmetric grid with a point at zero, whose bound is the running mean of largest magnitudes; it isn't
    learned.
-3. L1 against the true pictures; straight-through gradients.
+3. Loss: L1 between the network's pictures and the true ones; straight-through gradients.
 
-The paper clips activations to [0, 1] and keeps weights in [-1, 1]. Activations of super-resolution networks have signs
-and no bounds, and their weights a scale: that grids follow largest magnitudes is our reading.
+The paper clips activations to [0, 1] and keeps weights in [-1, 1]. Activations of super-resolution networks are signed
+and unbounded, and the scale of their weights matters: using largest magnitudes instead is our choice.
+
+================  ============================================================================
+in the paper      here
+================  ============================================================================
+k bits            ``bits``
+quantize_k        ``grids.uniform.fake_quantize``, with ``2^k`` points
+f_w^k, weights    ``TanhWeightQuantizer``, without the paper's 1-bit case
+f_a^k             ``SymmetricQuantizer``
+================  ============================================================================
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,40 +53,42 @@ class DoReFa:
 
     learning_rate: float = option(1e-4, "of weights and biases", "PAMS")
     most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
-    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "PAMS")
-    momentum: float = option(0.9, "weight of earlier batches in the running mean of largest magnitudes", "ours", most=1)
+    halve_every: int = option(10, f"in epochs; a run of any length is divided into {EPOCHS}", "PAMS")
+    momentum: float = option(
+        0.9, "weight of earlier batches in the running mean of activations' largest magnitudes", "ours", most=1
+    )
 
 
 class TanhWeightQuantizer(WeightQuantizer):
-    """A symmetric grid for weights that a tanh draws together."""
+    """The paper's ``f_w^k``, times the largest magnitude: a symmetric grid for the scaled tanh of the weights."""
 
     def forward(self, weight: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, shape of the weight."""
-        return super().forward(drawn_together(weight, self.upper), bits)
+        return super().forward(scaled_tanh(weight, self.upper), bits)
 
     def learned_bound(self) -> None:
-        """None: the points depend on the tanh of the weight as well."""
+        """None: the grid points depend on the tanh of the weight too."""
 
     def deployable(self, weight: Tensor) -> WeightQuantizer:
-        """The grid without the tanh, which the trained weight has taken in."""
+        """The grid without the tanh, for weights to which the tanh was applied already."""
         return WeightQuantizer(-self.upper, self.upper, self.bits, symmetric=True)
 
 
-def drawn_together(weight: Tensor, largest: Tensor) -> Tensor:
-    """``tanh(W)``, scaled to a largest magnitude.
+def scaled_tanh(weight: Tensor, largest: Tensor) -> Tensor:
+    """``tanh(W)``, scaled so that its largest magnitude is ``largest``.
 
     Args:
         weight: ``C_out x ...``.
-        largest: 0-d or ``C_out x 1 ...``, no gradient flows to it.
+        largest: 0-d or ``C_out x 1 ...``; gets no gradient.
     """
-    bent = weight.tanh()
-    peaks = bent.detach().abs()
-    peak = peaks.max() if largest.dim() == 0 else peaks.flatten(1).amax(1).reshape(largest.shape)
-    return bent * (largest.detach() / peak)
+    tanh = weight.tanh()
+    magnitudes = tanh.detach().abs()
+    peak = magnitudes.max() if largest.dim() == 0 else magnitudes.flatten(1).amax(1).reshape(largest.shape)
+    return tanh * (largest.detach() / peak)
 
 
 class DoReFaStudent(Student):
-    """A network on ``SymmetricQuantizer`` and ``TanhWeightQuantizer`` grids."""
+    """A network with ``SymmetricQuantizer`` and ``TanhWeightQuantizer`` modules."""
 
     def __init__(self, network: Network, policy: Policy, config: DoReFa, steps: int) -> None:
         super().__init__(network)
@@ -89,33 +100,33 @@ class DoReFaStudent(Student):
         return output_loss(self.network(low), high)
 
     def rates(self) -> Iterable[Rate]:
-        """One rate for all that is no grid's."""
+        """Rates of the weights and biases; quantizers learn nothing."""
         return network_rates(self.network, self.config.learning_rate, self.config.most_change)
 
     def rate_factor(self, step: int) -> float:
-        """Halved as the config says."""
+        """Halved after every ``halve_every`` epochs."""
         return self.plan.halved(step, self.config.halve_every)
 
     def after_step(self, step: int) -> None:
-        """Bounds follow the weights and what activations were."""
+        """Compute the bounds of weights again, and those of activations from their running means."""
         refit_weight_grids(self.network, symmetric_max)
         for quantizer in activation_quantizers(self.network).values():
             assert isinstance(quantizer, SymmetricQuantizer)  # ``prepare`` put no others there
             quantizer.use_observed()
 
     def result(self) -> QuantizedModel:
-        """On plain grids, the tanh in the weights."""
+        """The network with fixed bounds; the tanh is applied to its weights."""
         return deployable(self.network, self.policy, origin_of("dorefa", self.config))
 
 
-def observing(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
-    """The grid in training, from a plain one of the same bounds."""
+def with_running_mean(quantizer: InputQuantizer, momentum: float) -> SymmetricQuantizer:
+    """The activation quantizer in training, which starts with the bound of ``quantizer``."""
     assert isinstance(quantizer, ActivationQuantizer)  # fresh from insertion, where all have bounds
     return SymmetricQuantizer(quantizer.upper, quantizer.bits, momentum=momentum)
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: DoReFa, steps: int) -> DoReFaStudent:
-    """Bounds of the crops to start with; arguments as ``trained_registry.Prepare``."""
+    """Start with bounds from the crops; arguments as ``trained_registry.Prepare``."""
     require_tensor_grids("dorefa", policy)
     policy = replace(policy, symmetric_weights=True)
     plan = resolve(network, policy)
@@ -124,5 +135,5 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: D
     for layer in quant_layers(student).values():
         upper, bits = layer.weight_quantizer.upper, layer.weight_quantizer.bits
         layer.weight_quantizer = TanhWeightQuantizer(-upper, upper, bits, symmetric=True)
-    replace_activation_quantizers(student, lambda old: observing(old, config.momentum))
+    replace_activation_quantizers(student, lambda old: with_running_mean(old, config.momentum))
     return DoReFaStudent(learns_weights(student), policy, config, steps)

@@ -1,11 +1,23 @@
 """PAMS (Li et al., ECCV 2020): parameterized max scale.
 
-1. Activations: ``round(clip(x, -a, a) n/a) a/n`` with ``n = 2^(b-1) - 1``, one ``a`` per quantizer (Eq. 4). A residual
-   block has three: of its input, which is what passes it as well, behind its ReLU, and of its output before the sum.
-2. First epoch: ``a`` is the mean over a batch's samples of their largest magnitude, and nothing is clipped. Then ``a``
-   is learned.
-3. Weights: ``round(W n/max|W|) max|W|/n``, the maximum found anew in every step.
-4. L1 against the true pictures + 1000 * structured knowledge transfer from the float network (section 3.3).
+1. Activations: ``round(clip(x, -a, a) n/a) a/n`` with ``n = 2^(b-1) - 1``, one max scale ``a`` (``alpha``) per
+   quantizer (Eq. 4). A residual block has three quantizers: of its input, whose points the skip connection passes as
+   well, of the output of its ReLU, and of its output before the sum.
+2. First epoch: ``alpha`` is the mean over a batch's samples of their largest magnitude, and nothing is clipped.
+   Afterwards ``alpha`` is learned.
+3. Weights: ``round(W n/max|W|) max|W|/n``, with the maximum of the present weight.
+4. Loss: L1 between the network's pictures and the true ones + 1000 * SKT, structured knowledge transfer: the
+   difference of the attention maps before the tail from those of the float network (section 3.3).
+
+====================  ==========================================================
+in the paper          here
+====================  ==========================================================
+alpha                 ``PamsQuantizer.alpha``
+n                     ``(levels - 1) / 2``
+EMA of max|x|         ``first_epoch=average``, ``PamsStudent.ema_decay``
+SKT                   ``training.attention_teacher.AttentionTeacher``
+lambda_SKT, 1000      ``attention_weight``
+====================  ==========================================================
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,10 +55,10 @@ from srquant.training.student import Plan, Student
 EPOCHS = 30
 
 FIRST_BOUND = 10.0
-"""``a`` before any batch was seen."""
+"""``alpha`` before the first batch."""
 
 DECAY = 0.9997
-"""Weight of earlier batches in the moving average of ``a`` (section 3.2)."""
+"""Weight of earlier batches in the moving average of ``alpha`` (section 3.2)."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +67,22 @@ class PAMS:
 
     learning_rate: float = option(1e-4, "of weights and biases", "section 4.1")
     most_change: float | None = option(None, MOST_CHANGE, "ours; none: as published")
-    bound_rate: float = option(1e-2, "of the bounds a", "released code")
+    bound_rate: float = option(1e-2, "of alpha", "released code")
     rates: Literal["absolute", "relative"] = option(
-        "absolute", "relative: bound_rate times each bound, which networks in [0, 255] need", "released code; ours"
+        "absolute", "relative: bound_rate times each alpha, which networks in [0, 255] need", "released code; ours"
     )
-    halve_every: int = option(10, f"epochs of {EPOCHS}; epochs are shares of the run", "released code")
+    halve_every: int = option(10, f"in epochs; a run of any length is divided into {EPOCHS}", "released code")
     first_epoch: Literal["last_batch", "average"] = option(
         "last_batch",
-        f"what a is after it: of the last batch, or a moving average of {DECAY}",
+        f"alpha after it: that of the last batch, or a moving average with decay {DECAY}",
         "released code; section 3.2",
     )
-    attention_weight: float = option(1000.0, "of structured knowledge transfer", "section 3.3")
-    addends: bool = option(True, "the addends of residual blocks are on grids too", "released code")
+    attention_weight: float = option(1000.0, "of the SKT loss, structured knowledge transfer", "section 3.3")
+    addends: bool = option(True, "quantize the addends of residual blocks too", "released code")
 
 
 class PamsStudent(Student):
-    """A network on ``PamsQuantizer`` grids, and its teacher."""
+    """A network with ``PamsQuantizer`` modules, and its teacher."""
 
     def __init__(self, network: Network, teacher: Network, policy: Policy, config: PAMS, steps: int) -> None:
         super().__init__(network)
@@ -79,32 +91,32 @@ class PamsStudent(Student):
         self.plan = Plan(steps, EPOCHS)
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
-        """L1 in grey levels + weight * attention loss."""
+        """L1 in grey levels + weight * SKT."""
         for quantizer in self.quantizers():
-            quantizer.momentum = self.kept(step)
-        pictures, attention = self.teacher(self.network, low)
-        loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * attention
+            quantizer.momentum = self.ema_decay(step)
+        pictures, skt = self.teacher(self.network, low)
+        loss: Tensor = WHITE * output_loss(pictures, high) + self.config.attention_weight * skt
         return loss
 
-    def kept(self, step: int) -> float | None:
-        """What the first epoch keeps of the bounds in a step; None later."""
+    def ema_decay(self, step: int) -> float | None:
+        """Weight of the present ``alpha`` in that after a step of the first epoch; None in later epochs."""
         if self.plan.epoch(step) > 0:
             return None
         return DECAY if step > 0 and self.config.first_epoch == "average" else 0.0
 
     def rates(self) -> Iterable[Rate]:
-        """Rates of the network and, a thousandfold or as the options say, of each bound."""
+        """Rates of the network and of each ``alpha``."""
         yield from network_rates(self.network, self.config.learning_rate, self.config.most_change)
         for quantizer in self.quantizers():
-            scale = float(quantizer.upper.detach()) if self.config.rates == "relative" else 1.0
-            yield Rate([quantizer.upper], self.config.bound_rate * scale)
+            scale = float(quantizer.alpha.detach()) if self.config.rates == "relative" else 1.0
+            yield Rate([quantizer.alpha], self.config.bound_rate * scale)
 
     def rate_factor(self, step: int) -> float:
-        """Halved as the config says."""
+        """Halved after every ``halve_every`` epochs."""
         return self.plan.halved(step, self.config.halve_every)
 
     def after_step(self, step: int) -> None:
-        """Weight grids follow; in the first epoch bounds are what was seen."""
+        """Compute the bounds of weights again; in the first epoch set ``alpha`` from the batch."""
         refit_weight_grids(self.network, signed_max)
         for quantizer in self.quantizers():
             if self.plan.epoch(step) == 0:
@@ -113,16 +125,16 @@ class PamsStudent(Student):
                 quantizer.keep_positive()
 
     def quantizers(self) -> list[PamsQuantizer]:
-        """Each once."""
+        """The activation quantizers, each once."""
         return [q for q in activation_quantizers(self.network).values() if isinstance(q, PamsQuantizer)]
 
     def result(self) -> QuantizedModel:
-        """On plain grids."""
+        """The network with fixed bounds."""
         return deployable(self.network, self.policy, origin_of("pams", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: PAMS, steps: int) -> PamsStudent:
-    """Bounds of the first crops to start with; arguments as ``trained_registry.Prepare``."""
+    """Start with ``alpha`` of the first batch of crops; arguments as ``trained_registry.Prepare``."""
     require_tensor_grids("pams", policy)
     require_float_sums("pams", policy)
     policy = replace(policy, symmetric_weights=False)
@@ -133,15 +145,15 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: P
     replace_activation_quantizers(student, lambda old: PamsQuantizer(first, old.bits))
     student = learns_weights(student)
     result = PamsStudent(student, network, policy, config, steps)
-    look(result, crops[0])
+    start_alpha(result, crops[0])
     for quantizer in result.quantizers():
-        quantizer.upper.requires_grad_(True)
+        quantizer.alpha.requires_grad_(True)
     return result
 
 
 @torch.no_grad()
-def look(student: PamsStudent, images: Tensor) -> None:
-    """Set the bounds to what a batch shows, as the first epoch will."""
+def start_alpha(student: PamsStudent, images: Tensor) -> None:
+    """Set every ``alpha`` from a batch, ``N x 3 x H x W``, as the first epoch does."""
     for quantizer in student.quantizers():
         quantizer.momentum = 0.0
     student.network.eval()(images)

@@ -1,13 +1,21 @@
 """The activation quantizer of PAMS (Li et al. 2020), section 3.2."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from srquant.grids.straight_through import straight_through
 from srquant.quantizers.symmetric import SymmetricQuantizer
 
 
 class PamsQuantizer(SymmetricQuantizer):
-    """While it observes (``momentum`` isn't None), values are rounded to the grid of what is seen, and not clipped."""
+    """``round(clip(x, -alpha, alpha) n/alpha) alpha/n`` with ``n = 2**(bits-1) - 1``.
+
+    In the first epoch (``momentum`` isn't None) values are rounded but not clipped, with ``seen`` as ``alpha``.
+    """
+
+    @property
+    def alpha(self) -> nn.Parameter:
+        """The max scale: the upper bound, 0-d; the lower one is its negative."""
+        return self.upper
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to grid points, any shape; ``bits`` as ``ActivationQuantizer``."""

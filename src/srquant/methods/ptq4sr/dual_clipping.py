@@ -12,10 +12,10 @@ COUNTABLE = 2**24
 
 
 def dbdc(share: float) -> Rule:
-    """The rule that drops the emptier end bin of a histogram until ``share`` (0..1) of the values are outside.
+    """The rule that drops end bins of a histogram, always the emptier end, until ``share`` (0..1) of the values is cut.
 
-    The released code takes the upper edge of the first bin that is kept as the lower bound, where this takes the lower
-    edge: values with one tail are cut on that side only.
+    The lower bound is the lower edge of the first kept bin, so that of values with one long tail only that side is cut.
+    The released code takes the upper edge of that bin.
     """
 
     def rule(rows: Tensor, levels: int) -> Bounds:
@@ -37,7 +37,7 @@ def _clip(values: Tensor, share: float) -> Bounds:
 
 
 def kept_bins(counts: list[float], share: float) -> tuple[int, int]:
-    """First and last bin that are kept; the left end goes where it holds strictly fewer values than the right one.
+    """First and last bin that are kept; the left end bin is dropped if it has fewer values than the right one.
 
     >>> kept_bins([1, 5, 9, 3], 0.15)
     (1, 2)

@@ -14,11 +14,11 @@ from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 @contextmanager
 def scaled_gradients(student: Network, images: Tensor) -> Iterator[None]:
-    """While it is open, gradients of all bounds are multiplied by ``1 / sqrt(numel * (2**(bits-1) - 1))``.
+    """Multiply gradients of all bounds by ``1 / sqrt(numel * (2**(bits-1) - 1))`` inside the ``with`` statement.
 
     Args:
         student: quantized.
-        images: a batch as it will be learned from; activations are counted on it.
+        images: a batch of the size used in training, ``N x 3 x H x W``, which gives ``numel`` of activations.
     """
     counts = count_activations(student, images)
     counts |= {layer.weight_quantizer: layer.weight.numel() for layer in quant_layers(student).values()}
@@ -33,7 +33,7 @@ def scaled_gradients(student: Network, images: Tensor) -> Iterator[None]:
 
 @torch.no_grad()
 def count_activations(student: Network, images: Tensor) -> dict[Quantizer, int]:
-    """How many values each activation quantizer sees in one forward pass."""
+    """Number of values that each activation quantizer reads in one forward pass of ``images``."""
     counts: dict[Quantizer, int] = {}
     quantizers = activation_quantizers(student)
 

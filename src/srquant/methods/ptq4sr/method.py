@@ -1,14 +1,27 @@
 """PTQ4SR (Tu et al., CVPR 2023): density-based dual clipping, then pixel-aware calibration.
 
-1. DBDC: batches of 16 crops, at most 30, the first through the float network, the others with quantized weights: the
-   emptier end of each activation's histogram is cut until 5 of 10,000 values (at 8 bits 1 of 100,000) are outside;
-   mean of the bounds over batches. Weights: min-max.
-2. PaC: the float network teaches the bounds of activations, then those of weights, 250 iterations of 2 crops each,
-   Adam along half a cosine, gradients scaled as in LSQ:
-   L1 of pictures + ``attention_weight`` * squared distance of spatial attention maps, mean over blocks.
+1. DBDC, density-based dual clipping (section 3.2), of activations: at most 30 batches of 16 crops, the first through
+   the float network, the others with quantized weights. Of each activation's histogram the emptier end bin is cut,
+   again and again, until 5 of 10,000 values (at 8 bits 1 of 100,000) are outside. Bounds are the mean over batches.
+2. Weights: min-max.
+3. PaC, pixel-aware calibration (section 3.3), learns the bounds of activations and then those of weights: 250
+   iterations of 2 crops each, Adam with a half-cosine schedule, gradients scaled as in LSQ. Loss: L1 between the
+   pictures of the quantized and the float network + ``attention_weight`` * squared distance of spatial attention maps,
+   mean over blocks.
 
-The paper keeps the upsampler at low bits: ``tail`` of the policy decides here.
-In the released code attention maps don't teach (``feature_gradient=false``), and lower bounds are a bin too high.
+The paper keeps the upsampler at low bits; here ``tail`` of the policy decides.
+In the released code the attention maps have no gradient (``feature_gradient=false``), and lower bounds are a bin too
+high.
+
+=========================  ================================================================
+in the paper               here
+=========================  ================================================================
+DBDC                       ``density_based_dual_clipping``, ``dual_clipping.dbdc``
+p, clipped ratio (code)    ``share``, ``share_8bit``
+PaC                        ``pixel_aware_calibration``
+PaC's loss                 ``pac_loss``
+attention map A(F)         ``distillation.losses.attention_map``
+=========================  ================================================================
 """
 
 import copy
@@ -42,36 +55,36 @@ from srquant.models.network import Network
 from srquant.quantizers.layers import activation_quantizers, quant_layers, quantized_weight
 
 BATCHES = 30
-"""Of statistics, at most."""
+"""Most batches from which DBDC computes bounds."""
 
 CROPS = 8
-"""Different crops of a picture to learn from, at most."""
+"""Most different crops of a picture in PaC."""
 
 
 @dataclass(frozen=True)
 class PTQ4SR:
     """Options of ``ptq4sr``."""
 
-    share: float = option(5e-4, "of an activation's values outside its bounds", "released config", most=0.49)
+    share: float = option(5e-4, "share of an activation's values outside its bounds", "released config", most=0.49)
     share_8bit: float = option(1e-5, "the same in layers with 8-bit activations", "released code")
     weights: Literal["per_tensor", "per_channel"] = option(
         "per_tensor",
-        "as the policy says, or a grid with two bounds per output channel",
+        "per_tensor: as the policy says; per_channel: a grid with two bounds per output channel",
         "others' tables; released code",
     )
     weight_share: float = option(
-        0.0, "cut on each side of two-bound weights; SRResNet: 1e-4", "released config, EDSR", most=0.49
+        0.0, "share of weights with two bounds cut on each side; SRResNet: 1e-4", "released config, EDSR", most=0.49
     )
-    pac: bool = option(True, "learn the bounds after clipping", "section 3.3")
+    pac: bool = option(True, "pixel-aware calibration: learn the bounds after clipping", "section 3.3")
     iterations: int = option(250, "steps for activations, and as many for weights", "released config", least=1)
     batch: int = option(2, "crops per step", "released config", least=1)
-    activation_rate: tuple[float, ...] = option((5e-3, 2e-3), "Adam's, at the start and at the end", "released config")
-    weight_rate: tuple[float, ...] = option((5e-6, 2e-6), "Adam's, at the start and at the end", "released config")
+    activation_rate: tuple[float, ...] = option((5e-3, 2e-3), "Adam's learning rate, first and last", "released config")
+    weight_rate: tuple[float, ...] = option((5e-6, 2e-6), "Adam's learning rate, first and last", "released config")
     rates: Literal["absolute", "relative"] = option(
         "absolute", "relative: times each range, which networks in [0, 255] need", "paper; ours"
     )
-    attention_weight: float = option(5.0, "of the attention maps' loss", "released config")
-    feature_gradient: bool = option(True, "attention maps teach; the code cuts their gradient", "section 3.3")
+    attention_weight: float = option(5.0, "weight of the attention maps' loss", "released config")
+    feature_gradient: bool = option(True, "attention maps have a gradient; in the code they have none", "section 3.3")
 
     def __post_init__(self) -> None:
         for name in ("activation_rate", "weight_rate"):
@@ -90,17 +103,19 @@ def quantize(
     calibration = replace(calibration, augmented=False)
     if config.weights == "per_channel":
         policy = replace(policy, granularity="channel", symmetric_weights=False)
-    student = clip(network, calibration, policy, config)
+    student = density_based_dual_clipping(network, calibration, policy, config)
     if config.pac:
-        calibrate(student, network, calibration, config, progress)
+        pixel_aware_calibration(student, network, calibration, config, progress)
     settle(student)
     return QuantizedModel(student, policy, origin_of("ptq4sr", config, calibration))
 
 
-def clip(network: Network, calibration: CalibrationSet, policy: Policy, config: PTQ4SR) -> Network:
-    """DBDC: a quantized copy of the float network."""
+def density_based_dual_clipping(
+    network: Network, calibration: CalibrationSet, policy: Policy, config: PTQ4SR
+) -> Network:
+    """DBDC: a quantized copy of the float network, not settled."""
     weight_rule = symmetric_max if policy.symmetric_weights else percentile(config.weight_share)
-    collect = Collection(dual_clipping(config.share, config.share_8bit), "mean")
+    collect = Collection(dbdc_by_bits(config.share, config.share_8bit), "mean")
     batches = islice(calibration.batches(BATCH), BATCHES)
     images, plan = next(batches), resolve(network, policy)
     first = activation_bounds(network, plan, [images], collect)
@@ -108,19 +123,19 @@ def clip(network: Network, calibration: CalibrationSet, policy: Policy, config: 
     others = min(BATCHES, math.ceil(calibration.count / BATCH)) - 1
     if not others:
         return student
-    rest = activation_bounds(with_weights_of(student, network), plan, batches, collect)
-    bounds = {name: weighted(first[name], rest[name], others) for name in first}
+    later = activation_bounds(with_weights_of(student, network), plan, batches, collect)
+    bounds = {name: mean_of_batches(first[name], later[name], others) for name in first}
     return insert_quantizers(network, plan, bounds, weight_rule)
 
 
-def weighted(one: Bounds, mean: Bounds, others: int) -> Bounds:
-    """Mean of the bounds of one batch and of ``others`` batches whose mean is known."""
+def mean_of_batches(one: Bounds, mean: Bounds, others: int) -> Bounds:
+    """Mean over ``1 + others`` batches, from the bounds of one batch and the mean of those of the others."""
     lower, upper = ((a + others * b) / (others + 1) for a, b in zip(one, mean, strict=True))
     return lower, upper
 
 
-def dual_clipping(share: float, share_8bit: float) -> Rule:
-    """DBDC with one share at 8 bits and another below."""
+def dbdc_by_bits(share: float, share_8bit: float) -> Rule:
+    """DBDC with one share for 8 bits and another for fewer bits."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         return dbdc(share_8bit if levels == 256 else share)(rows, levels)
@@ -137,17 +152,17 @@ def with_weights_of(student: Network, network: Network) -> Network:
     return copied
 
 
-def calibrate(
+def pixel_aware_calibration(
     student: Network, teacher: Network, calibration: CalibrationSet, config: PTQ4SR, progress: Progress | None
 ) -> None:
-    """PaC: bounds of activations, then those of weights, in place."""
-    guards, loss = Guards(student), pixel_aware(config)
+    """PaC: learn the bounds of activations, then those of weights, in place."""
+    guards, loss = Guards(student), pac_loss(config)
     weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
     activations = list(activation_quantizers(student).values())
     groups = (("activations", activations, config.activation_rate), ("weights", weights, config.weight_rate))
-    different = epochs(config.iterations, config.batch, calibration.count, CROPS)
+    passes = epochs(config.iterations, config.batch, calibration.count, CROPS)
     with (
-        recorded(teacher, calibration.stream(config.batch, different)) as lessons,
+        recorded(teacher, calibration.stream(config.batch, passes)) as lessons,
         scaled_gradients(student, next(iter(lessons)).images),
     ):
         for name, quantizers, (first, last) in groups:
@@ -157,8 +172,8 @@ def calibrate(
     student.requires_grad_(False)
 
 
-def pixel_aware(config: PTQ4SR) -> Loss:
-    """L1 of pictures plus the attention maps' loss, where the network has features."""
+def pac_loss(config: PTQ4SR) -> Loss:
+    """L1 of pictures, plus the attention maps' loss if the network has features."""
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = output_loss(output, lesson.output)

@@ -1,8 +1,8 @@
 """Checkpoints in the layout of the published QuantSR code (``QEDSR_Ours``).
 
-BasicSR's EDSR with, for each convolution of a residual block, ``body.{i}.conv{1,2}.alpha`` (step of the weight),
-``.channel_threshold`` (shifts), ``.ActOurs.alpha`` and ``.ActOurs.signed`` (step and codes of the input), and
-``body.{i}.learnable_shortcut``. Bits aren't stored.
+BasicSR's EDSR. Each convolution of a residual block has ``body.{i}.conv{1,2}.alpha`` (of the weight),
+``.channel_threshold`` (``tau``), ``.ActOurs.alpha`` (of the input) and ``.ActOurs.signed`` (whether the input's codes
+are signed); each block has ``body.{i}.learnable_shortcut``. Bits aren't stored.
 """
 
 import re
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from srquant.errors import CheckpointError
 from srquant.insertion.policy import LayerBits, Override, Policy
-from srquant.methods.quantsr.learned_layers import LearnedLayer
+from srquant.methods.quantsr.dqa import skippable_blocks
 from srquant.methods.quantsr.method import QuantSR, QuantSRStudent, prepare
-from srquant.methods.quantsr.skippable import skippable_blocks
+from srquant.methods.quantsr.rlq_layers import RLQLayer
 from srquant.models.architectures.edsr import EDSR, facts, from_basicsr, infer
 from srquant.models.checkpoint import read_weights
 from srquant.models.layout import Weights
@@ -32,20 +32,22 @@ MARK = "body.0.conv1.channel_threshold"
 def load_published(
     path: Path, bits: LayerBits, crops: Sequence[Tensor], config: QuantSR | None = None
 ) -> QuantSRStudent:
-    """A published checkpoint as a student: ``result()`` is the quantized network, and training may go on.
+    """Read a published checkpoint as a student: ``result()`` is the quantized network, and training may continue.
 
     Args:
         path: PyTorch or safetensors file; no code in it is run.
-        bits: that it was trained for; head, tail and the convolution behind the blocks are float.
-        crops: batches ``N x 3 x H x W`` in [0, 1], from which the order of blocks follows.
+        bits: with which it was trained; head, tail and the convolution after the blocks stay float.
+        crops: batches ``N x 3 x H x W`` in [0, 1], which decide the order in which blocks are left out.
         config: options; None for the defaults.
 
     Raises:
-        CheckpointError: unreadable, or of another layout.
+        CheckpointError: unreadable, or in another layout.
     """
     weights = read_weights(path)
     if MARK not in weights:
-        raise CheckpointError(f"{path}: has no {MARK}, so it is no published QuantSR; open it as a float checkpoint")
+        raise CheckpointError(
+            f"{path}: has no {MARK}, so it is not a published QuantSR checkpoint; open it as a float one"
+        )
     learned = {name: tensor for name, tensor in weights.items() if LEARNED.fullmatch(name)}
     try:
         network = _float(from_basicsr({n: t for n, t in weights.items() if n not in learned}, None))
@@ -53,7 +55,7 @@ def load_published(
         student = prepare(network, crops, policy, QuantSR() if config is None else config, steps=1)
         _restore(student, learned)
     except (CheckpointError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: looks like QuantSR, but doesn't fit it: {error}") from error
+        raise CheckpointError(f"{path}: has QuantSR's names, but can't be loaded as QuantSR: {error}") from error
     return student
 
 
@@ -71,14 +73,14 @@ def _restore(student: QuantSRStudent, learned: Weights) -> None:
         block.shortcut.copy_(learned[f"{name}.learnable_shortcut"].reshape(()))
         for conv, place in (("conv1", "body.0"), ("conv2", "body.2")):
             layer = block.block.get_submodule(place)
-            assert isinstance(layer, LearnedLayer)
+            assert isinstance(layer, RLQLayer)
             _restore_layer(layer, f"{name}.{conv}", learned)
 
 
-def _restore_layer(layer: LearnedLayer, name: str, learned: Weights) -> None:
+def _restore_layer(layer: RLQLayer, name: str, learned: Weights) -> None:
     weight, activation = layer.weight_quantizer, layer.input_quantizer
-    assert activation.shift is not None
+    assert activation.tau is not None
     activation.set_signed(bool(learned[f"{name}.ActOurs.signed"]))
-    weight.set_step(learned[f"{name}.alpha"].reshape(()))
-    activation.set_step(learned[f"{name}.ActOurs.alpha"].reshape(()))
-    activation.shift.copy_(learned[f"{name}.channel_threshold"].reshape(activation.shift.shape))
+    weight.set_alpha(learned[f"{name}.alpha"].reshape(()))
+    activation.set_alpha(learned[f"{name}.ActOurs.alpha"].reshape(()))
+    activation.tau.copy_(learned[f"{name}.channel_threshold"].reshape(activation.tau.shape))

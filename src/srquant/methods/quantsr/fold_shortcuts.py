@@ -1,9 +1,12 @@
-"""Factors of shortcuts go into the layers around them, so that a deployed block is ``x + branch(x)`` again.
+"""Fold the factors ``s`` of the shortcuts into the layers, so that a deployed block is ``x + branch(x)`` again.
 
-With the stream ``y' = s y + branch(y)`` and ``z = y / p``, ``p`` the product of the factors so far, blocks compute
-``z' = z + branch(p z) / (p s)``. A block that is skipped does nothing to ``z``. So bounds and shift of what a block
-reads are divided by ``p``, the weights of its last layer by ``p s``, and what reads the last block takes the product
-of all factors, at every depth the same.
+In training, block ``i`` computes ``y' = s y + branch(y)``. Let ``p`` be the product of the factors of all blocks before
+it, and ``z = y / p``. Then the same block computes ``z' = z + branch(p z) / (p s)``, and a skipped block doesn't change
+``z``. So:
+
+- bounds and ``tau`` of a block's first quantizer are divided by ``p``, and its weight is multiplied by ``p``;
+- weight and bias of a block's last layer are divided by ``p s``;
+- the layer after the blocks multiplies its input by the product of all factors, which is the same at every depth.
 """
 
 from collections.abc import Mapping
@@ -18,18 +21,18 @@ from srquant.quantizers.layers import QuantConv2d, QuantLinear, bounded_quantize
 from srquant.quantizers.shifted import ShiftedQuantizer
 
 SMALLEST = 1e-3
-"""Factors nearer to zero would leave nothing of the picture."""
+"""Factors nearer to zero are refused: the shortcut would pass almost nothing."""
 
 Layer = nn.Conv2d | nn.Linear | QuantConv2d | QuantLinear
 
 
 @torch.no_grad()
 def fold_shortcuts(network: Network, factors: Mapping[str, float]) -> None:
-    """Make shortcuts plain ones, in place.
+    """Remove the factors of all shortcuts, in place.
 
     Args:
         network: float, or quantized and not settled.
-        factors: of each block in ``network.facts.blocks``.
+        factors: of each block in ``network.facts.blocks``, in order.
 
     Raises:
         PolicyError: a factor is nearly zero.
@@ -50,44 +53,44 @@ def fold_shortcuts(network: Network, factors: Mapping[str, float]) -> None:
 
 
 def layers_of(module: nn.Module) -> list[Layer]:
-    """Outermost layers in a module, in its order; itself if it is one."""
+    """Layers of a module that are inside no other layer, in order; the module itself if it is a layer."""
     if isinstance(module, Layer):
         return [module]
     return [layer for child in module.children() for layer in layers_of(child)]
 
 
 def scale_input(layer: Layer, factor: float) -> None:
-    """Let a layer compute from ``factor * x`` what it computed from ``x``, in place."""
+    """Change a layer, in place, so that it computes from ``factor * x`` what it computed from ``x``."""
     if isinstance(layer, QuantConv2d | QuantLinear):
         quantizer = bounded_quantizer(layer)
-        stretch(quantizer, factor)
+        scale_bounds(quantizer, factor)
         if isinstance(quantizer, ShiftedQuantizer):
             quantizer.shift.mul_(factor)
     scale_weight(layer, 1 / factor)
 
 
 def scale_output(layer: Layer, factor: float) -> None:
-    """Multiply what a layer computes, in place."""
+    """Multiply a layer's output by a factor, in place."""
     scale_weight(layer, factor)
-    bias: Tensor | None = plain(layer).bias
+    bias: Tensor | None = layer_of(layer).bias
     if bias is not None:
         bias.mul_(factor)
 
 
 def scale_weight(layer: Layer, factor: float) -> None:
-    """Multiply the weight and its grid, in place."""
-    plain(layer).weight.mul_(factor)
+    """Multiply the weight and its grid by a factor, in place."""
+    layer_of(layer).weight.mul_(factor)
     if isinstance(layer, QuantConv2d | QuantLinear):
-        stretch(layer.weight_quantizer, factor)
+        scale_bounds(layer.weight_quantizer, factor)
 
 
-def plain(layer: Layer) -> nn.Conv2d | nn.Linear:
+def layer_of(layer: Layer) -> nn.Conv2d | nn.Linear:
     """The layer that holds weight and bias."""
     return layer.layer if isinstance(layer, QuantConv2d | QuantLinear) else layer
 
 
-def stretch(quantizer: ActivationQuantizer | WeightQuantizer, factor: float) -> None:
-    """Multiply bounds; those of a negative factor change places."""
+def scale_bounds(quantizer: ActivationQuantizer | WeightQuantizer, factor: float) -> None:
+    """Multiply bounds by a factor, in place; with a negative factor lower and upper bound change places."""
     if quantizer.lower is None:
         quantizer.upper.mul_(abs(factor))
         return

@@ -1,15 +1,28 @@
-"""QuantSR (Qin et al., NeurIPS 2023): redistribution-driven quantizers, one network of several depths.
+"""QuantSR (Qin et al., NeurIPS 2023): the quantizer RLQ and the architecture DQA.
 
-1. Every layer that the policy quantizes gets learned steps for weight and input and a learned shift of each input
-   channel (RLQ); steps start at 2 mean|v| / sqrt(largest code) of the first batch, shifts at 0.
-2. Shortcuts of residual blocks get a learned factor s, starting at 1.
-3. Stage 1: L1 to the true pictures at full depth.
-4. Blocks are ordered by what their branch adds to the stream: mean |branch| / |s x|. A depth keeps the first ones.
-5. Stage 2: every step runs the batch at all depths; the losses are averaged. A skipped block gives s x.
+1. RLQ (redistribution-driven learnable quantizer): each layer that the policy quantizes gets a learned step ``alpha``
+   for its weight, another for its input, and a learned shift ``tau`` of each input channel. ``alpha`` starts at
+   2 mean|v| / sqrt(largest code) of the first batch, ``tau`` at 0. Rounding has the gradient of ``phi``.
+2. DQA (depth-dynamic quantized architecture): the shortcut of each residual block gets a learned factor ``s``, first 1.
+3. Stage 1: L1 between the network's pictures and the true ones, all blocks running.
+4. The blocks are ordered by the size of their branch: mean |branch| / |s x|. A network of depth K keeps the first K.
+5. Stage 2: each step runs the batch at all depths and averages the losses. A skipped block gives ``s x``.
+
+=====================  ==================================================================================
+in the paper           here
+=====================  ==================================================================================
+RLQ                    ``rlq.WeightRLQ``, ``rlq.ActivationRLQ``
+phi, its derivative    ``redistribution.phi``, ``redistribution.phi_slope``
+alpha, v_b             ``RLQ.alpha``
+tau                    ``ActivationRLQ.tau``; in the released code ``channel_threshold``
+Q_n, Q_p (LSQ)         ``RLQ.first``, ``RLQ.last``
+DQA                    ``dqa.make_skippable``, ``QuantSRStudent.loss_of_depths``
+learnable shortcut s   ``SkippableBlock.shortcut``
+=====================  ==================================================================================
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,10 +39,10 @@ from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.options import option, text_of
+from srquant.methods.quantsr.dqa import branch_shares, make_skippable, only_blocks, skippable_blocks, unwrap_blocks
 from srquant.methods.quantsr.fold_shortcuts import fold_shortcuts
-from srquant.methods.quantsr.learned_layers import LearnedLayer, LearnedMatmul, start_activations
-from srquant.methods.quantsr.rlq import LearnedStep
-from srquant.methods.quantsr.skippable import importances, make_skippable, running, skippable_blocks, unwrap_blocks
+from srquant.methods.quantsr.rlq import RLQ
+from srquant.methods.quantsr.rlq_layers import RLQLayer, RLQMatmul, start_activations
 from srquant.methods.quantsr.statistics import gradient_change, parameter_statistics
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.blocks.layers import Matmul
@@ -39,33 +52,37 @@ from srquant.training.student import Plan, Student
 
 EPOCHS = 300
 FEWEST = 4
-"""Blocks of the shallowest network, unless blocks are as large as those with attention."""
+"""Blocks of the shallowest network; 1 where a block is a whole group of attention layers."""
 
 
 @dataclass(frozen=True)
 class QuantSR:
     """Options of ``quantsr``."""
 
-    redistribution: bool = option(True, "bend the gradient of rounding; false gives LSQ with shifts", "section 3.2")
-    k: float = option(1.0, "bend of the redistribution, above 0", "code; another implementation has 2")
+    redistribution: bool = option(
+        True, "rounding has the gradient of phi; false: straight-through, which is LSQ with tau", "section 3.2"
+    )
+    k: float = option(1.0, "of phi, above 0; larger values bend it more", "code; another implementation has 2")
     depths: tuple[int, ...] | None = option(
-        None, "blocks of each network; none: all, half, and a quarter", "section 3.3"
+        None, "numbers of blocks of the networks; none: all, half, and a quarter", "section 3.3"
     )
     dqa_keep: Literal["exact", "code"] = option(
-        "exact", "blocks of shallower networks: their depth or, as code, 1 more", "ours"
+        "exact", "blocks of shallower networks: as many as the depth, or 1 more as in the code", "ours"
     )
-    drop_order: Literal["branch", "shortcut"] = option("branch", "keep large branches, or small shortcuts", "ours")
-    joint_from: int = option(150, f"epoch of {EPOCHS} from which all depths are trained", "ours")
-    learning_rate: float = option(2e-4, "of weights and shortcuts", "BasicSR's EDSR")
-    most_change: float = option(0.01, "limit of those rates: part of a tensor's mean magnitude in a step", "ours")
+    drop_order: Literal["branch", "shortcut"] = option(
+        "branch", "keep the blocks with the largest branches, or with the smallest |s|", "ours"
+    )
+    joint_from: int = option(150, f"epoch, of {EPOCHS}, from which all depths are trained", "ours")
+    learning_rate: float = option(2e-4, "of weights and shortcut factors", "BasicSR's EDSR")
+    most_change: float = option(0.01, "most that a step may change a tensor, relative to its mean magnitude", "ours")
     step_change: float | None = option(
-        0.005, "rate of steps and shifts, part of the first step; none: as weights", "ours"
+        0.005, "learning rate of alpha and tau, relative to the first alpha; none: that of weights", "ours"
     )
-    halve_every: int = option(200, f"epochs of {EPOCHS}; epochs are shares of the run", "BasicSR's EDSR")
+    halve_every: int = option(200, f"in epochs; a run of any length is divided into {EPOCHS}", "BasicSR's EDSR")
 
 
 class QuantSRStudent(Student):
-    """A network with learned quantizers and skippable blocks.
+    """A network with RLQ quantizers and skippable blocks.
 
     Args:
         network: float; changed in place.
@@ -73,6 +90,9 @@ class QuantSRStudent(Student):
         policy: which layers, and their bits.
         config: the method's options.
         steps: of the whole run.
+
+    Attributes:
+        order: indices of the blocks, those that are kept longest first; -1 before stage 2.
     """
 
     def __init__(self, network: Network, crops: Sequence[Tensor], policy: Policy, config: QuantSR, steps: int) -> None:
@@ -80,7 +100,7 @@ class QuantSRStudent(Student):
         self.crops, self.policy, self.config = crops, policy, config
         self.plan = Plan(steps, EPOCHS)
         self.depths = depths_of(network, config)
-        insert_learned(network, resolve(network, policy), config)
+        insert_rlq(network, resolve(network, policy), config)
         make_skippable(network)
         start_activations(network, crops[0])
         self.order: Tensor
@@ -88,105 +108,111 @@ class QuantSRStudent(Student):
         self.gradient_change = torch.zeros(())
 
     def forward(self, low: Tensor, high: Tensor, step: int) -> Tensor:
-        """L1 to the true pictures: at full depth in stage 1, mean over the depths in stage 2."""
+        """L1 to the true pictures: of the full depth in stage 1, mean over all depths in stage 2."""
         if len(self.depths) == 1 or self.plan.epoch(step) < self.config.joint_from:
             return output_loss(self.network(low), high)
         if int(self.order[0]) < 0:
-            self.order.copy_(self.ordered())
-        return torch.stack(list(self.losses(low, high))).mean()
+            self.order.copy_(self.block_order())
+        return self.loss_of_depths(low, high)
 
-    def losses(self, low: Tensor, high: Tensor) -> Iterator[Tensor]:
-        """One loss for each depth."""
-        for kept in self.kept().values():
-            with running(self.network, kept):
-                yield output_loss(self.network(low), high)
+    def loss_of_depths(self, low: Tensor, high: Tensor) -> Tensor:
+        """Mean over the depths of the L1 loss of the network of that depth."""
+        losses = []
+        for kept in self.kept_blocks().values():
+            with only_blocks(self.network, kept):
+                losses.append(output_loss(self.network(low), high))
+        return torch.stack(losses).mean()
 
-    def kept(self) -> dict[int, tuple[str, ...]]:
+    def kept_blocks(self) -> dict[int, tuple[str, ...]]:
         """The blocks that run at each depth, in the network's order."""
         names = self.network.facts.blocks
-        order = self.ordered() if int(self.order[0]) < 0 else self.order
+        order = self.block_order() if int(self.order[0]) < 0 else self.order
         first = {depth: set(order[:depth].tolist()) for depth in self.depths}
         return {depth: tuple(n for i, n in enumerate(names) if i in first[depth]) for depth in self.depths}
 
-    def ordered(self) -> Tensor:
-        """Indices of the blocks, those that stay longest first."""
+    def block_order(self) -> Tensor:
+        """Indices of the blocks, those that are kept longest first."""
         if self.config.drop_order == "shortcut":
             worth = [-abs(block.factor()) for block in skippable_blocks(self.network).values()]
         else:
-            worth = list(importances(self.network, (crop.to(self.order.device) for crop in self.crops)).values())
+            worth = list(branch_shares(self.network, (crop.to(self.order.device) for crop in self.crops)).values())
         return torch.tensor(worth).argsort(descending=True, stable=True).to(self.order.device)
 
     def rates(self) -> Iterable[Rate]:
-        """One rate for weights and shortcuts, less where those are small; of steps and shifts relative to the step."""
+        """Rates of weights and shortcuts, limited as ``most_change`` says, and rates of ``alpha`` and ``tau``."""
         config = self.config
-        quantizers = [module for module in self.network.modules() if isinstance(module, LearnedStep)]
-        theirs = {id(p) for quantizer in quantizers for p in quantizer.parameters()}
-        others = [p for p in self.network.parameters() if id(p) not in theirs]
+        quantizers = rlq_quantizers(self.network)
+        learned = {id(p) for quantizer in quantizers for p in quantizer.parameters()}
+        others = [p for p in self.network.parameters() if id(p) not in learned]
         rates = limited_rates(others, config.learning_rate, config.most_change)
         if config.step_change is None:
             return [*rates, Rate([p for q in quantizers for p in q.parameters()], config.learning_rate)]
-        return [*rates, *(Rate(list(q.parameters()), config.step_change * q.step.item()) for q in quantizers)]
+        return [*rates, *(Rate(list(q.parameters()), config.step_change * q.alpha.item()) for q in quantizers)]
 
     def rate_factor(self, step: int) -> float:
-        """Halved as the config says."""
+        """Halved after every ``halve_every`` epochs."""
         return self.plan.halved(step, self.config.halve_every)
 
     @torch.no_grad()
     def after_backward(self) -> None:
-        """Note what redistribution did to the gradients of the weights."""
+        """Record by how much ``phi`` changed the gradients of the weights, for the log."""
         if self.config.redistribution:
             self.gradient_change = gradient_change(self.network)
 
     def logged(self) -> Mapping[str, float]:
-        """Statistics of the learned parameters and effect on gradients, see ``srquant.methods.quantsr.statistics``."""
+        """Statistics of ``alpha`` and ``tau``, effect of ``phi`` (see ``statistics``), factors of the shortcuts."""
         factors = {f"shortcut.{name}": block.factor() for name, block in skippable_blocks(self.network).items()}
         return {**parameter_statistics(self.network), "gradient_change": self.gradient_change.item(), **factors}
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Keep steps positive."""
-        for module in self.network.modules():
-            if isinstance(module, LearnedStep):
-                module.keep_apart()
+        """Keep every ``alpha`` positive."""
+        for quantizer in rlq_quantizers(self.network):
+            quantizer.keep_positive()
 
     def result(self) -> QuantizedModel:
-        """The network with fixed bounds on its lattice and plain shortcuts."""
+        """The network with fixed bounds and without factors of shortcuts; of all depths where there are several."""
         network = deployable(self.network)
         settle(network)
         if len(self.depths) > 1:
-            network = DepthNetwork(network, self.kept())
+            network = DepthNetwork(network, self.kept_blocks())
         return QuantizedModel(network, self.policy, origin_of("quantsr", self.config))
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: QuantSR, steps: int) -> QuantSRStudent:
-    """Insert learned quantizers into a copy of the network; arguments as ``trained_registry.Prepare``."""
+    """Insert RLQ quantizers into a copy of the network; arguments as ``trained_registry.Prepare``."""
     if policy.skip_bits is not None:
         raise PolicyError("quantsr keeps the sums of residual blocks in float; leave skip_bits out")
     student = copy.deepcopy(network).train().requires_grad_(True)
     return QuantSRStudent(student, crops, policy, config, steps)
 
 
-def insert_learned(network: Network, plan: QuantizationPlan, config: QuantSR) -> None:
-    """Replace the layers that the plan quantizes, in place.
+def rlq_quantizers(network: Network) -> list[RLQ]:
+    """The quantizers in training, in module order."""
+    return [module for module in network.modules() if isinstance(module, RLQ)]
+
+
+def insert_rlq(network: Network, plan: QuantizationPlan, config: QuantSR) -> None:
+    """Replace the layers that the plan quantizes by layers with RLQ quantizers, in place.
 
     Raises:
         PolicyError: a layer has no deployable form.
     """
-    bend = config.k if config.redistribution else 0.0
+    k = config.k if config.redistribution else 0.0
     for name, bits in plan.layers.items():
         layer = network.module.get_submodule(name)
-        network.module.set_submodule(name, LearnedLayer(require_quantizable(name, layer), bits, bend))
+        network.module.set_submodule(name, RLQLayer(require_quantizable(name, layer), bits, k))
     for name, product_bits in plan.matmuls.items():
         matmul = network.module.get_submodule(name)
         assert isinstance(matmul, Matmul)
-        network.module.set_submodule(name, LearnedMatmul(matmul, product_bits, bend))
+        network.module.set_submodule(name, RLQMatmul(matmul, product_bits, k))
 
 
 def depths_of(network: Network, config: QuantSR) -> tuple[int, ...]:
-    """Numbers of blocks at which a network is trained, largest first.
+    """Numbers of blocks of the networks that are trained, largest first.
 
     Raises:
-        PolicyError: the network has no such blocks.
+        PolicyError: a depth is below 1 or above the number of blocks.
     """
     blocks = len(network.facts.blocks)
     if config.depths is None:
@@ -201,10 +227,10 @@ def depths_of(network: Network, config: QuantSR) -> tuple[int, ...]:
 
 
 def deployable(network: Network) -> Network:
-    """A copy with fixed bounds and plain shortcuts, not settled."""
+    """A copy with fixed bounds and without factors of shortcuts, not settled."""
     network = copy.deepcopy(network).requires_grad_(False).eval()
     for name, module in list(network.module.named_modules()):
-        if isinstance(module, LearnedLayer | LearnedMatmul):
+        if isinstance(module, RLQLayer | RLQMatmul):
             network.module.set_submodule(name, module.deployable())
     fold_shortcuts(network, unwrap_blocks(network))
     return network.requires_grad_(False)

@@ -1,9 +1,9 @@
-"""Learned quantizers of weights and activations (RLQ of QuantSR, NeurIPS 2023, section 3.2), on the base of LSQ."""
+"""RLQ, the redistribution-driven learnable quantizer (QuantSR, NeurIPS 2023, section 3.2), on the base of LSQ."""
 
 import torch
 from torch import Tensor, nn
 
-from srquant.methods.quantsr.redistribution import redistributed
+from srquant.methods.quantsr.redistribution import rlq_quantize
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.integer_weight import LARGEST_INTEGER
 from srquant.quantizers.shifted import ShiftedQuantizer
@@ -11,60 +11,66 @@ from srquant.quantizers.shifted import ShiftedQuantizer
 NEGATIVE = -1e-5
 """Activations below this make a quantizer signed."""
 
-SMALLEST_STEP = 1e-8
+SMALLEST_ALPHA = 1e-8
 
-NARROWEST = 1e-3
-"""Steps stay above this part of the first one."""
+SMALLEST_SHARE = 1e-3
+"""``alpha`` stays above this share of its first value."""
 
 
-class LearnedStep(nn.Module):
-    """A learned step (``alpha`` in the paper) and the codes that it is multiplied by.
+class RLQ(nn.Module):
+    """A learned step ``alpha`` and the codes that it is multiplied by.
 
     Args:
         bits: 2..8.
-        k: bend of the redistribution, 0 for none.
+        k: of ``phi``; 0 for straight-through rounding.
+
+    Attributes:
+        alpha: 0-d.
+        first: first code, ``Q_n`` in LSQ, 0-d.
+        last: last code, ``Q_p`` in LSQ, 0-d.
+        smallest: least allowed ``alpha``, 0-d.
     """
 
     def __init__(self, bits: int, k: float) -> None:
         super().__init__()
         self.bits, self.k = bits, k
-        self.step = nn.Parameter(torch.ones(()))
+        self.alpha = nn.Parameter(torch.ones(()))
         self.first: Tensor
         self.last: Tensor
         self.register_buffer("first", torch.tensor(-float(1 << (bits - 1))))
         self.register_buffer("last", torch.tensor(float((1 << (bits - 1)) - 1)))
-        self.narrowest: Tensor
-        self.register_buffer("narrowest", torch.tensor(SMALLEST_STEP))
+        self.smallest: Tensor
+        self.register_buffer("smallest", torch.tensor(SMALLEST_ALPHA))
 
     @torch.no_grad()
     def start(self, values: Tensor) -> None:
-        """The step that LSQ starts with: ``2 mean|v| / sqrt(last)``."""
-        self.set_step(2 * values.abs().mean() / self.last.sqrt())
+        """Set ``alpha`` to LSQ's first value: ``2 mean|v| / sqrt(last)``."""
+        self.set_alpha(2 * values.abs().mean() / self.last.sqrt())
 
     @torch.no_grad()
-    def set_step(self, step: Tensor) -> None:
-        """Go on from a step, 0-d."""
-        self.step.copy_(step.clamp(min=SMALLEST_STEP))
-        self.narrowest.copy_(NARROWEST * self.step)
+    def set_alpha(self, alpha: Tensor) -> None:
+        """Set ``alpha``, 0-d, and the least value that it may get."""
+        self.alpha.copy_(alpha.clamp(min=SMALLEST_ALPHA))
+        self.smallest.copy_(SMALLEST_SHARE * self.alpha)
 
     @torch.no_grad()
-    def keep_apart(self) -> None:
-        """Move the step back above the smallest one allowed."""
-        self.step.clamp_(min=self.narrowest)
+    def keep_positive(self) -> None:
+        """Raise ``alpha`` to the least allowed value where it is below."""
+        self.alpha.clamp_(min=self.smallest)
 
     def quantized(self, values: Tensor) -> Tensor:
-        """Values to grid points, any shape; the step's gradient is scaled by ``1 / sqrt(numel * last)``."""
+        """Values to grid points, any shape; the gradient in ``alpha`` is scaled by ``1 / sqrt(numel * last)``."""
         scale = (self.last * values.numel()).rsqrt()
-        return redistributed(values, self.step, self.first, self.last, self.k, scale)
+        return rlq_quantize(values, self.alpha, self.first, self.last, self.k, scale)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """First and last grid point, 0-d, no gradient."""
-        step = self.step.detach()
-        return step * self.first, step * self.last
+        alpha = self.alpha.detach()
+        return alpha * self.first, alpha * self.last
 
 
-class LearnedWeight(LearnedStep):
-    """Quantizer of a weight tensor, always signed; at 8 bits without -128, which integer engines don't have."""
+class WeightRLQ(RLQ):
+    """RLQ of a weight tensor, always signed; at 8 bits without -128, which integer engines don't have."""
 
     def __init__(self, bits: int, k: float) -> None:
         super().__init__(bits, k)
@@ -79,24 +85,27 @@ class LearnedWeight(LearnedStep):
         return WeightQuantizer(*self.bounds(), self.bits, bool(-self.first == self.last))
 
 
-class LearnedActivation(LearnedStep):
-    """Quantizer of a layer's input: ``q(x + tau)``, from which ``tau`` is not subtracted again.
+class ActivationRLQ(RLQ):
+    """RLQ of a layer's input: ``q(x + tau)``; ``tau`` is not subtracted afterwards.
 
     Args:
         bits: 2..8.
-        k: bend of the redistribution, 0 for none.
+        k: of ``phi``; 0 for straight-through rounding.
         channels: of the input; None for an operand of a matrix product, which is not shifted.
         channel_axis: -3 before a convolution, -1 before a linear layer.
+
+    Attributes:
+        tau: learned shift of each channel, ``C x 1 x 1`` or ``C``; None without channels.
     """
 
     def __init__(self, bits: int, k: float, channels: int | None, channel_axis: int = -1) -> None:
         super().__init__(bits, k)
         shape = (-1, 1, 1) if channel_axis == -3 else (-1,)
-        self.shift = None if channels is None else nn.Parameter(torch.zeros(channels).reshape(shape))
+        self.tau = None if channels is None else nn.Parameter(torch.zeros(channels).reshape(shape))
 
     @torch.no_grad()
     def start(self, values: Tensor) -> None:
-        """Whether there are negative values, and the first step; ``values`` are those of the first batch."""
+        """Choose signed or unsigned codes and the first ``alpha`` from the values of the first batch."""
         self.set_signed(float(values.min()) < NEGATIVE)
         super().start(values)
 
@@ -108,11 +117,11 @@ class LearnedActivation(LearnedStep):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
-        return self.quantized(x if self.shift is None else x + self.shift)
+        return self.quantized(x if self.tau is None else x + self.tau)
 
     def deployable(self) -> ActivationQuantizer:
         """The same grid with fixed bounds."""
         lower, upper = self.bounds()
-        if self.shift is None:
+        if self.tau is None:
             return ActivationQuantizer(lower, upper, self.bits)
-        return ShiftedQuantizer(lower, upper, self.bits, self.shift)
+        return ShiftedQuantizer(lower, upper, self.bits, self.tau)

@@ -1,8 +1,16 @@
 """MinMax (Jacob et al. 2018, as the AdaBM code runs it).
 
 1. Float network on batches of 16 crops: smallest and largest value of each activation, moving average 0.9.
-2. Weights: largest magnitude to both sides, or as ``mse`` finds them.
+2. Weights: symmetric bounds at the largest magnitude, or with the smallest squared error as in ``mse``.
 3. Optionally finetune the bounds.
+
+==================  =====================================================
+in the code         here
+==================  =====================================================
+minmax, EMA 0.9     ``grids.range_rules.minmax``, ``momentum``
+quantizer_w minmax  ``weights=max``: ``grids.range_rules.symmetric_max``
+quantizer_w omse    ``weights=omse``: ``grids.range_rules.symmetric_mse``
+==================  =====================================================
 """
 
 from dataclasses import dataclass
@@ -26,7 +34,7 @@ class MinMax:
     momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
     weights: Literal["max", "omse"] = option(
         "max",
-        "bounds of weights: largest magnitude, or smallest squared error",
+        "bounds of weights: at the largest magnitude, or with the smallest squared error",
         "AdaBM code; omse is what AdaBM itself uses",
     )
     batch: int = option(16, "crops per batch of statistics; fewer give narrower ranges", "AdaBM code", least=1)

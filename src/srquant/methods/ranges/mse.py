@@ -1,9 +1,17 @@
 """MSE, also called OMSE (Choukroun et al. 2019, the single scale search that super-resolution papers use).
 
-1. Float network on batches of 16 crops: min-max of each activation times the factor 1.00, 0.99 .. 0.01 with the
-   smallest squared error at the layer's own bits; moving average 0.9.
-2. Weights: the largest magnitude times the factor found the same way.
+1. Float network on batches of 16 crops: min-max of each activation times that factor of 1.00, 0.99 .. 0.01 which gives
+   the smallest squared error at the bits of the layer; moving average 0.9.
+2. Weights: the largest magnitude times the factor found in the same way.
 3. Optionally finetune the bounds, and round weights by GPTQ or GPTAQ.
+
+====================  ===================================
+in the paper          here
+====================  ===================================
+``||x - Q(x)||_2^2``  ``grids.range_rules.squared_error``
+clip of activations   ``grids.range_rules.mse``
+clip of weights       ``grids.range_rules.symmetric_mse``
+====================  ===================================
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,19 @@
 """Percentile (FQN, Li et al. 2019, as the AdaBM code runs it).
 
 1. Float network on batches of 16 crops: 1 % and 99 % quantile of each activation, moving average 0.9.
-2. Weights: the 99 % quantile of the signed weights to both sides.
+2. Weights: symmetric bounds at the 99 % quantile of the signed weights.
 3. Optionally finetune the bounds.
 
-The same quantiles clip the colours of the picture itself in the 8-bit first layer, which is why the method is far
-below the others on super-resolution; it is kept as published, and ``skip_8bit`` is the fair version.
+The same quantiles clip the colours of the picture itself in the 8-bit first layer. Therefore the method is far worse
+than the others on super-resolution; it is kept as published, and ``skip_8bit`` is the version without that clipping.
+
+=====================  ===========================================
+in the paper or code   here
+=====================  ===========================================
+1 % and 99 % quantile  ``share``, ``grids.range_rules.percentile``
+quantile of weights    ``weight_percentile``
+EMA 0.9                ``momentum``
+=====================  ===========================================
 """
 
 from dataclasses import dataclass
@@ -30,8 +38,10 @@ class Percentile:
 
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
     momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
-    share: float = option(0.01, "cut on each side of every tensor, colours of the picture included", "FQN", most=0.49)
-    skip_8bit: bool = option(False, "min-max at 8 bits, so that colours of the picture aren't cut", "ours")
+    share: float = option(
+        0.01, "share of values cut on each side of every tensor, colours of the picture included", "FQN", most=0.49
+    )
+    skip_8bit: bool = option(False, "min-max instead at 8 bits, so that colours of the picture aren't cut", "ours")
 
 
 def quantize(
@@ -51,14 +61,14 @@ def quantize(
 
 
 def below_8_bits(rule: Rule, at_8_bits: Rule) -> Rule:
-    """One rule for few levels, another for the 256 of activations or 255 of weights."""
+    """``at_8_bits`` for 255 levels (weights) or 256 (activations), ``rule`` for fewer."""
     return lambda rows, levels: (at_8_bits if levels >= weight_levels(8) else rule)(rows, levels)
 
 
 def weight_percentile(share: float) -> Rule:
-    """The rule that takes the upper quantile of the signed values to both sides.
+    """The rule of symmetric bounds at the upper quantile of the signed values.
 
-    Where that isn't positive: their largest magnitude.
+    Where that isn't positive, the bounds are at the largest magnitude.
     """
 
     def rule(rows: Tensor, levels: int) -> Bounds:

@@ -1,4 +1,4 @@
-"""What all range methods share: statistics, quantizers, optional finetuning, settling."""
+"""The steps that all range methods share: statistics, quantizers, optional finetuning, settling."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -20,10 +20,10 @@ BATCH = 16
 """Crops per batch of statistics, as in the papers."""
 
 Recipe = Literal["none", "together", "squares", "weights", "published"]
-"""How a range method learns its bounds afterwards."""
+"""How the bounds are finetuned; none: not at all."""
 
 FINETUNE = (
-    "learn the bounds afterwards: all together, towards the smallest squared error, the weights' alone, "
+    "finetune the bounds: all together, to the smallest squared error, those of weights only, "
     "or as published for the baselines"
 )
 MOMENTUM = "weight of earlier batches in the moving average of activation bounds"
@@ -37,7 +37,8 @@ class Ranges:
         activation: rule for activations.
         weight: rule for weights.
         momentum: of the moving average over batches.
-        picture: rule for the outermost ranges of the first layers' inputs; None treats them like all others.
+        picture: rule for the inputs of the first layers, outermost over batches and with black and white; None for the
+            rule of all others.
         batch: crops per batch of statistics.
         rounding: of weights, after finetuning.
     """
@@ -76,9 +77,9 @@ def insert_by_ranges(network: Network, calibration: CalibrationSet, plan: Quanti
 
 
 def origin_of(method: str, config: Any, calibration: CalibrationSet | None = None) -> Origin:
-    """How a network was quantized, for its file; ``config`` is the method's dataclass.
+    """Method, options and calibration set of a network, for its file; ``config`` is the method's dataclass.
 
-    Without a calibration set its fingerprint is left empty, for the training loop to fill in.
+    Without a calibration set the fingerprint stays empty; the training loop fills it in.
     """
     options: dict[str, OptionValue] = {
         name: text_of(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()

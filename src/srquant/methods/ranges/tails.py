@@ -1,14 +1,16 @@
-"""Tails: the range rule for 8 bits, ours.
+"""Tails: a range rule for 8 bits. It is ours, from no paper.
 
-At 8 bits rounding is so fine that the rare largest values decide: clip three values in a hundred thousand on each side.
-Few bits need the search of ``mse`` instead. First layers see pictures, whose range must not be clipped at all: min-max.
+At 8 bits the rounding error is so small that the error of clipping rare, large values decides: only three values in a
+hundred thousand are clipped on each side. With fewer bits the search of ``mse`` is better. First layers read pictures,
+whose range must not be clipped at all: min-max.
 
 1. Float network on batches of 16 crops: quantiles 3e-5 and 1 - 3e-5 of each activation at 7 and 8 bits, smallest
-   squared error below, moving average 0.9; first layers: from black to white.
-2. Weights: the largest magnitude at 7 and 8 bits, smallest squared error below.
+   squared error at fewer bits, moving average 0.9; first layers: from black to white.
+2. Weights: the largest magnitude at 7 and 8 bits, smallest squared error at fewer bits.
 3. Optionally finetune the bounds, and round weights by GPTQ or GPTAQ.
 
-Meant for one activation grid per channel, which makes 8-bit pictures lossless input: each colour's grid is its pixels.
+It is meant for one activation grid per channel: then the grid points of each colour are its 256 pixel values, and the
+quantization of 8-bit pictures is lossless.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from srquant.models.network import Network
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding
 
 MANY_LEVELS = 127
-"""Grids with more points are judged by their tails."""
+"""Grids with more points (7 and 8 bits) take quantiles, others the smallest squared error."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class Tails:
     finetune: Recipe = option("none", FINETUNE, "ours; published: AdaBM code")
     momentum: float = option(0.9, MOMENTUM, "AdaBM code", most=1)
     share: float = option(
-        3e-5, "cut on each side of a tensor at 7 and 8 bits", "ours, chosen on Set5 and Set14", most=0.49
+        3e-5,
+        "share of values cut on each side of a tensor at 7 and 8 bits",
+        "ours, chosen on Set5 and Set14",
+        most=0.49,
     )
     rounding: Rounding = option("nearest", ROUNDING, "as published; ours", aliases=ALIASES)
 
@@ -58,7 +63,7 @@ def quantize(
 
 
 def activation_tails(share: float) -> Rule:
-    """The rule that takes quantiles for many levels, smallest squared error for few."""
+    """The rule that takes quantiles for 7 and 8 bits, and the smallest squared error for fewer."""
 
     def rule(rows: Tensor, levels: int) -> Bounds:
         return percentile(share)(rows, levels) if levels > MANY_LEVELS else mse(rows, levels)
@@ -67,5 +72,5 @@ def activation_tails(share: float) -> Rule:
 
 
 def weight_tails(rows: Tensor, levels: int) -> Bounds:
-    """Largest magnitude for many levels, smallest squared error for few."""
+    """The largest magnitude for 7 and 8 bits, the smallest squared error for fewer."""
     return symmetric_max(rows, levels) if levels > MANY_LEVELS else symmetric_mse(rows, levels)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from srquant.methods.cabm.edge_table import Configuration, look_up, usable_entries
+from srquant.methods.cabm.edge_to_bit_lut import BitConfiguration, look_up, usable_entries
 
 SEEN = [
-    Configuration(120, (2, 2), 8.0),
-    Configuration(120, (0, 1), 5.0),
-    Configuration(120, (0, 1), 5.0),
-    Configuration(250, (2, 1), 7.0),
-    Configuration(301, (1, 0), 5.0),
-    Configuration(301, (0, 0), 4.0),
+    BitConfiguration(120, (2, 2), 8.0),
+    BitConfiguration(120, (0, 1), 5.0),
+    BitConfiguration(120, (0, 1), 5.0),
+    BitConfiguration(250, (2, 1), 7.0),
+    BitConfiguration(301, (1, 0), 5.0),
+    BitConfiguration(301, (0, 0), 4.0),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Bits that a small linear layer chooses for each picture (CADyQ, Hong et al., ECCV 2022, section 3.2)."""
+"""The bit selector of CADyQ (Hong et al., ECCV 2022, section 3.2): a linear layer chooses the bits of each picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from srquant.quantizers.stored import Json
 
 @dataclass(frozen=True)
 class Choice:
-    """What a selector chose in a training step.
+    """What a bit selector chose in a training step.
 
     Attributes:
-        bits: of each sample, ``N``, whole numbers with the gradient of the expected bits.
-        expected: bits weighted by the probabilities, ``N``, no gradient.
+        bits: of each sample's candidate, ``N``; their gradient is that of the expected bits.
+        expected: mean of the candidates' bits weighted by their probabilities, ``N``, no gradient.
     """
 
     bits: Tensor
     expected: Tensor
 
 
-class SelectingQuantizer(CandidateQuantizer):
-    """The candidate with the highest score of a linear layer (CADyQ section 3.2).
+class BitSelectorQuantizer(CandidateQuantizer):
+    """Quantizes each sample with the candidate to which a linear layer gives the highest score (CADyQ section 3.2).
 
-    It sees the mean derivatives of the gray picture in x and y, times ``gradient_scale``, and the deviation of each
-    channel of its input. While gradients are computed, they are those of the candidates weighted by the softmax of the
-    scores, and ``take`` returns what was chosen. At first all weights are one and the largest candidate has a bias of
-    one, so that it is chosen whatever comes.
+    The layer's inputs are the mean derivatives of the gray picture in x and y, times ``gradient_scale``, and the
+    standard deviation of each channel of the quantizer's input. In training the gradient is that of the mixture of all
+    candidates, weighted by the softmax of the scores, and ``take`` returns the choice. At first all weights are one
+    and only the bias of the largest candidate is one, others are zero; so the largest candidate is always chosen.
 
     Args:
         candidates: bits, 2..8, ascending.
@@ -58,7 +58,7 @@ class SelectingQuantizer(CandidateQuantizer):
 
     @property
     def channels(self) -> int:
-        """Of the input."""
+        """Channels that its input must have."""
         return self.features
 
     def settings(self) -> dict[str, Json]:
@@ -71,42 +71,45 @@ class SelectingQuantizer(CandidateQuantizer):
         }
 
     def scores(self, x: Tensor) -> Tensor:
-        """Of each candidate for each sample, ``N x K``."""
+        """Score of each candidate for each sample, ``N x K``."""
         axes = [axis for axis in range(1, x.dim()) if axis != self.channel_axis % x.dim()]
         gradients = self.pictures.gradients.to(x) * self.gradient_scale
         gradients = gradients.repeat_interleave(len(x) // len(gradients), 0)
         scores: Tensor = self.selector(torch.cat([gradients, x.detach().std(axes)], 1))
         return scores
 
-    def flags(self, x: Tensor) -> Tensor:
+    def choose(self, x: Tensor) -> Tensor:
         """Which candidate each sample takes, ``N`` int64."""
         return self.scores(x).argmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Values to grid points, any shape."""
         scores = self.scores(x)
-        flags = scores.argmax(1)
+        indices = scores.argmax(1)
         if not torch.is_grad_enabled():
-            return self.chosen(x, flags)
-        shares = scores.softmax(1)
-        self.choice = self.choice_of(flags, shares)
-        shaped = shares.T.view(len(self.choices), -1, *[1] * (x.dim() - 1))
-        soft = sum((share * self.points(x, k) for k, share in enumerate(shaped)), torch.zeros(()))
-        return straight_through(self.chosen(x, flags), soft)
+            return self.chosen_points(x, indices)
+        p = scores.softmax(1)
+        self.choice = self.choice_of(indices, p)
+        shaped = p.T.view(len(self.choices), -1, *[1] * (x.dim() - 1))
+        soft = sum((p_k * self.points(x, k) for k, p_k in enumerate(shaped)), torch.zeros(()))
+        return straight_through(self.chosen_points(x, indices), soft)
 
-    def choice_of(self, flags: Tensor, shares: Tensor) -> Choice:
-        """Bits of samples that take candidates ``flags`` (``N``) with probabilities ``shares`` (``N x K``)."""
-        bits = torch.tensor(self.choices, dtype=shares.dtype, device=shares.device)
-        expected = shares @ bits
-        return Choice(straight_through(bits[flags], expected), expected.detach())
+    def choice_of(self, indices: Tensor, p: Tensor) -> Choice:
+        """The choice, from each sample's candidate (``indices``, ``N``) and probabilities ``p`` (``N x K``)."""
+        bits = torch.tensor(self.choices, dtype=p.dtype, device=p.device)
+        expected = p @ bits
+        return Choice(straight_through(bits[indices], expected), expected.detach())
 
     def take(self) -> Choice:
-        """What was chosen in the last pass, and forget it."""
+        """Return the choice of the last training pass, and delete it here."""
         assert self.choice is not None
         choice, self.choice = self.choice, None
         return choice
 
 
-def bit_cost(choices: Sequence[Choice]) -> Tensor:
-    """Sum over layers of bits over expected bits, mean over samples, 0-d: a gradient of the logarithm of the bits."""
+def bit_loss(choices: Sequence[Choice]) -> Tensor:
+    """Sum over layers of ``bits / expected``, mean over samples, 0-d.
+
+    As ``expected`` is a constant, the gradient is that of the logarithm of the expected bits.
+    """
     return torch.stack([(choice.bits / choice.expected).mean() for choice in choices]).sum()

@@ -1,4 +1,7 @@
-"""Residual blocks that can be skipped while their network trains, with learned factors on their shortcuts."""
+"""DQA, the depth-dynamic quantized architecture (QuantSR, section 3.3).
+
+Residual blocks can be skipped in training, and the shortcut of each has a learned factor ``s``.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,11 +14,11 @@ from srquant.models.network import Network
 
 
 class SkippableBlock(nn.Module):
-    """``s * x + branch(x)``, or ``s * x`` where the block is skipped (QuantSR, depth-dynamic architecture).
+    """``s * x + branch(x)``, or ``s * x`` where the block is skipped.
 
     Args:
         block: ``x + branch(x)``.
-        learned: whether ``s`` is; else it stays 1.
+        learned: whether ``s`` is learned; otherwise it stays 1.
     """
 
     def __init__(self, block: nn.Module, learned: bool) -> None:
@@ -37,14 +40,18 @@ class SkippableBlock(nn.Module):
 
 
 def make_skippable(network: Network) -> None:
-    """Wrap the blocks of a network, in place; their shortcuts learn where one layer alone reads the last block."""
+    """Wrap the residual blocks of a network, in place.
+
+    Their shortcuts get learned factors only where a single layer reads the last block, as only there the factors can be
+    folded away afterwards.
+    """
     for name in network.facts.blocks:
         block = SkippableBlock(network.module.get_submodule(name), network.facts.behind_blocks is not None)
         network.module.set_submodule(name, block)
 
 
 def unwrap_blocks(network: Network) -> dict[str, float]:
-    """Put the blocks themselves back, in place; returns the factors of their shortcuts."""
+    """Replace the wrappers by the blocks inside, in place; returns the factors of the shortcuts by block name."""
     blocks = skippable_blocks(network)
     for name, block in blocks.items():
         network.module.set_submodule(name, block.block)
@@ -58,8 +65,8 @@ def skippable_blocks(network: Network) -> dict[str, SkippableBlock]:
 
 
 @contextmanager
-def running(network: Network, kept: Collection[str]) -> Iterator[None]:
-    """While it is open, only the named blocks run."""
+def only_blocks(network: Network, kept: Collection[str]) -> Iterator[None]:
+    """Skip all blocks but the named ones inside the ``with`` statement."""
     blocks = skippable_blocks(network)
     for name, block in blocks.items():
         block.skipped = name not in kept
@@ -71,8 +78,8 @@ def running(network: Network, kept: Collection[str]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def importances(network: Network, batches: Iterable[Tensor]) -> dict[str, float]:
-    """What each block changes: mean of ``|branch| / |s * x|`` over pictures, L2 norms.
+def branch_shares(network: Network, batches: Iterable[Tensor]) -> dict[str, float]:
+    """How much each block changes its input: mean of ``|branch| / |s x|`` over pictures, L2 norms.
 
     Args:
         network: with skippable blocks.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srquant.errors import PolicyError
-from srquant.methods.cadyq.selector import SelectingQuantizer, bit_cost
+from srquant.methods.cadyq.bit_selector import BitSelectorQuantizer, bit_loss
 from srquant.quantizers.by_picture import CurrentPictures, Pictures
 
 
@@ -19,14 +19,14 @@ def x() -> torch.Tensor:
 
 
 @pytest.fixture
-def quantizer(images) -> SelectingQuantizer:
-    made = SelectingQuantizer((4, 6, 8), features=5)
+def quantizer(images) -> BitSelectorQuantizer:
+    made = BitSelectorQuantizer((4, 6, 8), features=5)
     made.current = CurrentPictures(Pictures(images))
     made.bounds.data.copy_(torch.tensor([2.0, 2.5, 3.0]))
     return made
 
 
-def prefer_bits_by_sample(quantizer: SelectingQuantizer, x: torch.Tensor) -> torch.Tensor:
+def prefer_bits_by_sample(quantizer: BitSelectorQuantizer, x: torch.Tensor) -> torch.Tensor:
     """Make the three samples take 4, 6 and 8 bits: the first channel's deviation decides. Returns the input."""
     with torch.no_grad():
         quantizer.selector.weight.zero_()
@@ -88,7 +88,7 @@ def test_bits_have_the_gradient_of_the_softmax_only(quantizer, x):
     quantizer.selector.weight.data.mul_(1e-3)
     x.requires_grad_()
     quantizer(x)
-    cost = bit_cost([quantizer.take()])
+    cost = bit_loss([quantizer.take()])
     cost.backward()
     shares = quantizer.scores(x).softmax(1).detach()
     bits = torch.tensor([4.0, 6.0, 8.0])
@@ -102,7 +102,7 @@ def test_bits_have_the_gradient_of_the_softmax_only(quantizer, x):
 def test_cost_counts_every_layer_as_about_one(quantizer, x):
     quantizer(x)
     first = quantizer.take()
-    assert bit_cost([first, first]).item() == pytest.approx(2 * 8 / first.expected.mean().item(), rel=1e-2)
+    assert bit_loss([first, first]).item() == pytest.approx(2 * 8 / first.expected.mean().item(), rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_cost_counts_every_layer_as_about_one(quantizer, x):
 )
 def test_impossible_settings_are_refused(candidates, features, error):
     with pytest.raises(error, match=r"candidate|features"):
-        SelectingQuantizer(candidates, features)
+        BitSelectorQuantizer(candidates, features)

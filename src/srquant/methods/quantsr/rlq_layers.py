@@ -1,37 +1,37 @@
-"""Layers in training behind the learned quantizers of ``methods.quantsr.rlq``."""
+"""Layers in training whose weights and inputs are quantized by RLQ."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.insertion.policy import LayerBits
-from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
+from srquant.methods.quantsr.rlq import ActivationRLQ, WeightRLQ
 from srquant.models.blocks.conv_geometry import conv_padding
 from srquant.models.blocks.layers import Matmul
 from srquant.models.hooks import watch_inputs
 from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul
 
 
-class LearnedLayer(nn.Module):
-    """A convolution or linear layer in training; zero padding follows the shift and the quantizer.
+class RLQLayer(nn.Module):
+    """A convolution or linear layer in training; zeros of padding are added after ``tau`` and the quantizer.
 
     Args:
         layer: its weight and bias are trained as well.
         bits: of weight and input.
-        k: bend of the redistribution, 0 for none.
+        k: of ``phi``; 0 for straight-through rounding.
     """
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, bits: LayerBits, k: float) -> None:
         super().__init__()
         self.layer = layer
-        self.weight_quantizer = LearnedWeight(bits.weight, k)
+        self.weight_quantizer = WeightRLQ(bits.weight, k)
         self.weight_quantizer.start(layer.weight)
         linear = isinstance(layer, nn.Linear)
         channels = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-        self.input_quantizer = LearnedActivation(bits.activation, k, channels, -1 if linear else -3)
+        self.input_quantizer = ActivationRLQ(bits.activation, k, channels, -1 if linear else -3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the float layer."""
+        """Shapes as those of the float layer."""
         layer, points = self.layer, self.input_quantizer(x)
         weight = self.weight_quantizer(layer.weight)
         if isinstance(layer, nn.Linear):
@@ -47,13 +47,13 @@ class LearnedLayer(nn.Module):
         return QuantConv2d(self.layer, *quantizers)
 
 
-class LearnedMatmul(nn.Module):
+class RLQMatmul(nn.Module):
     """A matrix product of two activations in training."""
 
     def __init__(self, matmul: Matmul, bits: int, k: float) -> None:
         super().__init__()
         self.matmul = matmul
-        self.left, self.right = (LearnedActivation(bits, k, None) for _ in range(2))
+        self.left, self.right = (ActivationRLQ(bits, k, None) for _ in range(2))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """``... x N x K`` and ``... x K x M`` to ``... x N x M``."""
@@ -67,7 +67,10 @@ class LearnedMatmul(nn.Module):
 
 @torch.no_grad()
 def start_activations(network: nn.Module, images: Tensor) -> None:
-    """Let every activation quantizer see a first batch, ``N x 3 x H x W``; later ones see quantized values."""
-    quantizers = {name: module for name, module in network.named_modules() if isinstance(module, LearnedActivation)}
+    """Start every activation quantizer from a first batch, ``N x 3 x H x W``, in the order of the layers.
+
+    Layers that are computed later get the outputs of layers that are quantized already.
+    """
+    quantizers = {name: module for name, module in network.named_modules() if isinstance(module, ActivationRLQ)}
     with watch_inputs(quantizers, lambda name, inputs: quantizers[name].start(inputs[0])):
         network(images)
