@@ -1,4 +1,4 @@
-"""Kinds of layers that a method quantizes unless told otherwise."""
+"""Kinds of layers that a method quantizes by default."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Options of a method: fields of its frozen dataclass, each with what it does and where it comes from.
+"""Options of a method: fields of its frozen dataclass, each with a description and the source of its default.
 
 @dataclass(frozen=True)
 class MinMax:
@@ -23,8 +23,8 @@ class Option:
 
     Attributes:
         name: as ``--set name=value`` takes it.
-        type: what a reader may give, e.g. ``float`` or ``paper | code``.
-        default: the default as it would be given.
+        type: accepted values, e.g. ``a number`` or ``paper | code``.
+        default: the default, written as ``--set`` takes it.
         doc: what it does.
         source: where the default comes from.
     """
@@ -44,22 +44,23 @@ def option(
     most: float | None = None,
     aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
-    """A dataclass field that explains itself.
+    """A dataclass field with a description.
 
     Args:
         default: its value unless another is given.
         doc: what it does.
         source: where the default comes from.
-        least: numbers that ``configure`` takes aren't below.
-        most: nor above; None for any.
-        aliases: other names of its values; a config with some calls ``replace_aliases`` in ``__post_init__``.
+        least: smallest number that ``configure`` accepts.
+        most: largest number that ``configure`` accepts; None for no limit.
+        aliases: other names of its values, with the value each stands for. A config with such options calls
+            ``replace_aliases`` in ``__post_init__``.
     """
     metadata = {"doc": doc, "source": source, "least": least, "most": most, "aliases": aliases}
     return field(default=default, metadata=metadata)
 
 
 def replace_aliases(config: Any) -> None:
-    """Give values of a config that have another name their own, in place."""
+    """Replace values of a config that are aliases by the values they stand for, in place."""
     for f in fields(config):
         value = getattr(config, f.name)
         if isinstance(value, str):
@@ -67,7 +68,7 @@ def replace_aliases(config: Any) -> None:
 
 
 def options_of(config: type[Any]) -> list[Option]:
-    """The options of a config class, in its order."""
+    """The options of a config class, in the order of its fields."""
     hints = get_type_hints(config)
     return [
         Option(f.name, _type_name(hints[f.name]), text_of(_default(f)), f.metadata["doc"], f.metadata["source"])

@@ -1,4 +1,4 @@
-"""One file per method; ``METHODS`` lists them."""
+"""The post-training methods, one folder each; ``METHODS`` lists them."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,7 +19,7 @@ Config = TypeVar("Config", contravariant=True)
 
 
 class Quantize(Protocol[Config]):
-    """The one function of a method."""
+    """Signature of a method's ``quantize``."""
 
     def __call__(
         self,
@@ -34,9 +34,9 @@ class Quantize(Protocol[Config]):
         Args:
             network: float; left unchanged.
             calibration: low-resolution crops, no ground truth.
-            policy: which layers, and their bits.
+            policy: which layers are quantized, and with how many bits.
             config: the method's options.
-            progress: told after every step of learning.
+            progress: called after every step of learning.
 
         Raises:
             PolicyError: the policy or an option doesn't fit the network.
@@ -46,14 +46,14 @@ class Quantize(Protocol[Config]):
 
 @dataclass(frozen=True)
 class Method(Generic[Config]):
-    """A way to quantize.
+    """A method that quantizes a float network without training its weights.
 
     Attributes:
         name: as the command line takes it.
         summary: one line.
         config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
-        quantize: runs it.
-        attention: what it quantizes, unless told otherwise, in networks with attention.
+        quantize: the method itself.
+        attention: kinds of layers that it quantizes by default in networks with attention.
     """
 
     name: str
@@ -71,19 +71,17 @@ METHODS: dict[str, Method[Any]] = {
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
         Method("ptq4sr", "dual clipping, then pixel-aware (Tu et al. 2023)", ptq4sr.PTQ4SR, ptq4sr.quantize),
         Method("adabm", "bits by picture and layer (Hong and Lee 2024)", adabm.AdaBM, adabm.quantize, ("linear",)),
-        Method(
-            "2dquant", "searched, then distilled bounds (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize
-        ),
+        Method("2dquant", "bounds by DOBI, then DQC (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize),
         Method(
             "outlier-aware",
-            "piecewise grids, sensitive blocks weigh more (arXiv 2511.00682)",
+            "piecewise linear grids (PLQ), sensitivity-aware finetuning (arXiv 2511.00682)",
             outlier_aware.OutlierAware,
             outlier_aware.quantize,
             ("linear",),
         ),
         Method(
             "gba",
-            "bits from gradients, dynamic ranges per channel (GBA, CVPR 2026)",
+            "bits from gradients, dynamic ranges per channel (DAN) (GBA, CVPR 2026)",
             gba.GBA,
             gba.quantize,
             ("linear",),

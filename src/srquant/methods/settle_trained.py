@@ -1,4 +1,4 @@
-"""What methods share that train weights on static grids: how a student starts, and what becomes of it."""
+"""Steps shared by methods that train weights: the start of a student, its first bounds, and its settled result."""
 
 import copy
 
@@ -17,7 +17,7 @@ from srquant.training.network_parameters import network_parameters
 
 
 def learns_weights(network: Network) -> Network:
-    """The network in training mode, in which all learns but what belongs to grids."""
+    """Put the network in training mode; all its parameters learn except those of grids. Returns the network."""
     network.train().requires_grad_(False)
     for parameter in network_parameters(network):
         parameter.requires_grad_(True)
@@ -25,20 +25,20 @@ def learns_weights(network: Network) -> Network:
 
 
 def deployable(network: Network, policy: Policy, origin: Origin) -> QuantizedModel:
-    """A settled copy of a trained network with the quantizers that stay, see ``InputQuantizer.deployable``.
+    """A settled copy of a trained network, with its quantizers for deployment, see ``InputQuantizer.deployable``.
 
-    Weights are grid points before grids settle, so that they stay what training made them.
+    Weights are replaced by their grid points before the grids settle, so that settling doesn't change them.
 
     Args:
         network: in training; left unchanged.
-        policy: of the network.
+        policy: the network's policy.
         origin: how it was trained.
     """
     quantized = copy.deepcopy(network).eval().requires_grad_(False)
     for layer in quant_layers(quantized).values():
-        stays = layer.weight_quantizer.deployable(layer.weight)
+        deployed = layer.weight_quantizer.deployable(layer.weight)
         layer.weight.copy_(quantized_weight(layer))
-        layer.weight_quantizer = stays
+        layer.weight_quantizer = deployed
     exchange_quantizers(quantized, lambda quantizer: quantizer.deployable())
     settle(quantized)
     return QuantizedModel(quantized.requires_grad_(False), policy, origin)
@@ -50,12 +50,12 @@ def constant_bounds(plan: QuantizationPlan, lower: Tensor, upper: Tensor) -> Act
 
 
 def require_tensor_grids(method: str, policy: Policy) -> None:
-    """Raise a ``PolicyError`` where activations are to have a grid per channel."""
+    """Raise a ``PolicyError`` where the policy asks for activation grids per channel."""
     if policy.activation_granularity != "tensor":
         raise PolicyError(f"{method} has one activation grid per tensor: use activation_granularity 'tensor'")
 
 
 def require_float_sums(method: str, policy: Policy) -> None:
-    """Raise a ``PolicyError`` where sums are to be on grids."""
+    """Raise a ``PolicyError`` where the policy asks for quantized sums."""
     if policy.skip_bits is not None:
         raise PolicyError(f"{method} puts the addends of sums on grids, not the sums: use skip_bits none")

@@ -1,4 +1,4 @@
-"""Methods that train weights against true pictures; ``TRAINED`` lists them."""
+"""The methods that train weights against high-resolution pictures; ``TRAINED`` lists them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Config = TypeVar("Config", contravariant=True)
 
 
 class Prepare(Protocol[Config]):
-    """The one function of a method."""
+    """Signature of a method's ``prepare``."""
 
     def __call__(
         self, network: Network, crops: Sequence[Tensor], policy: Policy, config: Config, steps: int
@@ -33,9 +33,9 @@ class Prepare(Protocol[Config]):
         Args:
             network: float; left unchanged.
             crops: a few batches of low-resolution training crops, ``N x 3 x H x W`` in [0, 1], for first ranges.
-            policy: which layers, and their bits.
+            policy: which layers are quantized, and with how many bits.
             config: the method's options.
-            steps: of the whole run.
+            steps: number of training steps in the whole run.
 
         Raises:
             PolicyError: the policy or an option doesn't fit the network.
@@ -44,14 +44,14 @@ class Prepare(Protocol[Config]):
 
 @dataclass(frozen=True)
 class TrainedMethod(Generic[Config]):
-    """A way to train.
+    """A method that trains a quantized network, or the float one.
 
     Attributes:
         name: as the command line takes it.
         summary: one line.
         config: class of its options, a frozen dataclass; see ``srquant.methods.options``.
-        prepare: makes the student.
-        attention: what it quantizes, unless told otherwise, in networks with attention.
+        prepare: makes the student, the network in training with its loss.
+        attention: kinds of layers that it quantizes by default in networks with attention.
     """
 
     name: str
@@ -71,18 +71,18 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
             quantsr.prepare,
         ),
         TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
-        TrainedMethod("daq", "means and deviations of every channel (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
+        TrainedMethod("daq", "grids by mean and deviation of channels (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),
         TrainedMethod(
-            "ddtb", "two learned bounds, gates that move them (Zhong et al., ECCV 2022)", ddtb.DDTB, ddtb.prepare
+            "ddtb", "two learned bounds, scaled by dynamic gates (Zhong et al., ECCV 2022)", ddtb.DDTB, ddtb.prepare
         ),
         TrainedMethod("odm", "cooperative mismatch regularization (Hong and Lee, ECCV 2024)", odm.ODM, odm.prepare),
         TrainedMethod(
-            "dorefa", "tanh weights, running largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
+            "dorefa", "tanh of weights, moving largest magnitudes (Zhou et al. 2016)", dorefa.DoReFa, dorefa.prepare
         ),
         TrainedMethod(
-            "cadyq", "every layer chooses its bits by the picture (Hong et al., ECCV 2022)", cadyq.CADyQ, cadyq.prepare
+            "cadyq", "bits of every layer chosen for each picture (Hong et al., ECCV 2022)", cadyq.CADyQ, cadyq.prepare
         ),
-        TrainedMethod("cabm", "bits by a table over edge scores (Tian et al., CVPR 2023)", cabm.CABM, cabm.prepare),
+        TrainedMethod("cabm", "bits from a table of edge scores (Tian et al., CVPR 2023)", cabm.CABM, cabm.prepare),
         TrainedMethod(
             "float",
             "the float network itself (EDSR, Lim et al. 2017)",
