@@ -219,3 +219,9 @@ def test_grids_that_are_none_are_refused(lower, upper):
     quantizer.lower.data, quantizer.upper.data = torch.tensor(lower), torch.tensor(upper)
     with pytest.raises(PolicyError, match=r"layer '0'.*finite and > 0"):
         freeze(model)
+
+
+def test_a_frozen_model_is_not_frozen_again(small_model):
+    assert not isinstance(small_model, QuantizedModel)
+    with pytest.raises(PolicyError, match="freeze needs a quantized model, not a FrozenModel"):
+        freeze(small_model)

@@ -12,6 +12,7 @@ from srquant.deploy.file.restore import restore
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.deploy.frozen.freeze import freeze
+from srquant.deploy.frozen.kinds import frozen_module
 from srquant.errors import EngineError, PolicyError, QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
@@ -24,8 +25,11 @@ from srquant.measure.cost.layer_costs import fab
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.cost.report import cost_report
 from srquant.methods.daq.quantizer import DAQQuantizer
+from srquant.models.blocks.layers import Add
 from srquant.models.load import build
-from srquant.quantizers.layers import quant_layers
+from srquant.quantizers.base import ActivationQuantizer
+from srquant.quantizers.layers import QuantAddends, quant_layers
+from srquant.quantizers.shifted import ShiftedQuantizer
 from srquant.quantizers.stored import StoredTensors
 from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.open_engine import fastest
@@ -124,3 +128,10 @@ def test_a_sum_has_no_quantizer_of_its_own(quantized):
     some_tensors = {f"tensor {i}": torch.zeros(1) for i in range(30)}
     with pytest.raises(PolicyError, match="a sum has a grid of kind 'daq'"):
         restore(header, some_tensors)
+
+
+def test_an_addend_of_a_kind_without_a_form_is_refused():
+    quantizer = ShiftedQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 4, torch.zeros(8, 1, 1))
+    plain = ActivationQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 4)
+    with pytest.raises(PolicyError, match="an addend has a grid of kind 'shifted'"):
+        frozen_module(QuantAddends(Add(), plain, quantizer).spec())

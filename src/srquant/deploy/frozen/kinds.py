@@ -4,7 +4,7 @@ A new kind of grid has its quantizer and its spec in one new file, and one line 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -28,6 +28,8 @@ from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, MatmulSpec, M
 from srquant.quantizers.plq import PLQSpec
 from srquant.quantizers.shifted import ShiftedSpec
 from srquant.quantizers.stored import Fields, StoredTensors
+
+F = TypeVar("F")
 
 ReadGrid = Callable[[Fields, StoredTensors, int | None], GridSpec]
 
@@ -68,7 +70,7 @@ POINTS: Mapping[type[GridSpec], Callable[[Any], nn.Module]] = {
 
 def freeze_layer(spec: LayerSpec) -> nn.Module:
     """The frozen convolution or linear layer of a spec."""
-    return LAYERS[type(spec.grid)](spec, spec.grid)
+    return form_of(spec.grid, LAYERS, "the input of a layer")(spec, spec.grid)
 
 
 def freeze_sum(spec: SumSpec) -> FrozenAdd:
@@ -78,7 +80,7 @@ def freeze_sum(spec: SumSpec) -> FrozenAdd:
 
 def freeze_addends(spec: AddendsSpec) -> FrozenAddends:
     """The frozen sum of two addends on grids."""
-    left, right = (POINTS[type(grid)](grid) for grid in (spec.left, spec.right))
+    left, right = (form_of(grid, POINTS, "an addend")(grid) for grid in (spec.left, spec.right))
     return FrozenAddends(left, right, spec.scale)
 
 
@@ -88,6 +90,17 @@ def freeze_matmul(spec: MatmulSpec) -> FrozenMatmul:
         frozen_grid(require_uniform("an operand of a matrix product", grid)) for grid in (spec.left, spec.right)
     )
     return FrozenMatmul(left, right, spec.lattice)
+
+
+def form_of(grid: GridSpec, table: Mapping[type[GridSpec], F], what: str) -> F:
+    """What a table has for the kind of a grid.
+
+    Raises:
+        PolicyError: nothing.
+    """
+    if type(grid) not in table:
+        raise PolicyError(f"{what} has a grid of kind {grid.kind!r}, which has no frozen form there: use another kind")
+    return table[type(grid)]
 
 
 def require_uniform(what: str, grid: GridSpec) -> UniformSpec:
