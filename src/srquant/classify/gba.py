@@ -31,6 +31,7 @@ from srquant.insertion.policy import Granularity, LayerBits
 from srquant.methods.gba.allocation import allocate_bits
 from srquant.methods.gba.bit_offsets import MeanGradients, learnable_bits
 from srquant.methods.options import option
+from srquant.models.hooks import kept_outputs
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,8 @@ def distance(student: ResNet18, teacher: ResNet18, images: Tensor, feature_weigh
 
 def outputs(network: ResNet18, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Logits and the outputs of the eight blocks."""
-    features: list[Tensor] = []
-    hooks = [
-        network.get_submodule(name).register_forward_hook(lambda module, args, output: features.append(output))
-        for name in blocks(network)
-    ]
-    logits = network(images)
-    for hook in hooks:
-        hook.remove()
+    with kept_outputs(*(network.get_submodule(name) for name in blocks(network))) as features:
+        logits: Tensor = network(images)
     return logits, features
 
 
