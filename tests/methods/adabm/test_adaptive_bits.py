@@ -18,6 +18,7 @@ from srquant.methods.adabm.adaptive_bits import (
     adaptive_quantizers,
     make_adaptive,
     mean_bits,
+    surrogate,
 )
 from srquant.methods.adabm.bit_aware_clipping import clip_quantizer, clip_to_bits
 from srquant.methods.adabm.calibrate_mappings import DensityQuantiles, input_deviations, sensitive_layers
@@ -256,3 +257,48 @@ def test_the_middle_branch_stands_for_all(adaptive):
     plain = representative(settled)
     assert representative(plain) is plain
     assert branches_of(plain) == [plain]
+
+
+def test_gradients_of_thresholds_are_those_of_tanh_by_hand():
+    """Halfway from the middle, 25, to the upper threshold: position 0.5; it moves by 2/30 with the density."""
+    lower, upper, density = (torch.tensor(value, requires_grad=True) for value in (10.0, 40.0, 32.5))
+    thresholds = DensityThresholds(lower, upper)
+    thresholds(density).backward()
+    slope = 1 - math.tanh(0.5) ** 2
+    assert density.grad.item() == pytest.approx(slope * 2 / 30)
+    assert thresholds.upper.grad.item() == pytest.approx(slope * (-1 / 30 - 7.5 * 2 / 30**2))
+    assert thresholds.lower.grad.item() == pytest.approx(slope * (-1 / 30 + 7.5 * 2 / 30**2))
+    thresholds.lower.data.fill_(0.0)
+    assert lower.item() == 10.0
+
+
+def test_surrogate_is_the_value_with_the_gradient_of_the_other():
+    x = torch.tensor(3.0, requires_grad=True)
+    found = surrogate(5 * x, x.square())
+    found.backward()
+    assert (found.item(), x.grad.item()) == (15.0, 6.0)
+
+
+def test_layers_with_fixed_bits_below_8_count(tiny, quantized):
+    student = quantized(tiny("edsr"), Policy(LayerBits(4, 4)))
+    make_adaptive(student, BODY[:1], PictureBits(torch.tensor([0.0, 1.0, 1.0])))
+    assert mean_bits(student).item() == pytest.approx((4 + 2 / 3 + 4 * 4) / 5)
+
+
+def test_clipping_judges_by_all_samples():
+    """On -f, -f/3, f/3, f: 0.3 alone asks for f = 0.9, 0.2 for 0.6, both for 0.75."""
+    q = ActivationQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 2).requires_grad_(False)
+    clip_quantizer(q, torch.tensor([0.3] * 100 + [0.2] * 100).view(2, 1, 10, 10), 0.0)
+    assert (q.lower.item(), q.upper.item()) == pytest.approx((-0.75, 0.75))
+
+
+def test_layers_at_the_quantiles_start_at_zero():
+    assert sensitive_layers(torch.arange(11.0).double(), 0.3).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
+
+
+def test_deviations_are_watched_no_longer_than_asked(tiny):
+    network = tiny("edsr")
+    with input_deviations(network, ["head.0"]) as seen:
+        pass
+    network(torch.rand(1, 3, 8, 8))
+    assert seen == {"head.0": []}

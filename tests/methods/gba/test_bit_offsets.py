@@ -51,3 +51,9 @@ def test_offsets_change_bits_only_inside_the_context():
             assert len(quantizer(values).unique()) == 4
     for quantizer, values, points in zip(quantizers, inputs, before, strict=True):
         assert torch.equal(quantizer(values), points)
+
+
+def test_each_quantizer_has_one_offset_whatever_its_bounds():
+    per_channel = WeightQuantizer(None, torch.ones(3, 1, 1, 1), 4, symmetric=True)
+    with learnable_bits([per_channel]) as (offset,):
+        assert offset.shape == ()
