@@ -10,7 +10,7 @@ from srquant.quantizers.layers import activation_quantizers, quant_layers
 
 @pytest.mark.parametrize(("bits", "last"), [(2, 1), (3, 3), (5, 15), (8, 127)])
 def test_scales_by_hand(teacher, quantized, pictures, bits, last):
-    """Eight channels of 14 x 14 with padding in two pictures, 8 x 8 x 3 x 3 weights; twice a bound has the gradient 2."""
+    """Two pictures of 8 channels, 14 x 14 with padding; 8 x 8 x 3 x 3 weights. Twice a bound has the gradient 2."""
     student = quantized(teacher, Policy(LayerBits(bits, bits)))
     layer = quant_layers(student)["body.0.body.0"]
     bounds = layer.input_quantizer.upper, layer.weight_quantizer.upper

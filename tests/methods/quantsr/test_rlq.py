@@ -111,7 +111,15 @@ def test_without_bend_it_is_lsq(bits: int):
     assert float(quantizer.step.grad) == pytest.approx(float(step.grad) / math.sqrt(999 * float(quantizer.last)))
 
 
+def test_the_step_learns_where_the_values_are_constants():
+    """Of 0.6 and 9 with the step 0.5 and the last code 7: 1 - 1.2 + 7."""
+    step, first, last, one = (torch.tensor(number) for number in (0.5, -8.0, 7.0, 1.0))
+    redistributed(torch.tensor([0.6, 9.0]), step.requires_grad_(), first, last, 0.0, one).sum().backward()
+    assert step.grad.item() == pytest.approx(1 - 1.2 + 7)
+
+
 def test_small_bend_approaches_lsq():
+    assert torch.equal(redistribution_slope(numbers(), 0.0), torch.ones(4001, dtype=torch.float64))
     assert torch.allclose(redistribution_slope(numbers(), 1e-3), torch.ones(4001, dtype=torch.float64), atol=1e-6)
 
 
@@ -140,6 +148,26 @@ def test_hardly_negative_is_not_negative():
     quantizer = LearnedActivation(4, 1.0, 3)
     quantizer.start(torch.tensor([-1e-6, 1.0]))
     assert float(quantizer.first) == 0
+    quantizer.start(torch.tensor([-2e-5, 1.0]))
+    assert float(quantizer.first) == -8
+
+
+def test_smallest_steps():
+    """Of zeros: 1e-8. Of a mean of 1 at 3 bits: 2 / sqrt(3), and from then on no less than a thousandth of it."""
+    quantizer = LearnedWeight(3, 1.0)
+    quantizer.start(torch.zeros(4))
+    assert quantizer.step.item() == pytest.approx(1e-8, rel=1e-5, abs=0)
+    quantizer.start(torch.tensor([1.0, -1.0]))
+    quantizer.keep_apart()
+    assert quantizer.step.item() == pytest.approx(2 / math.sqrt(3))
+    quantizer.step.data.fill_(-1.0)
+    quantizer.keep_apart()
+    assert quantizer.step.item() == pytest.approx(2e-3 / math.sqrt(3), abs=1e-9)
+
+
+def test_grids_to_deploy_are_constants_and_symmetric_at_8_bits_alone():
+    assert [LearnedWeight(bits, 1.0).deployable().symmetric for bits in (4, 8)] == [False, True]
+    assert not any(bound.requires_grad for bound in LearnedWeight(4, 1.0).bounds())
 
 
 @BITS
