@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.insertion.policy import LayerBits
-from srquant.methods.quantsr.learned_layers import LearnedLayer
+from srquant.methods.quantsr.learned_layers import LearnedLayer, LearnedMatmul
 from srquant.methods.quantsr.redistribution import (
     redistributed,
     redistributed_round,
@@ -15,6 +15,8 @@ from srquant.methods.quantsr.redistribution import (
     redistribution_slope,
 )
 from srquant.methods.quantsr.rlq import LearnedActivation, LearnedWeight
+from srquant.models.blocks.layers import Matmul
+from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.shifted import ShiftedQuantizer
 
 BITS = pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -217,3 +219,13 @@ def test_weight_grids_are_integer_as_they_are(bits: int):
     assert integer.multiplier.tolist() == [1] * 6
     assert torch.allclose(integer.values().float(), quantizer(weight), atol=1e-6)
     assert integer.scale.tolist() == pytest.approx([quantizer.step.item()] * 6)
+
+
+def test_deployable_product_computes_the_same_with_fixed_bounds():
+    product = LearnedMatmul(Matmul(), 4, 1.0)
+    a, b = torch.randn(2, 5, 3), torch.rand(2, 3, 4)
+    product.left.start(a)
+    product.right.start(b)
+    deployed = product.deployable()
+    assert [type(q) for q in (deployed.left, deployed.right)] == [ActivationQuantizer] * 2
+    torch.testing.assert_close(deployed(a, b), product(a, b))
