@@ -260,14 +260,14 @@ def test_the_middle_branch_stands_for_all(adaptive):
 
 
 def test_gradients_of_thresholds_are_those_of_tanh_by_hand():
-    """Halfway from the middle, 25, to the upper threshold: position 0.5; it moves by 2/30 with the density."""
-    lower, upper, density = (torch.tensor(value, requires_grad=True) for value in (10.0, 40.0, 32.5))
+    """Six from the middle, 25, of 15 to the upper threshold: position 0.4; it moves by 2/30 with the density."""
+    lower, upper, density = (torch.tensor(value, requires_grad=True) for value in (10.0, 40.0, 31.0))
     thresholds = DensityThresholds(lower, upper)
     thresholds(density).backward()
-    slope = 1 - math.tanh(0.5) ** 2
+    slope = 1 - math.tanh(0.4) ** 2
     assert density.grad.item() == pytest.approx(slope * 2 / 30)
-    assert thresholds.upper.grad.item() == pytest.approx(slope * (-1 / 30 - 7.5 * 2 / 30**2))
-    assert thresholds.lower.grad.item() == pytest.approx(slope * (-1 / 30 + 7.5 * 2 / 30**2))
+    assert thresholds.upper.grad.item() == pytest.approx(slope * (-1 / 30 - 6 * 2 / 30**2))
+    assert thresholds.lower.grad.item() == pytest.approx(slope * (-1 / 30 + 6 * 2 / 30**2))
     thresholds.lower.data.fill_(0.0)
     assert lower.item() == 10.0
 
