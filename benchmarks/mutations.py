@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE, RESULTS = ROOT / "src" / "srquant", ROOT / "docs" / "results" / "mutations.json"
 
 IMPORTED = ("torch", "numpy", "PIL.Image", "scipy", "hypothesis", "lightning_fabric", "safetensors", "onnx")
-"""What tests import besides the project, once for all mutants."""
+"""What tests import besides the project, once for all mutants; forks behind OpenVINO and ONNX Runtime hang."""
 
 SAMPLE = 60
 """Mutants of a file that are tried, drawn with the file's name as the seed."""
