@@ -6,9 +6,9 @@ from typing import Any
 HEADING = """# Mutations
 
 Small changes of the formulas (`+` for `-`, a number one more, `min` for `max`, a call left out), one at a time. The
-tests of the changed file must notice each. At most 60 of a file were drawn. Counts are of the first run; what
-survived it is listed below with a verdict: killed by a new test, equivalent (nothing that a test could notice), or
-accepted.
+tests of the changed file must notice each. At most 60 of a file were drawn, 40 of the quantizers'. Counts are of the
+first run. What survived it is listed below with a verdict: killed by a new test, equivalent (nothing that a test could
+notice), or accepted. Line numbers and code are those of the day of the first run; names may have changed since.
 
     python benchmarks/mutations.py
 """

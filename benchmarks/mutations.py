@@ -36,7 +36,7 @@ IMPORTED = ("torch", "numpy", "PIL.Image", "scipy", "hypothesis", "lightning_fab
 """What tests import besides the project, once for all mutants; forks behind OpenVINO and ONNX Runtime hang."""
 
 SAMPLE = 60
-"""Mutants of a file that are tried, drawn with the file's name as the seed."""
+"""Most mutants of a file that are tried unless ``--sample`` says otherwise; the file's name is the seed."""
 
 FAST = "not published"
 """Tests of published networks that take 10 seconds and more are left out."""
@@ -53,33 +53,35 @@ TESTS: dict[str, tuple[str, ...]] = {
     "weight_rounding/choose.py": ("weight_rounding", "methods/test_rounding.py"),
     "weight_rounding/gptaq.py": ("weight_rounding/test_gptaq.py",),
     "weight_rounding/gptq.py": ("weight_rounding/test_gptq.py",),
-    "weight_rounding/run_beside_float.py": ("weight_rounding",),
+    "weight_rounding/run_side_by_side.py": ("weight_rounding",),
     "distillation/losses.py": ("distillation/test_losses.py", "methods/ptq4sr", "methods/adabm/test_method.py"),
     "methods/gba/allocation.py": ("methods/gba/test_allocation.py",),
     "methods/gba/bit_offsets.py": ("methods/gba/test_bit_offsets.py",),
     "methods/adabm/adaptive_bits.py": ("methods/adabm",),
     "methods/adabm/bit_aware_clipping.py": ("methods/adabm",),
-    "methods/adabm/calibrate_mappings.py": ("methods/adabm",),
+    "methods/adabm/image_to_bit.py": ("methods/adabm",),
+    "methods/adabm/layer_to_bit.py": ("methods/adabm",),
     "methods/two_d_quant/dobi.py": ("methods/two_d_quant",),
     "methods/ptq4sr/dual_clipping.py": ("methods/ptq4sr",),
     "methods/ptq4sr/lsq_gradients.py": ("methods/ptq4sr",),
     "methods/quantsr/rlq.py": ("methods/quantsr",),
     "methods/quantsr/redistribution.py": ("methods/quantsr",),
     "methods/quantsr/fold_shortcuts.py": ("methods/quantsr",),
-    "methods/quantsr/learned_layers.py": ("methods/quantsr",),
+    "methods/quantsr/rlq_layers.py": ("methods/quantsr",),
     "methods/daq/quantizer.py": ("methods/daq",),
     "methods/ddtb/gate.py": ("methods/ddtb",),
-    "methods/cabm/edge_table.py": ("methods/cabm",),
-    "methods/cabm/table_quantizer.py": ("methods/cabm",),
+    "methods/cabm/edge_to_bit_lut.py": ("methods/cabm",),
+    "methods/cabm/lut_quantizer.py": ("methods/cabm",),
     "methods/cadyq/candidates.py": ("methods/cadyq",),
-    "methods/cadyq/selector.py": ("methods/cadyq",),
+    "methods/cadyq/bit_selector.py": ("methods/cadyq",),
     "quantizers/base.py": ("quantizers",),
-    "quantizers/by_picture.py": ("quantizers", "methods/cadyq", "methods/cabm"),
-    "quantizers/dan.py": ("quantizers/test_dan.py",),
-    "quantizers/layers.py": ("quantizers/test_layers.py",),
-    "quantizers/plq.py": ("quantizers/test_plq.py",),
-    "quantizers/shifted.py": ("quantizers", "methods/daq"),
-    "quantizers/symmetric.py": ("quantizers", "methods/pams"),
+    "quantizers/by_picture.py": ("quantizers/test_by_picture.py", "methods/cadyq", "methods/cabm", "methods/ddtb"),
+    "quantizers/dan.py": ("quantizers/test_dan.py", "quantizers/test_learned_bits.py"),
+    "quantizers/integer_weight.py": ("quantizers/test_integer_weight.py", "quantizers/test_base.py"),
+    "quantizers/layers.py": ("quantizers/test_layers.py", "grids/test_weight_bound_gradient.py"),
+    "quantizers/plq.py": ("quantizers/test_plq.py", "quantizers/test_learned_bits.py"),
+    "quantizers/shifted.py": ("quantizers/test_shifted.py", "quantizers/test_learned_bits.py", "methods/quantsr"),
+    "quantizers/symmetric.py": ("quantizers/test_symmetric.py", "quantizers/test_learned_bits.py", "methods/pams"),
 }
 """The tests of each file, below ``tests``."""
 
@@ -138,11 +140,11 @@ def limit_of(name: str, source: str) -> float:
     return 10 + 4 * (time.perf_counter() - start)
 
 
-def first_run(name: str) -> dict[str, Any]:
-    """Counts and survivors of one file."""
+def first_run(name: str, most: int) -> dict[str, Any]:
+    """Counts and survivors of one file, of at most that many mutants."""
     source, start = (SOURCE / name).read_text(), time.perf_counter()
     limit, every = limit_of(name, source), changes(source)
-    sample = random.Random(name).sample(every, min(SAMPLE, len(every)))
+    sample = random.Random(name).sample(every, min(most, len(every)))
     found = [(change, outcome(name, code, limit)) for change, code in sample]
     counts = {kind: sum(result == kind for _, result in found) for kind in ("killed", "survived", "timeout")}
     survivors = sorted((change for change, result in found if result == "survived"), key=lambda change: change["line"])
@@ -168,6 +170,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", default=list(TESTS), help="below src/srquant; else all")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="most mutants of a file (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="what survived and has no verdict")
     parser.add_argument("--table", action="store_true", help="write the table alone")
     arguments = parser.parse_args()
@@ -178,7 +181,7 @@ def main() -> None:
         if name in results and arguments.again:
             run_again(name, results[name])
         elif name not in results and not arguments.again:
-            results[name] = first_run(name)
+            results[name] = first_run(name, arguments.sample)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         print(name, {key: value for key, value in results.get(name, {}).items() if key != "survivors"}, flush=True)
     RESULTS.with_suffix(".md").write_text(table(results))
