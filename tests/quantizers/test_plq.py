@@ -183,6 +183,14 @@ def test_settled_steps_are_odd_multiples(bounds, bits):
     assert torch.equal(q.edges(), before)
 
 
+def test_settling_on_a_coarse_lattice_by_hand():
+    """Steps 2/3 and 2 become 1, so edges are 0, 3, 6; the step of the 256 points, 6/255, becomes 1 as well."""
+    q = quantizer(ONE_SIDED, bits=3)
+    q.settle(1.0)
+    assert q.edges().tolist() == [0.0, 3.0, 6.0]
+    assert (q.lower.item(), q.upper.item()) == (0.0, 255.0)
+
+
 @pytest.mark.parametrize("bits", [2, 8])
 def test_bits_without_a_piecewise_grid_are_refused(bits):
     with pytest.raises(PolicyError, match=f"{bits} bits.*3 to 7.*plq=false"):
