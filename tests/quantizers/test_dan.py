@@ -83,6 +83,17 @@ def test_gradients_reach_values_and_bounds_but_not_the_ranges():
     assert quantizer.lower.grad.item() == pytest.approx(-2 * (0.25 + 0.125) / 3)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_beyond_the_bounds_become_the_bounds(layout):
+    """Bounds -0.5 and 0.5 of a channel 0..4 are 1 and 3, of a channel 0..8 they are 2 and 6."""
+    quantizer = DANQuantizer(2, 1)
+    quantizer.lower.data.fill_(-0.5)
+    quantizer.upper.data.fill_(0.5)
+    x = torch.tensor([[0.0, 4.0, 1.0, 3.0], [0.0, 8.0, 2.0, 6.0]]).view(1, 2, 2, 2).contiguous(memory_format=layout)
+    points = quantizer(x)
+    assert points.flatten().tolist() == pytest.approx([1.0, 3.0, 1.0, 3.0, 2.0, 6.0, 2.0, 6.0])
+
+
 def test_padding_stays_zero_and_out_of_the_range():
     x = torch.rand(1, 2, 3, 4) + 5
     quantizer = DANQuantizer(3, 1)
