@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from srquant.distillation.losses import feature_loss, normalised, output_loss, root_mean_square, squared_distance
+from srquant.distillation.losses import (
+    attention_loss,
+    feature_distance,
+    feature_loss,
+    normalised,
+    output_loss,
+    root_mean_square,
+    squared_distance,
+)
 
 
 def test_normalised_samples_have_length_one():
@@ -13,6 +21,7 @@ def test_normalised_samples_have_length_one():
     assert normalised(feature).flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1, 1], rel=1e-6)
     torch.testing.assert_close(normalised(7 * feature), normalised(feature))
     assert not normalised(torch.zeros(1, 2, 2, 2)).any()
+    torch.testing.assert_close(normalised(torch.tensor([[3e-9, 4e-9]])), torch.tensor([[0.6, 0.8]]))
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 40, 50, 60), (2, 7, 8)], ids=["small", "pieces", "tokens"])
@@ -42,10 +51,18 @@ def test_feature_loss_is_the_mean_over_modules_and_samples():
     assert feature_loss([right], [across]).item() == pytest.approx((0 + 2) / 2)
 
 
-def test_feature_loss_needs_equally_many_modules():
-    x = torch.ones(1, 2)
+@pytest.mark.parametrize("loss", [feature_loss, feature_distance, attention_loss])
+def test_losses_of_features_need_equally_many_modules(loss):
+    x = torch.ones(1, 2, 2, 2)
     with pytest.raises(ValueError, match="zip"):
-        feature_loss([x, x], [x])
+        loss([x, x], [x])
+
+
+def test_attention_loss_is_the_mean_over_modules_of_any_size():
+    """Maps 1 0 and 0 1 are 1 apart in the mean square, the others are equal up to a factor."""
+    student = torch.tensor([2.0, 0.0]).view(1, 1, 1, 2), torch.full((1, 3, 2, 2), 5.0)
+    teacher = torch.tensor([0.0, 7.0]).view(1, 1, 1, 2), torch.full((1, 3, 2, 2), 0.1)
+    assert attention_loss(list(student), list(teacher)).item() == pytest.approx(0.5)
 
 
 def test_feature_loss_has_a_gradient_across_the_feature_only():
@@ -63,5 +80,6 @@ def test_output_loss_is_the_mean_absolute_difference():
 def test_root_mean_square_is_that_of_all_values_and_rests_at_zero():
     pictures = torch.tensor([[[[0.0, 3.0], [4.0, 0.0]]]], requires_grad=True)
     assert root_mean_square(pictures, torch.zeros_like(pictures)).item() == pytest.approx(2.5)
+    assert root_mean_square(pictures, pictures).item() == pytest.approx(1e-12, rel=1e-3, abs=0)
     root_mean_square(pictures, pictures.detach()).backward()
     assert torch.equal(pictures.grad, torch.zeros_like(pictures))

@@ -24,6 +24,7 @@ def test_by_hand():
     images = torch.zeros(2, 3, 4, 4)
     images[1] = torch.arange(4.0).view(1, 1, 4) / 10  # a ramp: 0.2 / 2 inside, half of it at both borders
     assert gradient_density(images)[0] == 0
+    assert gradient_density(images).dtype == torch.float32
     assert gradient_density(images)[1] == pytest.approx(1000 * (0.1 + 0.1 + 0.05 + 0.05) / 4 / 2)
 
 

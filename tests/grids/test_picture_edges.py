@@ -18,7 +18,7 @@ def literal_edge_score(pixels: np.ndarray) -> float:
 
 
 def test_edge_score_is_that_of_whole_numbers():
-    pixels = np.random.default_rng(3).integers(0, 256, (2, 9, 13, 3), np.uint8)
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 90, 130, 3), np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     assert edge_score(images).tolist() == [literal_edge_score(picture) for picture in pixels]
 
@@ -47,3 +47,11 @@ def test_gradients_along_each_axis():
 def test_density_is_the_mean_of_both():
     images = torch.rand(3, 3, 8, 9)
     assert torch.allclose(gradient_density(images), 1000 * mean_gradients(images).mean(1), rtol=1e-5)
+
+
+def test_pictures_are_rounded_to_8_bits_and_clamped():
+    levels = torch.randint(1, 255, (1, 3, 6, 7)).float()
+    levels[..., 0, 0], levels[..., 5, 6] = 0, 255
+    off = torch.rand(levels.shape) * 0.9 - 0.45
+    off[..., 0, 0], off[..., 5, 6] = -20, 20
+    assert torch.equal(edge_score((levels + off) / 255), edge_score(levels / 255))

@@ -12,6 +12,7 @@ from srquant.grids.range_rules import (
     percentile,
     quantile,
     separate_bounds,
+    shrink,
     squared_error,
     symmetric_max,
     symmetric_mse,
@@ -173,3 +174,35 @@ def test_good_bounds_are_left_alone():
 def test_narrow_rows_become_a_thousandth_of_the_widest():
     lower, upper = separate_bounds(torch.zeros(2), torch.tensor([10.0, 1e-9]))
     assert (upper - lower).tolist() == pytest.approx([10.0, 0.01])
+
+
+@pytest.mark.parametrize(("value", "factor"), [(0.16, 0.51), (0.2, 0.6), (0.34, 1.0)])
+def test_shrink_tries_100_percent_to_the_smallest(value, factor):
+    """Points are -f, -f/3, f/3 and f: three times the value would fit best, 0.48, 0.6 and 1.02."""
+    rows = torch.full((1, 10_000), value)
+    rows[0, 0] = 1.0
+    lower, upper = shrink(rows, 4, (torch.tensor([-1.0]), torch.tensor([1.0])), 51)
+    assert (float(lower), float(upper)) == pytest.approx((-factor, factor))
+
+
+def test_searches_judge_by_evenly_spaced_values():
+    """Of twice as many values as are judged, every other one counts."""
+    rows = torch.ones(1, 2**17)
+    rows[:, ::2] = 0.16
+    assert float(symmetric_mse(rows, 4)[1]) == pytest.approx(0.48)
+
+
+def test_separate_bounds_of_equal_bounds():
+    lower, upper = separate_bounds(torch.zeros(1), torch.zeros(1))
+    assert (float(lower), float(upper)) == pytest.approx((0.0, 1e-6), rel=1e-6, abs=0)
+    lower, upper = separate_bounds(torch.tensor([-10.0, 0.0]), torch.tensor([10.0, 0.0]))
+    assert upper.tolist() == pytest.approx([10.0, 0.02])
+
+
+def test_all_zero_until_a_value_is_not_zero():
+    running = RunningBounds(minmax, 16, None)
+    found = []
+    for batch in ([0.0, 0.0], [0.0, 1.0], [0.0, 0.0]):
+        running.update(torch.tensor([batch]))
+        found.append(running.all_zero)
+    assert found == [True, False, False]

@@ -117,9 +117,10 @@ def test_gradients_are_the_closed_forms(bits, shape, seed):
         torch.testing.assert_close(tensor.grad, expected, rtol=0, atol=1e-11)
 
 
-def test_only_wanted_gradients():
+@pytest.mark.parametrize("shape", [(), (1,)], ids=["one pair of bounds", "an axis of bounds"])
+def test_only_wanted_gradients(shape):
     x = torch.randn(10, requires_grad=True)
-    fake_quantize(x, torch.tensor(-1.0), torch.tensor(1.0), 4).sum().backward()
+    fake_quantize(x, torch.full(shape, -1.0), torch.full(shape, 1.0), 4).sum().backward()
     assert torch.equal(x.grad, (x.abs() <= 1).float())
 
 
@@ -193,3 +194,18 @@ def test_large_tensors_are_treated_like_small_ones(shape):
     assert torch.equal(grads[0], expected_grads[0])
     for grad, wanted in zip(grads[1:], expected_grads[1:], strict=True):
         torch.testing.assert_close(grad, wanted.squeeze(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)], ids=["one pair of bounds", "an axis of bounds"])
+def test_values_on_the_bounds_are_inside(shape):
+    x = torch.tensor([-1.0, 1.0], requires_grad=True)
+    lower, upper = (torch.full(shape, bound, requires_grad=True) for bound in (-1.0, 1.0))
+    fake_quantize(x, lower, upper, 4).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+    assert (float(lower.grad), float(upper.grad)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_points_lie_in_memory_as_the_values_do(layout):
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout)
+    assert fake_quantize(x, torch.tensor(-1.0), torch.tensor(1.0), 4).is_contiguous(memory_format=layout)

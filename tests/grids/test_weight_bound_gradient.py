@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srquant.grids.weight_bound_gradient import quantize_with_slope
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d
 
@@ -28,3 +29,13 @@ def test_same_as_through_every_weight(shape, channels, layout, bits, symmetric):
     gradients, wanted = (torch.autograd.grad(y, learned, given) for y in (output, expected))
     for gradient, other in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-4)
+
+
+def test_points_and_slopes_by_hand():
+    """On -0.5, 0, 0.5: 0.4 becomes the upper bound and moves by its distance in bounds, what is outside by all."""
+    weight = torch.tensor([0.4, -0.1, 2.0, -2.0]).view(1, 4, 1, 1).requires_grad_(True)
+    points, slope = quantize_with_slope(weight, torch.tensor(0.5, requires_grad=True), 3)
+    assert points.flatten().tolist() == [0.5, 0.0, 0.5, -0.5]
+    assert slope.flatten().tolist() == pytest.approx([0.2, 0.2, 1.0, -1.0])
+    assert not points.requires_grad
+    assert not slope.requires_grad

@@ -142,3 +142,111 @@ def test_learned_bits_of_the_quantizer_give_its_own_points(narrow):
     assert torch.allclose(quantizer(x, torch.tensor(3.0)), quantizer(x), atol=1e-6)
     fewer = ActivationQuantizer(torch.tensor(-2.0), torch.tensor(2.0), 2, narrow)
     assert torch.allclose(quantizer(x, torch.tensor(2.0)), fewer(x), atol=1e-6)
+
+
+def ends(quantizer: ActivationQuantizer | WeightQuantizer) -> tuple[float, float]:
+    assert quantizer.lower is not None
+    return quantizer.lower.item(), quantizer.upper.item()
+
+
+MAKERS = {
+    "activation": lambda lower, upper: ActivationQuantizer(torch.tensor(lower), torch.tensor(upper), 3),
+    "weight": lambda lower, upper: WeightQuantizer(torch.tensor(lower), torch.tensor(upper), 3, symmetric=False),
+}
+kinds = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+
+
+@kinds
+def test_width_is_the_distance_of_the_bounds(make):
+    width = make(-1.0, 2.0).width()
+    assert (width.item(), width.requires_grad) == (3.0, False)
+
+
+@kinds
+@pytest.mark.parametrize(("narrowest", "bounds"), [(0.5, (-1.0, -0.25)), (2.0, (-1.0, 1.0))])
+def test_the_upper_bound_keeps_its_distance(make, narrowest, bounds):
+    quantizer = make(-1.0, -0.25)
+    quantizer.keep_apart(torch.tensor(narrowest))
+    assert ends(quantizer) == bounds
+
+
+@kinds
+@pytest.mark.parametrize(("factor", "bounds"), [(2.0, (-1.0, 6.0)), (-2.0, (-6.0, 1.0))])
+def test_bounds_are_scaled_and_stay_in_order(make, factor, bounds):
+    quantizer = make(-0.5, 3.0)
+    quantizer.scale(factor)
+    assert ends(quantizer) == bounds
+
+
+def test_one_bound_serves_both_sides():
+    quantizer = WeightQuantizer(torch.tensor(0.0), torch.tensor(1.5), 3, symmetric=True)
+    assert (quantizer.width().item(), quantizer.width().requires_grad) == (3.0, False)
+    quantizer.scale(-2.0)
+    assert quantizer.upper.item() == 3.0
+    quantizer.keep_apart(torch.tensor(4.0))
+    assert quantizer.upper.item() == 3.0
+    quantizer.keep_apart(torch.tensor(8.0))
+    assert quantizer.upper.item() == 4.0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "settled"),
+    [
+        ((-1.0, 2.0), (-1.125, 2.25)),  # step 1 of units of 1/8: 8 lies between 7 and 9; zero is the second point
+        ((-0.3, 3.0), (-0.25, 3.125)),  # step 1.1 becomes 9 eighths; no point at zero, so the nearest multiple
+        ((0.0, 0.01), (0.0, 0.375)),  # at least one eighth
+        ((-1.0005, 1.9995), (-1.125, 2.25)),  # half a thousandth of a step from zero counts as zero
+        ((-1.005, 1.995), (-1.0, 2.375)),  # five thousandths don't
+    ],
+)
+def test_settling_by_hand(bounds, settled):
+    quantizer = ActivationQuantizer(*map(torch.tensor, bounds), 2)
+    quantizer.settle(0.125)
+    assert ends(quantizer) == settled
+
+
+def test_padding_is_quantized():
+    quantizer = ActivationQuantizer(torch.tensor(0.5), torch.tensor(2.0), 2)
+    points = quantizer.padded(torch.full((1, 1, 1, 1), 1.4), (1, 2))
+    assert points.shape == (1, 1, 3, 5)
+    assert (points[0, 0, 1, 2].item(), points.sum().item()) == (1.5, 1.5 + 14 * 0.5)
+
+
+def test_relative_steps_are_over_their_mean():
+    """Widths 3 and 6 are 2/3 and 4/3 of their mean."""
+    upper = torch.tensor([3.0, 6.0]).view(2, 1, 1)
+    quantizer = ActivationQuantizer(torch.zeros(2, 1, 1), upper, 2)
+    assert quantizer.relative_step().flatten().tolist() == pytest.approx([2 / 3, 4 / 3])
+    assert not quantizer.relative_step().requires_grad
+    assert ActivationQuantizer(torch.tensor(0.0), torch.tensor(1.0), 2).relative_step() is None
+
+
+@pytest.mark.parametrize("shape", [(), (2, 1, 1)])
+def test_the_spec_has_copies_of_the_bounds(shape):
+    quantizer = ActivationQuantizer(torch.full(shape, -1.0), torch.full(shape, 2.0), 3, narrow=True)
+    spec = quantizer.spec()
+    quantizer.upper.data.fill_(9.0)
+    assert (spec.bits, spec.narrow, spec.levels, spec.static) == (3, True, 7, True)
+    assert (spec.lower.shape, spec.upper.shape) == (shape[:1], shape[:1])
+    assert bool((spec.lower == -1).all() and (spec.upper == 2).all())
+    assert not spec.upper.requires_grad
+
+
+def test_integer_form_by_hand():
+    """-1..2 at 2 bits has a point at zero: step 1, nothing moves. -0.9..2.1 moves by at most a fine step's half."""
+    form = WeightQuantizer(torch.tensor(-1.0), torch.tensor(2.0), 2, False).integer_weight(torch.tensor([[0.6], [9.0]]))
+    assert (form.codes.tolist(), form.scale.tolist()) == ([[2], [3]], [1.0, 1.0])
+    assert (form.multiplier.tolist(), form.shift.tolist()) == ([1, 1], [-1, -1])
+    assert (form.multiplier.dtype, form.shift.dtype) == (torch.int16, torch.int16)
+    form = WeightQuantizer(torch.tensor(-0.9), torch.tensor(2.1), 2, False).integer_weight(torch.tensor([[0.6]]))
+    assert (form.multiplier.tolist(), form.shift.tolist(), form.scale.tolist()) == (
+        [60],
+        [-54],
+        pytest.approx([1 / 60]),
+    )
+
+
+@pytest.mark.parametrize(("offset", "multiplier"), [(5e-5, 1), (2e-4, 63)])
+def test_a_grid_that_almost_has_a_zero_is_one_that_has(offset, multiplier):
+    quantizer = WeightQuantizer(torch.tensor(-1.0 + offset), torch.tensor(2.0 + offset), 2, False)
+    assert quantizer.integer_weight(torch.zeros(1, 1)).multiplier.tolist() == [multiplier]

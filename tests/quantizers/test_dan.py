@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from srquant.errors import QuantizedFileError
 from srquant.grids.range_rules import minmax, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
@@ -10,8 +11,9 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.settle_on_lattice import settle
 from srquant.models.load import build
-from srquant.quantizers.dan import DANQuantizer, channel_range, normalise, restore
+from srquant.quantizers.dan import DANQuantizer, DANSpec, channel_range, normalise, restore
 from srquant.quantizers.layers import quant_layers
+from srquant.quantizers.stored import Fields, StoredTensors
 
 SHAPES = pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 7), 1), ((2, 11, 3), -1), ((2, 4, 5, 3), -1)])
 
@@ -81,6 +83,17 @@ def test_gradients_reach_values_and_bounds_but_not_the_ranges():
     assert quantizer.lower.grad.item() == pytest.approx(-2 * (0.25 + 0.125) / 3)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_beyond_the_bounds_become_the_bounds(layout):
+    """Bounds -0.5 and 0.5 of a channel 0..4 are 1 and 3, of a channel 0..8 they are 2 and 6."""
+    quantizer = DANQuantizer(2, 1)
+    quantizer.lower.data.fill_(-0.5)
+    quantizer.upper.data.fill_(0.5)
+    x = torch.tensor([[0.0, 4.0, 1.0, 3.0], [0.0, 8.0, 2.0, 6.0]]).view(1, 2, 2, 2).contiguous(memory_format=layout)
+    points = quantizer(x)
+    assert points.flatten().tolist() == pytest.approx([1.0, 3.0, 1.0, 3.0, 2.0, 6.0, 2.0, 6.0])
+
+
 def test_padding_stays_zero_and_out_of_the_range():
     x = torch.rand(1, 2, 3, 4) + 5
     quantizer = DANQuantizer(3, 1)
@@ -135,3 +148,15 @@ def test_bits_of_all_pictures_give_what_bits_of_each_give(bits):
     for whole, each in zip(*results, strict=True):
         torch.testing.assert_close(whole, each, rtol=1e-5, atol=3e-5)
     assert results[0][-1].abs() > 0.1
+
+
+def test_the_spec_and_back_from_a_file():
+    quantizer = DANQuantizer(3, 1)
+    quantizer.lower.data.fill_(-0.75)
+    spec = quantizer.spec()
+    assert (spec.kind, spec.static, spec.settings()) == ("dan", False, {"bits": 3})
+    assert spec.must_be_positive()["step of the input's grid"].item() == 0.25
+    read = DANSpec.read(Fields("input", {"bits": 3}), StoredTensors(spec.tensors()), 5)
+    assert (read.bits, read.lower.item(), read.upper.item()) == (3, -0.75, 1.0)
+    with pytest.raises(QuantizedFileError, match="only inputs of layers"):
+        DANSpec.read(Fields("sum", {"bits": 3}), StoredTensors(spec.tensors()), None)

@@ -8,14 +8,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from srquant.grids.uniform import fake_quantize
-from srquant.models.blocks.layers import Add
-from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.models.blocks.layers import Add, Matmul
+from srquant.quantizers.base import ActivationQuantizer, InputQuantizer, WeightQuantizer
+from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import (
     QuantAdd,
+    QuantAddends,
     QuantConv2d,
     QuantLinear,
+    QuantMatmul,
+    activation_quantizers,
     conv_padding,
     expand_to_weight,
+    input_quantizers,
+    learned_bound,
+    precise,
+    quant_layers,
     quantized_weight,
 )
 
@@ -142,3 +151,128 @@ def test_sum_on_a_grid(scale):
 )
 def test_padding_is_resolved(layer, padding):
     assert conv_padding(layer) == padding
+
+
+def grid(lower: float, upper: float, bits: int = 2) -> ActivationQuantizer:
+    return ActivationQuantizer(torch.tensor(lower), torch.tensor(upper), bits)
+
+
+def test_addends_have_a_grid_each():
+    """Points 0..3 and 0, 2, 4, 6: 1.2 is 1, 3.2 is 4; half of the second is added."""
+    module = QuantAddends(Add(0.5), grid(0.0, 3.0), grid(0.0, 6.0))
+    assert module(torch.tensor([1.2]), torch.tensor([3.2])).tolist() == [3.0]
+    assert module.quantizers() == {".left": module.left, ".right": module.right}
+    spec = module.spec()
+    assert (spec.left.upper, spec.right.upper, spec.scale) == (3.0, 6.0, 0.5)
+
+
+def test_a_sum_has_one_grid():
+    module = QuantAdd(Add(0.5), grid(0.0, 3.0))
+    assert module.quantizers() == {"": module.quantizer}
+    assert (module.spec().grid.upper, module.spec().scale) == (3.0, 0.5)
+
+
+def test_operands_of_a_product_have_a_grid_each():
+    """(1, 2) times (2, 4), from 1.2, 2.2 and 2.9, 3.2; on the lattice of eights 10 is 8."""
+    module = QuantMatmul(Matmul(), grid(0.0, 3.0), grid(0.0, 6.0))
+    a, b = torch.tensor([[1.2, 2.2]]), torch.tensor([[2.9], [3.2]])
+    assert module(a, b).tolist() == [[10.0]]
+    module.lattice = 8.0
+    assert (module(a, b).tolist(), module(a, b).dtype) == ([[8.0]], torch.float32)
+    assert module.quantizers() == {".left": module.left, ".right": module.right}
+    assert (module.spec().left.upper, module.spec().right.upper, module.spec().lattice) == (3.0, 6.0, 8.0)
+
+
+def tiny_conv(bits: int = 8) -> QuantConv2d:
+    return QuantConv2d(
+        nn.Conv2d(2, 4, 3, padding=1), grid(-1.0, 2.0), WeightQuantizer(None, torch.tensor(1.0), bits, True)
+    )
+
+
+def test_channels_and_their_axis():
+    conv = QuantConv2d(
+        nn.Conv2d(4, 8, 3, groups=2, stride=2), grid(0.0, 3.0), weight_quantizer(torch.ones(8, 2, 3, 3), 4)
+    )
+    linear = QuantLinear(nn.Linear(5, 7), grid(0.0, 3.0), weight_quantizer(torch.ones(7, 5), 4))
+    assert (conv.channels, conv.channel_axis, conv.geometry.groups, conv.geometry.stride) == (4, 1, 2, (2, 2))
+    assert (linear.channels, linear.channel_axis, linear.geometry) == (5, -1, None)
+
+
+def test_the_spec_of_a_layer():
+    layer = tiny_conv(bits=4)
+    layer.lattice = 0.5
+    spec = layer.spec()
+    assert (spec.weight_bits, spec.grid.bits, spec.lattice, spec.geometry.padding) == (4, 2, 0.5, (1, 1))
+    torch.testing.assert_close(spec.weight.values().float(), layer.weight_quantizer(layer.weight).detach())
+    assert torch.equal(spec.bias, layer.layer.bias)
+    assert not spec.bias.requires_grad
+    assert spec.bias.data_ptr() != layer.layer.bias.data_ptr()
+
+
+def test_the_cached_weight_is_used():
+    layer = tiny_conv()
+    layer.cached_weight = torch.ones(4, 2, 3, 3)
+    assert quantized_weight(layer) is layer.cached_weight
+
+
+def test_zeros_stay_zeros_where_the_quantizer_says_so():
+    """A channel of ones is its own range, so it passes; the padding of the convolution is zero."""
+    layer = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    nn.init.ones_(layer.weight)
+    quantized = QuantConv2d(layer, DANQuantizer(4, 1), WeightQuantizer(None, torch.tensor(1.0), 8, True))
+    assert quantized(torch.ones(1, 1, 2, 2)).flatten().tolist() == pytest.approx([4.0] * 4)
+
+
+def test_only_a_bound_that_is_learned_alone_is_the_learned_bound():
+    layer = tiny_conv()
+    assert learned_bound(layer) is None, "weight and bias are learned"
+    layer.layer.weight.requires_grad_(False)
+    assert learned_bound(layer) is None, "the bias is learned"
+    layer.layer.bias.requires_grad_(False)
+    assert learned_bound(layer) is layer.weight_quantizer.upper
+    with torch.no_grad():
+        assert learned_bound(layer) is None
+    layer.lattice = 0.5
+    assert learned_bound(layer) is None
+    layer.lattice, layer.cached_weight = None, torch.ones(4, 2, 3, 3)
+    assert learned_bound(layer) is None
+
+
+def test_operands_are_float64_on_a_lattice_only():
+    x, weight, bias = torch.ones(1), torch.ones(2), torch.ones(3)
+    assert all(a is b for a, b in zip(precise(x, weight, bias, None), (x, weight, bias), strict=True))
+    assert [tensor.dtype for tensor in precise(x, weight, bias, 0.5)] == [torch.float64] * 3
+    assert precise(x, weight, None, 0.5)[2] is None
+
+
+def test_settled_weights_have_an_output_scale_on_the_lattice():
+    """Input step 1, weight step 1/127 * 1.1 = 0.00866: the lattice of 1/256 has 2/256, so weights shrink by a tenth."""
+    layer = QuantLinear(nn.Linear(1, 2, bias=False), grid(-1.0, 2.0), WeightQuantizer(None, torch.tensor(1.1), 8, True))
+    layer.layer.weight.data.copy_(torch.tensor([[1.1], [-0.5]]))
+    layer.lattice = 1 / 256
+    assert quantized_weight(layer).flatten().tolist() == [127 * 2 / 256, -58 * 2 / 256]
+    assert quantized_weight(layer).dtype == torch.float64
+
+
+def test_settled_weights_with_a_step_per_input():
+    """Input steps 1 and 3, mean 2. A weight step of 1/127 gives outputs of 2/127, nearest multiple of 1/64 is 1/64."""
+    upper = torch.tensor([3.0, 9.0])
+    inputs = ActivationQuantizer(torch.zeros(2), upper, 2)
+    layer = QuantLinear(nn.Linear(2, 1, bias=False), inputs, WeightQuantizer(None, torch.tensor(1.0), 8, True))
+    layer.layer.weight.data.copy_(torch.tensor([[2.0, 0.5]]))
+    layer.lattice = 1 / 64
+    expected = [127 / 128 / 0.5, 95 / 128 / 1.5]
+    assert quantized_weight(layer).flatten().tolist() == pytest.approx(expected)
+
+
+def test_a_shared_quantizer_is_listed_once(tiny, quantized):
+    network = quantized(tiny("edsr"), Policy(LayerBits(4, 4)))
+    layers = quant_layers(network)
+    first, second = "body.0.body.0", "body.1.body.0"
+    before = list(input_quantizers(network))
+    layers[second].input_quantizer = layers[first].input_quantizer
+    assert list(input_quantizers(network)) == [name for name in before if name != second]
+    assert input_quantizers(network)[first] is layers[first].input_quantizer
+    layers[first].input_quantizer = InputQuantizer(4)
+    assert first not in activation_quantizers(network)
+    assert second in activation_quantizers(network)

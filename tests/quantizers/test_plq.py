@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from srquant.errors import PolicyError
+from srquant.errors import PolicyError, QuantizedFileError
 from srquant.grids.uniform import fake_quantize
-from srquant.quantizers.plq import PLQuantizer, fake_quantize_pieces, region_levels
+from srquant.quantizers.plq import PLQSpec, PLQuantizer, fake_quantize_pieces, region_levels
+from srquant.quantizers.stored import Fields, StoredTensors
 
 TWO_SIDED = (-8.0, 2.0, 8.0)
 SKEWED = (-3.3, 0.7, 11.9)
@@ -182,7 +183,58 @@ def test_settled_steps_are_odd_multiples(bounds, bits):
     assert torch.equal(q.edges(), before)
 
 
+def test_settling_on_a_coarse_lattice_by_hand():
+    """Steps 2/3 and 2 become 1, so edges are 0, 3, 6; the step of the 256 points, 6/255, becomes 1 as well."""
+    q = quantizer(ONE_SIDED, bits=3)
+    q.settle(1.0)
+    assert q.edges().tolist() == [0.0, 3.0, 6.0]
+    assert (q.lower.item(), q.upper.item()) == (0.0, 255.0)
+
+
 @pytest.mark.parametrize("bits", [2, 8])
 def test_bits_without_a_piecewise_grid_are_refused(bits):
     with pytest.raises(PolicyError, match=f"{bits} bits.*3 to 7.*plq=false"):
         region_levels(bits, "paper", two_sided=True)
+
+
+def read(levels, edges, channels=5):
+    tensors = {"bounds": torch.tensor([-8.0, 8.0]), "edges": torch.tensor(edges)}
+    return PLQSpec.read(Fields("input", {"bits": 4, "region_levels": levels}), StoredTensors(tensors), channels)
+
+
+def test_the_spec_and_back_from_a_file():
+    q = quantizer(TWO_SIDED)
+    spec = q.spec()
+    q.upper.data.fill_(99.0)
+    assert not spec.edges.requires_grad
+    assert (spec.kind, spec.settings()) == ("plq", {"bits": 4, "region_levels": [4, 8, 4]})
+    assert {name: tensor.tolist() for name, tensor in spec.tensors().items()} == {
+        "bounds": [-8.0, 8.0],
+        "edges": [-8.0, -2.0, 2.0, 8.0],
+    }
+    positive = spec.must_be_positive()
+    assert positive["width of a region"].tolist() == [6.0, 4.0, 6.0]
+    assert positive["step of the input's grid"].item() == pytest.approx(16 / 255)
+    found = read([4, 8, 4], [-8.0, -2.0, 2.0, 8.0])
+    assert (found.bits, found.lower, found.upper, found.region_levels) == (4, -8.0, 8.0, (4, 8, 4))
+    assert torch.equal(found.edges, spec.edges)
+
+
+@pytest.mark.parametrize(("levels", "regions"), [([128, 128], 2), ([2, 2], 2), ([64, 128, 64], 3)])
+def test_the_extremes_of_a_file(levels, regions):
+    assert read(levels, [0.0, 1.0, 2.0, 3.0][: regions + 1]).region_levels == tuple(levels)
+
+
+@pytest.mark.parametrize(
+    ("levels", "channels", "message"),
+    [
+        ([8], 5, "2 or 3 regions of at most 256 points"),
+        ([8, 8, 8, 8], 5, "2 or 3 regions"),
+        ([128, 129], 5, "2 or 3 regions"),
+        ([1, 8], 5, "at least 2"),
+        ([8, 8], None, "only inputs of layers"),
+    ],
+)
+def test_impossible_regions_of_a_file_are_refused(levels, channels, message):
+    with pytest.raises(QuantizedFileError, match=message):
+        read(levels, [0.0] * (len(levels) + 1), channels)

@@ -8,7 +8,8 @@ from torch import nn
 
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLinear
-from srquant.weight_rounding.gptaq import adjust_layer, middle, statistics
+from srquant.weight_rounding import gptaq
+from srquant.weight_rounding.gptaq import adjust_layer, apply_gptaq, middle, statistics
 
 LAYERS = {
     "convolution": nn.Conv2d(6, 8, 3, padding=1),
@@ -74,7 +75,8 @@ def test_least_squares_by_hand():
 
 
 def test_the_middle_of_pictures():
-    assert middle(torch.rand(2, 3, 48, 40)).shape == (2, 3, 32, 32)
+    images = torch.rand(2, 3, 48, 40)
+    assert torch.equal(middle(images), images[..., 8:40, 4:36])
     small = torch.rand(2, 3, 20, 32)
     assert torch.equal(middle(small), small)
 
@@ -90,3 +92,26 @@ def test_crops_weigh_the_less_the_more_they_lose():
     share = ((mean - points[0]) / (points[1] - points[0])).mean()
     losses = (x - student.input_quantizer(worse)).square().mean((1, 2))
     assert float(share) == pytest.approx(float(losses[0] / losses.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_statistics_by_hand(bias):
+    """Crops of four values: 1, without loss, and 3, of which 2 arrive. The mean square is 5, 1e-4 of it weighs 2000."""
+    sixteenths = ActivationQuantizer(torch.tensor(-8.0), torch.tensor(7.9375), 8)
+    student = QuantLinear(nn.Linear(1, 1, bias=bias), sixteenths, WeightQuantizer(None, torch.tensor(1.0), 8, True))
+    x, noisy = (torch.tensor([1.0, second]).view(2, 1, 1).expand(2, 4, 1) for second in (3.0, 2.0))
+    seen = statistics(student, x, noisy)
+    mean = (2000 * 1 + 2) / 2001
+    assert float(seen.mean) == pytest.approx(mean, abs=1e-7)
+    assert float(seen.float_mean) == pytest.approx((2000 * 1 + 3) / 2001, abs=1e-7)
+    assert float(seen.moments) == pytest.approx(4 * (2000 + 4) - bias * 4 * 2001 * mean**2, rel=1e-4)
+    assert float(seen.lost) == pytest.approx(4 * 2 - bias * 4 * 2001 * mean / 2001, rel=1e-4)
+
+
+def test_a_hundred_crops_decide(monkeypatch):
+    seen = []
+    monkeypatch.setattr(gptaq, "run_side_by_side", lambda student, images, visit: seen.append(images))
+    batches = [torch.rand(60, 3, 40, 40) for _ in range(2)]
+    apply_gptaq(None, batches)
+    assert torch.equal(seen[0], torch.cat([batches[0], batches[1][:40]])[..., 4:36, 4:36])

@@ -5,9 +5,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srquant.insertion.policy import Policy
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.layers import QuantConv2d, QuantLinear, scaled_weight
-from srquant.weight_rounding.gptq import gptq_weight, input_columns, inverse_factors, rounded, zero_padded
+from srquant.quantizers.layers import QuantConv2d, QuantLinear, quant_layers, scaled_weight
+from srquant.weight_rounding.gptq import (
+    apply_gptq,
+    damped,
+    gptq_weight,
+    input_columns,
+    input_moments,
+    inverse_factors,
+    rounded,
+    zero_padded,
+)
 
 GRID = WeightQuantizer(torch.tensor(-7.0), torch.tensor(7.0), 4, True)
 
@@ -19,7 +29,7 @@ LAYERS = {
 }
 
 
-def quantized(layer, per_channel=False, by_input=False, bits=3):
+def quantized_layer(layer, per_channel=False, by_input=False, bits=3):
     """A layer with symmetric weight grids; ``by_input``: one activation grid per input channel."""
     layer.weight.data = 0.2 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
     rows = layer.weight.detach().flatten(1)
@@ -52,7 +62,7 @@ def output(layer, weight, x):
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
 @torch.no_grad()
 def test_outputs_change_less_and_weights_lie_on_the_grid(layer, per_channel, by_input):
-    layer = quantized(layer, per_channel, by_input)
+    layer = quantized_layer(layer, per_channel, by_input)
     x = inputs_of(layer.layer)
     weight = gptq_weight(layer, moments_of(layer, x))
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
@@ -68,7 +78,7 @@ def test_outputs_change_less_and_weights_lie_on_the_grid(layer, per_channel, by_
 @pytest.mark.parametrize("layer", [layer for name, layer in LAYERS.items() if name != "linear"])
 @torch.no_grad()
 def test_columns_are_what_the_convolution_multiplies(layer):
-    layer = quantized(layer)
+    layer = quantized_layer(layer)
     x = inputs_of(layer.layer)
     rows = layer.weight.flatten(1).unflatten(0, (layer.layer.groups, -1))
     products = torch.stack([(rows @ columns).flatten(0, 1) for columns in input_columns(layer, zero_padded(layer, x))])
@@ -96,3 +106,50 @@ def test_unrelated_inputs_round_to_the_nearest_point():
 def test_inputs_that_are_never_seen_do_no_harm():
     moments = torch.diag(torch.tensor([1.0, 0.0, 2.0]))
     assert rounded_by_hand([1.0, 2.0, 3.0], moments).isfinite().all()
+
+
+def test_inputs_are_not_changed_by_rounding():
+    rows = torch.tensor([[[1.2, 0.3]]], dtype=torch.float64)
+    rounded(rows, inverse_factors(torch.ones(1, 2, 2, dtype=torch.float64)), GRID)
+    assert rows.tolist() == [[[1.2, 0.3]]]
+
+
+def test_damping_is_a_share_of_the_mean_diagonal():
+    moments = torch.tensor([[[2.0, 1.0], [1.0, 4.0]]])
+    assert damped(moments, 0.1).flatten().tolist() == pytest.approx([2.3, 1.0, 1.0, 4.3])
+
+
+@pytest.mark.parametrize(("height", "width", "positions"), [(16, 32, 512), (16, 33, 264)])
+def test_at_most_512_positions_count(height, width, positions):
+    layer = quantized_layer(nn.Conv2d(6, 8, 1))
+    picture = torch.randn(1, 6, height, width)
+    (columns,) = input_columns(layer, picture)
+    assert torch.equal(columns, picture.reshape(1, 6, -1)[..., :: height * width // positions])
+
+
+def test_columns_of_tokens():
+    tokens = torch.randn(2, 5, 6)
+    (columns,) = input_columns(quantized_layer(nn.Linear(6, 8)), tokens)
+    assert torch.equal(columns, tokens.reshape(10, 6).T[None])
+
+
+@torch.no_grad()
+def test_all_layers_are_compensated_by_the_float_networks_inputs(teacher, quantized, pictures):
+    student, batches = quantized(teacher, Policy()), [pictures(2), pictures(3, seed=2)]
+    layers, inputs = quant_layers(student), {}
+    for name in layers:
+        teacher.module.get_submodule(name).register_forward_pre_hook(
+            lambda _, x, name=name: inputs.setdefault(name, []).append(x[0])
+        )
+    moments = input_moments(teacher, layers, batches)
+    for name, layer in layers.items():
+        seen = [columns[0].double() for x in inputs[name] for columns in input_columns(layer, zero_padded(layer, x))]
+        assert len(seen) == 5
+        assert moments[name].dtype == torch.float64
+        wanted = sum(x @ x.T for x in seen)
+        torch.testing.assert_close(moments[name][0], wanted, rtol=0, atol=1e-5 * float(wanted.max()))
+    expected = {name: gptq_weight(layer, moments[name]) for name, layer in layers.items()}
+    apply_gptq(student, teacher, batches)
+    for name, layer in layers.items():
+        assert torch.equal(layer.weight, expected[name])
+        assert len(teacher.module.get_submodule(name)._forward_pre_hooks) == 1  # the test's own

@@ -58,13 +58,14 @@ def test_each_half_is_the_network_by_itself(name):
     visited = []
 
     def visit(layer, x, quantized_x):
+        assert not layer.training
         visited.append(names[id(layer)])
         torch.testing.assert_close(x, floats[visited[-1]])
         torch.testing.assert_close(quantized_x, noisy[visited[-1]])
 
     with torch.no_grad():
         before = student(images)
-        run_side_by_side(student, images, visit)
+        run_side_by_side(student.train(), images, visit)
         assert torch.equal(student(images), before)
     assert sorted(visited) == sorted(layers)
 

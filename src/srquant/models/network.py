@@ -1,8 +1,11 @@
 """A float super-resolution network, and the facts that the other packages need about it."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 Argument = int | float | bool | str | list[int]
 
@@ -67,3 +70,12 @@ class Network(nn.Module):
         else:
             upscaled = self.module(images * self.facts.value_range) / self.facts.value_range
         return upscaled
+
+    def branch_for(self, image: Tensor) -> "Network":
+        """The network that upscales a picture, ``1 x 3 x H x W`` in [0, 1]: itself, unless the picture decides."""
+        return self
+
+
+def modules_of(network: nn.Module, kind: type[M]) -> dict[str, M]:
+    """The modules of one type in a module, by name, in module order."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, kind)}

@@ -126,6 +126,13 @@ class ActivationQuantizer(InputQuantizer):
         self.upper.copy_(torch.maximum(self.upper, self.lower + narrowest))
 
     @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the bounds, in place; with a negative factor lower and upper change places."""
+        lower, upper = self.lower * factor, self.upper * factor
+        self.lower.copy_(torch.minimum(lower, upper))
+        self.upper.copy_(torch.maximum(lower, upper))
+
+    @torch.no_grad()
     def settle(self, delta: float) -> None:
         """Move the lower bound to a multiple of ``delta``, the step to an odd one; a grid point at zero stays there."""
         last = self.levels - 1
@@ -208,6 +215,16 @@ class WeightQuantizer(nn.Module):
             self.upper.clamp_(min=narrowest / 2)
         else:
             self.upper.copy_(torch.maximum(self.upper, self.lower + narrowest))
+
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the bounds, in place; with a negative factor lower and upper change places."""
+        if self.lower is None:
+            self.upper.mul_(abs(factor))
+            return
+        lower, upper = self.lower * factor, self.upper * factor
+        self.lower.copy_(torch.minimum(lower, upper))
+        self.upper.copy_(torch.maximum(lower, upper))
 
     def single_bound(self) -> Tensor | None:
         """``u`` of a grid ``-u..u``; None for a grid with two bounds."""

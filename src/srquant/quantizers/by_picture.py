@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from srquant.errors import QuantizedFileError
 from srquant.grids.picture_edges import edge_score, mean_gradients
-from srquant.models.network import Facts, Network
+from srquant.models.network import Facts, Network, modules_of
 from srquant.quantizers.base import InputQuantizer
 from srquant.quantizers.grid_spec import GridSpec
 from srquant.quantizers.stored import Fields, Json, StoredTensors
@@ -187,7 +187,7 @@ class ConditionalNetwork(Network):
 
 def conditional_quantizers(module: nn.Module) -> dict[str, ConditionalQuantizer]:
     """All conditional quantizers inside a module by name."""
-    return {name: part for name, part in module.named_modules() if isinstance(part, ConditionalQuantizer)}
+    return modules_of(module, ConditionalQuantizer)
 
 
 def with_picture_access(network: Network) -> Network:

@@ -13,7 +13,7 @@ from srquant.grids.uniform import on_lattice
 from srquant.grids.weight_bound_gradient import conv_with_bound_gradient, quantize_with_slope
 from srquant.models.blocks.conv_geometry import ConvGeometry, conv_padding, geometry_of
 from srquant.models.blocks.layers import Add, Matmul, MatrixProduct
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import ActivationQuantizer, InputQuantizer, WeightQuantizer
 from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, MatmulSpec, ModuleSpec, SumSpec
 
@@ -235,12 +235,12 @@ class QuantMatmul(QuantModule, MatrixProduct):
 
 def quant_modules(network: Network) -> dict[str, QuantModule]:
     """Everything quantized in a network by name, in module order."""
-    return {name: module for name, module in network.module.named_modules() if isinstance(module, QuantModule)}
+    return modules_of(network.module, QuantModule)
 
 
 def quant_layers(network: Network) -> dict[str, QuantLayer]:
     """The quantized convolutions and linear layers of a network by name, in module order."""
-    return {name: module for name, module in network.module.named_modules() if isinstance(module, QuantLayer)}
+    return modules_of(network.module, QuantLayer)
 
 
 def input_quantizers(network: Network) -> dict[str, InputQuantizer]:

@@ -76,6 +76,12 @@ class ShiftedQuantizer(ActivationQuantizer):
         return zero_padded(self(x), padding)
 
     @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the bounds and the shift, in place."""
+        super().scale(factor)
+        self.shift.mul_(factor)
+
+    @torch.no_grad()
     def settle(self, delta: float) -> None:
         """Settle the grid as ``ActivationQuantizer``, and move the shift to multiples of ``delta``."""
         super().settle(delta)

@@ -112,7 +112,7 @@ class StoredTensors:
         self.tensors, self.prefix = tensors, prefix
 
     def inside(self, prefix: str) -> "StoredTensors":
-        """Those behind a longer prefix."""
+        """The tensors whose names start with a longer prefix."""
         return StoredTensors(self.tensors, self.prefix + prefix)
 
     def take(self, name: str, dtype: torch.dtype, *shapes: tuple[int, ...]) -> Tensor:

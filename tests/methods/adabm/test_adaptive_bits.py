@@ -202,3 +202,16 @@ def test_the_middle_branch_stands_for_all(adaptive):
     plain = representative(settled)
     assert representative(plain) is plain
     assert branches_of(plain) == [plain]
+
+
+def test_layers_with_fixed_bits_below_8_count(tiny, quantized):
+    student = quantized(tiny("edsr"), Policy(LayerBits(4, 4)))
+    make_adaptive(student, BODY[:1], PictureBits(torch.tensor([0.0, 1.0, 1.0])))
+    assert mean_bits(student).item() == pytest.approx((4 + 2 / 3 + 4 * 4) / 5)
+
+
+def test_clipping_judges_by_all_samples():
+    """On -f, -f/3, f/3, f: 0.3 alone asks for f = 0.9, 0.2 for 0.6, both for 0.75."""
+    q = ActivationQuantizer(torch.tensor(-1.0), torch.tensor(1.0), 2).requires_grad_(False)
+    bac_bounds(q, torch.tensor([0.3] * 100 + [0.2] * 100).view(2, 1, 10, 10), 0.0)
+    assert (q.lower.item(), q.upper.item()) == pytest.approx((-0.75, 0.75))

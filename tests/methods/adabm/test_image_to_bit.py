@@ -1,5 +1,7 @@
 """I2B: densities to bits, and its first thresholds."""
 
+import math
+
 import pytest
 import torch
 
@@ -33,3 +35,16 @@ def test_crops_of_equal_density_are_refused():
     with pytest.raises(DatasetError, match="gradient density 5, so adabm can't tell pictures apart"):
         I2BCalibration(0.1, 0.9, torch.tensor([5.0, 5.0])).image_to_bit()
     assert I2BCalibration(0.1, 0.9, torch.tensor([5.0, 5.1])).image_to_bit().upper.item() == pytest.approx(5.1)
+
+
+def test_gradients_of_thresholds_are_those_of_tanh_by_hand():
+    """Six from the middle, 25, of 15 to the upper threshold: position 0.4; it moves by 2/30 with the density."""
+    lower, upper, density = (torch.tensor(value, requires_grad=True) for value in (10.0, 40.0, 31.0))
+    i2b = ImageToBit(lower, upper)
+    i2b(density).backward()
+    slope = 1 - math.tanh(0.4) ** 2
+    assert density.grad.item() == pytest.approx(slope * 2 / 30)
+    assert i2b.upper.grad.item() == pytest.approx(slope * (-1 / 30 - 6 * 2 / 30**2))
+    assert i2b.lower.grad.item() == pytest.approx(slope * (-1 / 30 + 6 * 2 / 30**2))
+    i2b.lower.data.fill_(0.0)
+    assert lower.item() == 10.0

@@ -44,3 +44,15 @@ def test_sensitivities_are_deviations_of_each_sample(tiny):
         network(images[:1])
     shifted = network.module.sub_mean(images * 255).flatten(1)
     assert seen["head.0"] == pytest.approx([float(shifted.std(1).mean()), float(shifted[0].std())])
+
+
+def test_layers_at_the_quantiles_start_at_zero():
+    assert first_layer_bits(torch.arange(11.0).double(), 0.3).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
+
+
+def test_sensitivities_are_watched_no_longer_than_asked(tiny):
+    network = tiny("edsr")
+    with layer_sensitivities(network, ["head.0"]) as seen:
+        pass
+    network(torch.rand(1, 3, 8, 8))
+    assert seen == {"head.0": []}

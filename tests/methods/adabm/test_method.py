@@ -83,6 +83,15 @@ def test_weights_get_the_factor_of_smallest_error(reading):
     assert 0.51 * start <= float(upper) <= start * 1.0001
 
 
+@pytest.mark.parametrize("reading", ["paper", "code"])
+def test_weight_bounds_are_searched_down_to_51_percent(reading):
+    """The four points -f, -f/3, f/3, f would fit best at f = 0.48: all values but one are 0.16."""
+    rows = torch.full((1, 10_000), 0.16)
+    rows[0, 0] = 1.0
+    lower, upper = omse_rule(reading, 2)(rows, 4)
+    assert (float(lower), float(upper)) == pytest.approx((-0.51, 0.51))
+
+
 @pytest.mark.parametrize(
     ("order", "expected"),
     [("code", ["weights", "activations", "bits"]), ("paper", ["bits", "weights", "activations"])],

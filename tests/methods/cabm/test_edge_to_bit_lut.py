@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srquant.methods.cabm.edge_to_bit_lut import BitConfiguration, look_up, usable_entries
+from srquant.methods.cabm.edge_to_bit_lut import BitConfiguration, in_hundredths, look_up, usable_entries
 
 SEEN = [
     BitConfiguration(120, (2, 2), 8.0),
@@ -17,6 +17,15 @@ SEEN = [
 
 def test_entry_of_a_score_is_its_choice_of_fewest_bits():
     assert usable_entries(SEEN, 0, 6.0) == [SEEN[1], SEEN[5]]
+
+
+def test_entries_at_the_limit_are_left_out():
+    assert usable_entries(SEEN, 0, 5.0) == [SEEN[5]]
+
+
+def test_scores_in_hundredths():
+    hundredths = in_hundredths(torch.tensor([1.234, 1.236], dtype=torch.float64))
+    assert (hundredths.tolist(), hundredths.dtype) == ([123, 124], torch.int64)
 
 
 def test_other_choices_can_be_selected():

@@ -112,3 +112,18 @@ def test_cost_counts_every_layer_as_about_one(quantizer, x):
 def test_impossible_settings_are_refused(candidates, features, error):
     with pytest.raises(error, match=r"candidate|features"):
         BitSelectorQuantizer(candidates, features)
+
+
+def test_smallest_settings_and_their_defaults():
+    assert BitSelectorQuantizer((4, 8), 1).settings() == {
+        "candidates": [4, 8],
+        "features": 1,
+        "channel_axis": 1,
+        "gradient_scale": 1000.0,
+    }
+
+
+@torch.no_grad()
+def test_nothing_is_kept_without_gradients(quantizer, x):
+    quantizer(x)
+    assert quantizer.choice is None

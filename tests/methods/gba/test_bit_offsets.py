@@ -60,3 +60,9 @@ def test_means_of_gradients_count_every_step():
         (slope * offsets[0]).backward()
         gradients.add()
     assert gradients.means() == [3.0, 0.0]
+
+
+def test_each_quantizer_has_one_offset_whatever_its_bounds():
+    per_channel = WeightQuantizer(None, torch.ones(3, 1, 1, 1), 4, symmetric=True)
+    with learnable_bits([per_channel]) as (offset,):
+        assert offset.shape == ()

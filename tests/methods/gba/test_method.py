@@ -148,6 +148,20 @@ def test_alternate_begins_with_weights(network, calibration, rates):
 
 
 @pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("together", [0.01, 0.009, 0.0081, 0.00729]), ("alternate", [0.01, 0.01, 0.009, 0.009])],
+)
+def test_rates_of_bounds_decay_with_each_pass_of_their_group(network, calibration, monkeypatch, schedule, rates):
+    seen: list[float] = []
+    monkeypatch.setattr(
+        "srquant.methods.gba.method.train_pass",
+        lambda student, lessons, optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]),
+    )
+    quantize(network, calibration, Policy(), GBA(mixed="none", schedule=schedule, epochs=4))
+    assert seen == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
     ("stages", "dynamic"), [(None, False), ((), False), ((1, 2), False), ((3,), True), ((1, 2, 3), True)]
 )
 def test_stage_three_decides_whether_ranges_are_dynamic(network, calibration, stages, dynamic):

@@ -7,16 +7,19 @@ import pytest
 import torch
 
 from srquant.deploy.frozen.freeze import freeze
+from srquant.distillation.lessons import Lesson
 from srquant.distillation.losses import normalised
 from srquant.errors import PolicyError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.outlier_aware.method import (
     OutlierAware,
+    breakpoint_rule,
     calibrate,
     feature_deviations,
     groups,
     quantize,
     saft,
+    saft_loss,
     sensitivity,
     sensitivity_loss,
 )
@@ -68,6 +71,22 @@ def test_starts_from_minmax_and_a_quantile(network, calibration):
     assert grid.region_levels == (8, 8)
 
 
+def test_breakpoint_is_a_quantile_of_signed_values():
+    """Sorted: -9 1 2 3 4. Of the magnitudes it would be 4."""
+    lower, upper = breakpoint_rule(0.75)(torch.tensor([[4.0, -9.0, 2.0, 1.0, 3.0]]), 16)
+    assert lower.tolist() == upper.tolist() == [3.0]
+
+
+def test_breakpoint_of_a_layer_whose_inputs_have_both_signs(network, calibration):
+    seen = []
+    layer = network.module.get_submodule("body.0.body.0")
+    with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])), torch.no_grad():
+        network(next(calibration.batches(4)))
+    grid = quant_layers(calibrate(network, calibration, W4A4, PLQ))["body.0.body.0"].input_quantizer
+    assert seen[0].min() < 0 < seen[0].quantile(0.99) < seen[0].abs().quantile(0.99)
+    torch.testing.assert_close(grid.breakpoint.detach(), seen[0].quantile(0.99))
+
+
 def test_moving_average_over_batches(network, calibration, monkeypatch):
     monkeypatch.setattr("srquant.methods.outlier_aware.method.STATISTICS", 2)
     grid = quant_layers(calibrate(network, calibration, W4A4, PLQ))["body.0.body.2"].input_quantizer
@@ -116,6 +135,16 @@ def test_sensitivity_loss_by_hand():
     distance = (2 * 0.2**2) ** 0.5
     loss = sensitivity_loss(student, teacher, torch.tensor([0.75, 0.25]))
     assert loss.item() == pytest.approx(0.75 * distance / 2, rel=1e-4)
+
+
+def test_loss_is_five_times_the_error_in_grey_levels_plus_that_of_blocks(network, calibration):
+    """Pictures 0.1 apart: 5 * 255 * 0.1 = 127.5. One block whose features are at right angles adds sqrt(2)."""
+    one = Network(network.module, replace(network.facts, features=("body.0",)))
+    blocks = [torch.tensor([[0.0, 3.0]])], [torch.tensor([[1.0, 0.0]])]
+    picture = torch.full((1, 3, 4, 4), 0.5)
+    loss = saft_loss(OutlierAware(), one, calibration)
+    assert loss(picture + 0.1, [], Lesson(picture, picture, [])).item() == pytest.approx(127.5)
+    assert loss(picture + 0.1, blocks[0], Lesson(picture, picture, blocks[1])).item() == pytest.approx(127.5 + 2**0.5)
 
 
 @pytest.mark.parametrize("rates", ["absolute", "relative"])

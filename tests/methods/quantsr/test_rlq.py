@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from srquant.insertion.policy import LayerBits
 from srquant.methods.quantsr.redistribution import phi_slope, rlq_quantize
 from srquant.methods.quantsr.rlq import ActivationRLQ, WeightRLQ
-from srquant.methods.quantsr.rlq_layers import RLQLayer
+from srquant.methods.quantsr.rlq_layers import RLQLayer, RLQMatmul
+from srquant.models.blocks.layers import Matmul
+from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.shifted import ShiftedQuantizer
 
 BITS = pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -118,8 +120,16 @@ def test_without_bend_it_is_lsq(bits: int):
     assert float(quantizer.alpha.grad) == pytest.approx(float(step.grad) / math.sqrt(999 * float(quantizer.last)))
 
 
+def test_the_step_learns_where_the_values_are_constants():
+    """Of 0.6 and 9 with the step 0.5 and the last code 7: 1 - 1.2 + 7."""
+    step, first, last, one = (torch.tensor(number) for number in (0.5, -8.0, 7.0, 1.0))
+    rlq_quantize(torch.tensor([0.6, 9.0]), step.requires_grad_(), first, last, 0.0, one).sum().backward()
+    assert step.grad.item() == pytest.approx(1 - 1.2 + 7)
+
+
 def test_small_bend_approaches_lsq():
     assert torch.allclose(phi_slope(numbers(), 1e-3), torch.ones(4001, dtype=torch.float64), atol=1e-6)
+    assert torch.equal(phi_slope(numbers(), 0.0), torch.ones(4001, dtype=torch.float64))
 
 
 def test_gradients_by_differences_where_the_function_is_smooth():
@@ -147,6 +157,26 @@ def test_hardly_negative_is_not_negative():
     quantizer = ActivationRLQ(4, 1.0, 3)
     quantizer.start(torch.tensor([-1e-6, 1.0]))
     assert float(quantizer.first) == 0
+    quantizer.start(torch.tensor([-2e-5, 1.0]))
+    assert float(quantizer.first) == -8
+
+
+def test_smallest_steps():
+    """Of zeros: 1e-8. Of a mean of 1 at 3 bits: 2 / sqrt(3), and from then on no less than a thousandth of it."""
+    quantizer = WeightRLQ(3, 1.0)
+    quantizer.start(torch.zeros(4))
+    assert quantizer.alpha.item() == pytest.approx(1e-8, rel=1e-5, abs=0)
+    quantizer.start(torch.tensor([1.0, -1.0]))
+    quantizer.keep_positive()
+    assert quantizer.alpha.item() == pytest.approx(2 / math.sqrt(3))
+    quantizer.alpha.data.fill_(-1.0)
+    quantizer.keep_positive()
+    assert quantizer.alpha.item() == pytest.approx(2e-3 / math.sqrt(3), abs=1e-9)
+
+
+def test_grids_to_deploy_are_constants_and_symmetric_at_8_bits_alone():
+    assert [WeightRLQ(bits, 1.0).deployable().symmetric for bits in (4, 8)] == [False, True]
+    assert not any(bound.requires_grad for bound in WeightRLQ(4, 1.0).bounds())
 
 
 @BITS
@@ -196,3 +226,13 @@ def test_weight_grids_are_integer_as_they_are(bits: int):
     assert integer.multiplier.tolist() == [1] * 6
     assert torch.allclose(integer.values().float(), quantizer(weight), atol=1e-6)
     assert integer.scale.tolist() == pytest.approx([quantizer.alpha.item()] * 6)
+
+
+def test_deployable_product_computes_the_same_with_fixed_bounds():
+    product = RLQMatmul(Matmul(), 4, 1.0)
+    a, b = torch.randn(2, 5, 3), torch.rand(2, 3, 4)
+    product.left.start(a)
+    product.right.start(b)
+    deployed = product.deployable()
+    assert [type(q) for q in (deployed.left, deployed.right)] == [ActivationQuantizer] * 2
+    torch.testing.assert_close(deployed(a, b), product(a, b))

@@ -26,7 +26,7 @@ def codes_used(model: FrozenModel, pictures: Iterable[Tensor]) -> list[CodesUsed
     seen: dict[str, list[Tensor]] = {name: [] for name in inputs}
     bits: dict[str, list[float]] = {name: [] for name in inputs}
     for picture in pictures:
-        branch = model.network.branch_for(picture) if isinstance(model.network, BranchedNetwork) else model.network
+        branch = model.network.branch_for(picture)
         for name, calls in _codes_of(branch, picture, inputs).items():
             seen[name].append(torch.stack(calls).any(0))
         for name, taken in _bits_of(branch, picture).items():

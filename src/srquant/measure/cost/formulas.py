@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from srquant.errors import PolicyError, suggest
 from srquant.models.blocks.layers import MatrixProduct, MeanShift
 from srquant.models.hooks import watch_outputs
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 
 FLOAT_BITS = 32
 
@@ -48,7 +48,7 @@ def weighted_layers(network: Network) -> list[str]:
 
 def matrix_products(network: Network) -> list[str]:
     """Names of all products of two activations: float, quantized or frozen."""
-    return [name for name, module in network.module.named_modules() if isinstance(module, MatrixProduct)]
+    return list(modules_of(network.module, MatrixProduct))
 
 
 def count_macs(network: Network, names: Iterable[str], height: int, width: int) -> dict[str, int]:

@@ -95,7 +95,7 @@ def make_adaptive(network: Network, layers: Iterable[str], pictures: PictureBits
 def adaptive_quantizers(network: Network) -> dict[str, AdaptiveQuantizer]:
     """The adaptive quantizers by the name of their layer, in module order."""
     quantizers = {name: layer.input_quantizer for name, layer in quant_layers(network).items()}
-    return {name: q for name, q in quantizers.items() if isinstance(q, AdaptiveQuantizer)}
+    return {name: q for name, q in quantizers.items() if isinstance(q, AdaptiveQuantizer)}  # the only ones with b_L
 
 
 def mean_bits(network: Network) -> Tensor:
@@ -103,7 +103,7 @@ def mean_bits(network: Network) -> Tensor:
 
     All adaptive layers count, and of the others those below 8 bits.
     """
-    quantizers = [layer.input_quantizer for layer in quant_layers(network).values()]
-    adaptive = [q.current_bits().mean() for q in quantizers if isinstance(q, AdaptiveQuantizer)]
-    plain = [torch.tensor(float(q.bits)) for q in quantizers if not isinstance(q, AdaptiveQuantizer)]
-    return torch.stack([*adaptive, *(bits for bits in plain if bits < MOST_BITS)]).mean()
+    adaptive = adaptive_quantizers(network)
+    fixed = [layer.input_quantizer.bits for name, layer in quant_layers(network).items() if name not in adaptive]
+    below = [torch.tensor(float(bits)) for bits in fixed if bits < MOST_BITS]
+    return torch.stack([*(quantizer.current_bits().mean() for quantizer in adaptive.values()), *below]).mean()

@@ -27,7 +27,7 @@ def apply_bac(network: Network, images: Tensor, kept: float = 0.0) -> None:
 
     def clip(name: str, inputs: tuple[Tensor, ...]) -> None:
         quantizer = layers[name].input_quantizer
-        assert isinstance(quantizer, ActivationQuantizer)
+        assert isinstance(quantizer, ActivationQuantizer)  # AdaBM starts from ranges, so all have bounds
         if quantizer not in clipped:
             clipped.add(quantizer)
             bac_bounds(quantizer, inputs[0], kept)

@@ -6,7 +6,7 @@ import torch
 
 from srquant.insertion.branched_network import PICTURE_BITS, BranchedNetwork
 from srquant.insertion.settle_on_lattice import settle
-from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, AdaptiveQuantizer
+from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, adaptive_quantizers
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.layers import bounded_quantizer, quant_layers
@@ -29,9 +29,9 @@ def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
 def branch_of(network: Network, b_i: int) -> Network:
     """A copy of a network with the static quantizers for pictures with this ``b_I``."""
     branch = Network(copy.deepcopy(network.module), network.facts)
-    for layer in quant_layers(branch).values():
-        if isinstance(layer.input_quantizer, AdaptiveQuantizer):
-            layer.input_quantizer = layer.input_quantizer.of_pictures(b_i)
+    layers = quant_layers(branch)
+    for name, learned in adaptive_quantizers(branch).items():
+        layers[name].input_quantizer = learned.of_pictures(b_i)
     return branch
 
 
@@ -43,10 +43,9 @@ def other_branch(network: Network, settled: Network, b_i: int, delta: float) -> 
     shared = {id(parameter): parameter for parameter in settled.parameters()}
     branch = Network(copy.deepcopy(settled.module, shared), settled.facts)
     layers = quant_layers(branch)
-    for name, learned in quant_layers(network).items():
-        if isinstance(learned.input_quantizer, AdaptiveQuantizer):
-            bounds, bits = bounded_quantizer(layers[name]), learned.input_quantizer.of_pictures(b_i).bits
-            quantizer = ActivationQuantizer(bounds.lower, bounds.upper, bits)
-            quantizer.settle(delta)
-            layers[name].input_quantizer = quantizer
+    for name, learned in adaptive_quantizers(network).items():
+        bounds = bounded_quantizer(layers[name])
+        quantizer = ActivationQuantizer(bounds.lower, bounds.upper, learned.of_pictures(b_i).bits)
+        quantizer.settle(delta)
+        layers[name].input_quantizer = quantizer
     return branch

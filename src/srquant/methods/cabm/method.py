@@ -44,7 +44,7 @@ from srquant.methods.cadyq.bit_selector import BitSelectorQuantizer
 from srquant.methods.cadyq.candidates import recorded_choices
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import InputQuantizer
 from srquant.training.student import Plan
 
@@ -166,7 +166,7 @@ def configurations(network: Network, patches: Iterable[Tensor], candidates: Sequ
 
 def lut_quantizers(network: Network) -> list[BitMappingQuantizer]:
     """The quantizers that get the LUT, in module order."""
-    return [module for module in network.modules() if isinstance(module, BitMappingQuantizer)]
+    return list(modules_of(network, BitMappingQuantizer).values())
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: CABM, steps: int) -> CABMStudent:
@@ -186,7 +186,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: C
 
 def with_lut_space(quantizer: InputQuantizer, capacity: int) -> InputQuantizer:
     """A quantizer with a bit selector gets space for ``capacity`` LUT entries; others are returned unchanged."""
-    if not isinstance(quantizer, BitSelectorQuantizer):
+    if not isinstance(quantizer, BitSelectorQuantizer):  # outputs of blocks have none
         return quantizer
     result = BitMappingQuantizer(
         quantizer.choices, quantizer.features, quantizer.channel_axis, quantizer.gradient_scale, capacity

@@ -48,7 +48,7 @@ from srquant.methods.cadyq.candidates import CandidateQuantizer
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights, require_tensor_grids
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
 from srquant.quantizers.by_picture import with_picture_access
 from srquant.quantizers.layers import QuantAddends, QuantLayer, quant_layers
@@ -201,7 +201,7 @@ def bounded(quantizer: InputQuantizer) -> ActivationQuantizer:
 
 def outputs(network: Network) -> list[SymmetricQuantizer]:
     """The quantizers of block outputs."""
-    return [module for module in network.modules() if isinstance(module, SymmetricQuantizer)]
+    return list(modules_of(network, SymmetricQuantizer).values())
 
 
 def check(policy: Policy, config: CADyQ) -> None:
@@ -220,7 +220,7 @@ def check(policy: Policy, config: CADyQ) -> None:
 
 def selectors(network: Network) -> list[BitSelectorQuantizer]:
     """The quantizers with a bit selector."""
-    return [module for module in network.modules() if isinstance(module, BitSelectorQuantizer)]
+    return list(modules_of(network, BitSelectorQuantizer).values())
 
 
 def bound_rates(network: Network, config: CADyQ) -> Iterable[Rate]:
@@ -235,7 +235,7 @@ def bound_rates(network: Network, config: CADyQ) -> Iterable[Rate]:
 
 def candidate_quantizers(network: Network) -> list[CandidateQuantizer]:
     """The quantizers with candidates, in module order."""
-    return [module for module in network.modules() if isinstance(module, CandidateQuantizer)]
+    return list(modules_of(network, CandidateQuantizer).values())
 
 
 def keep_positive(network: Network) -> None:

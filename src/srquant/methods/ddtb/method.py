@@ -50,7 +50,7 @@ from srquant.methods.settle_trained import (
     require_tensor_grids,
 )
 from srquant.models.hooks import watch_inputs
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import ActivationQuantizer, InputQuantizer
 from srquant.quantizers.layers import activation_quantizers
 from srquant.training.attention_teacher import AttentionTeacher
@@ -125,8 +125,9 @@ class DdtbStudent(Student):
         self.policy, self.config = policy, config
         self.teacher = AttentionTeacher(teacher)
         self.plan = Plan(steps, EPOCHS)
-        self.grids = [q for q in network.modules() if isinstance(q, TrainableBoundsQuantizer | GatedQuantizer)]
-        self.gated = [q for q in self.grids if isinstance(q, GatedQuantizer)]
+        static = modules_of(network, TrainableBoundsQuantizer).values()
+        self.gated = list(modules_of(network, GatedQuantizer).values())
+        self.grids: list[TrainableBoundsQuantizer | GatedQuantizer] = [*static, *self.gated]
         self.narrowest = [NARROWEST * float((q.upper - q.lower).detach()) for q in self.grids]
         self.opened: Tensor
         self.register_buffer("opened", torch.tensor(False))

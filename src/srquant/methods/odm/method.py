@@ -42,7 +42,7 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable, learns_weights
 from srquant.models.hooks import watch_outputs
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
@@ -188,8 +188,7 @@ def cooperative_gradient(reconstruction: Tensor, mismatch: Tensor, weight: float
 
 def corrected_quantizers(network: Network) -> list[WeightClippingCorrection]:
     """The weight quantizers, in module order."""
-    quantizers = (layer.weight_quantizer for layer in quant_layers(network).values())
-    return [quantizer for quantizer in quantizers if isinstance(quantizer, WeightClippingCorrection)]
+    return list(modules_of(network, WeightClippingCorrection).values())
 
 
 def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: ODM, steps: int) -> OdmStudent:

@@ -50,7 +50,7 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quantizers.plq import PLQ_BITS, Budget, PLQuantizer
 
@@ -198,7 +198,7 @@ def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
     return [
         bound_rates(weights, rate, relative),
         [Rate([q.lower, q.upper], rate_of(q, rate, relative)) for q in activations],
-        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in activations if isinstance(q, PLQuantizer)],
+        [Rate([q.breakpoint], rate_of(q, rate, relative)) for q in modules_of(student, PLQuantizer).values()],
     ]
 
 

@@ -46,8 +46,7 @@ from srquant.methods.settle_trained import (
     require_float_sums,
     require_tensor_grids,
 )
-from srquant.models.network import Network
-from srquant.quantizers.layers import activation_quantizers
+from srquant.models.network import Network, modules_of
 from srquant.training.attention_teacher import AttentionTeacher
 from srquant.training.learning_rates import MOST_CHANGE, network_rates
 from srquant.training.student import Plan, Student
@@ -126,7 +125,7 @@ class PamsStudent(Student):
 
     def quantizers(self) -> list[PamsQuantizer]:
         """The activation quantizers, each once."""
-        return [q for q in activation_quantizers(self.network).values() if isinstance(q, PamsQuantizer)]
+        return list(modules_of(self.network, PamsQuantizer).values())
 
     def result(self) -> QuantizedModel:
         """The network with fixed bounds."""

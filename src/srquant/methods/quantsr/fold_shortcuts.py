@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from srquant.errors import PolicyError
 from srquant.models.network import Network
-from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
-from srquant.quantizers.layers import QuantConv2d, QuantLinear, bounded_quantizer
-from srquant.quantizers.shifted import ShiftedQuantizer
+from srquant.quantizers.layers import QuantLayer, bounded_quantizer
 
 SMALLEST = 1e-3
 """Factors nearer to zero are refused: the shortcut would pass almost nothing."""
 
-Layer = nn.Conv2d | nn.Linear | QuantConv2d | QuantLinear
+Layer = nn.Conv2d | nn.Linear | QuantLayer
 
 
 @torch.no_grad()
@@ -61,11 +59,8 @@ def layers_of(module: nn.Module) -> list[Layer]:
 
 def scale_input(layer: Layer, factor: float) -> None:
     """Change a layer, in place, so that it computes from ``factor * x`` what it computed from ``x``."""
-    if isinstance(layer, QuantConv2d | QuantLinear):
-        quantizer = bounded_quantizer(layer)
-        scale_bounds(quantizer, factor)
-        if isinstance(quantizer, ShiftedQuantizer):
-            quantizer.shift.mul_(factor)
+    if isinstance(layer, QuantLayer):
+        bounded_quantizer(layer).scale(factor)
     scale_weight(layer, 1 / factor)
 
 
@@ -80,20 +75,10 @@ def scale_output(layer: Layer, factor: float) -> None:
 def scale_weight(layer: Layer, factor: float) -> None:
     """Multiply the weight and its grid by a factor, in place."""
     layer_of(layer).weight.mul_(factor)
-    if isinstance(layer, QuantConv2d | QuantLinear):
-        scale_bounds(layer.weight_quantizer, factor)
+    if isinstance(layer, QuantLayer):
+        layer.weight_quantizer.scale(factor)
 
 
 def layer_of(layer: Layer) -> nn.Conv2d | nn.Linear:
     """The layer that holds weight and bias."""
-    return layer.layer if isinstance(layer, QuantConv2d | QuantLinear) else layer
-
-
-def scale_bounds(quantizer: ActivationQuantizer | WeightQuantizer, factor: float) -> None:
-    """Multiply bounds by a factor, in place; with a negative factor lower and upper bound change places."""
-    if quantizer.lower is None:
-        quantizer.upper.mul_(abs(factor))
-        return
-    lower, upper = quantizer.lower * factor, quantizer.upper * factor
-    quantizer.lower.copy_(torch.minimum(lower, upper))
-    quantizer.upper.copy_(torch.maximum(lower, upper))
+    return layer.layer if isinstance(layer, QuantLayer) else layer

@@ -46,7 +46,7 @@ from srquant.methods.quantsr.rlq_layers import RLQLayer, RLQMatmul, start_activa
 from srquant.methods.quantsr.statistics import gradient_change, parameter_statistics
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.blocks.layers import Matmul
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.training.learning_rates import limited_rates
 from srquant.training.student import Plan, Student
 
@@ -189,7 +189,7 @@ def prepare(network: Network, crops: Sequence[Tensor], policy: Policy, config: Q
 
 def rlq_quantizers(network: Network) -> list[RLQ]:
     """The quantizers in training, in module order."""
-    return [module for module in network.modules() if isinstance(module, RLQ)]
+    return list(modules_of(network, RLQ).values())
 
 
 def insert_rlq(network: Network, plan: QuantizationPlan, config: QuantSR) -> None:

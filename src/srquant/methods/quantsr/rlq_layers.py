@@ -9,6 +9,7 @@ from srquant.methods.quantsr.rlq import ActivationRLQ, WeightRLQ
 from srquant.models.blocks.conv_geometry import conv_padding
 from srquant.models.blocks.layers import Matmul
 from srquant.models.hooks import watch_inputs
+from srquant.models.network import modules_of
 from srquant.quantizers.layers import QuantConv2d, QuantLayer, QuantLinear, QuantMatmul
 
 
@@ -71,6 +72,6 @@ def start_activations(network: nn.Module, images: Tensor) -> None:
 
     Layers that are computed later get the outputs of layers that are quantized already.
     """
-    quantizers = {name: module for name, module in network.named_modules() if isinstance(module, ActivationRLQ)}
+    quantizers = modules_of(network, ActivationRLQ)
     with watch_inputs(quantizers, lambda name, inputs: quantizers[name].start(inputs[0])):
         network(images)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from srquant.methods.quantsr.redistribution import phi_slope
 from srquant.methods.quantsr.rlq_layers import RLQLayer
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 
 
 def rlq_layers(network: Network) -> list[RLQLayer]:
     """The layers in training, in module order."""
-    return [module for module in network.module.modules() if isinstance(module, RLQLayer)]
+    return list(modules_of(network.module, RLQLayer).values())
 
 
 def parameter_statistics(network: Network) -> dict[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from srquant.deploy.frozen.dynamic import DynamicLayer
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import device_of, measure_tiling
 
@@ -32,4 +32,4 @@ class TorchEngine:
         PyTorch stores all numbers as float, but computes the other frozen layers with the results of integer
         arithmetic.
         """
-        return {name for name, module in self.network.module.named_modules() if isinstance(module, DynamicLayer)}
+        return set(modules_of(self.network.module, DynamicLayer))
