@@ -256,13 +256,14 @@ def input_quantizers(network: Network) -> dict[str, InputQuantizer]:
 
 
 def activation_quantizers(network: Network) -> dict[str, ActivationQuantizer]:
-    """Those of ``input_quantizers`` that have bounds."""
-    return {name: q for name, q in input_quantizers(network).items() if isinstance(q, ActivationQuantizer)}
+    """Those of ``input_quantizers`` that have bounds, which training learns and guards."""
+    found = input_quantizers(network)
+    return {name: q for name, q in found.items() if isinstance(q, ActivationQuantizer)}  # the others have no bounds
 
 
 def bounded_quantizer(layer: QuantLayer) -> ActivationQuantizer:
     """The input quantizer of a layer whose input quantizer must have bounds."""
-    assert isinstance(layer.input_quantizer, ActivationQuantizer)
+    assert isinstance(layer.input_quantizer, ActivationQuantizer)  # callers go on with its bounds
     return layer.input_quantizer
 
 
