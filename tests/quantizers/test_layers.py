@@ -260,7 +260,7 @@ def test_settled_scales_are_rounded_once():
     layer = QuantLinear(nn.Linear(1, 1, bias=False), grid(0.0, 7.5 - 2**-21), weights)
     layer.layer.weight.data.fill_(127.0)
     layer.lattice = 1.0
-    assert float(quantized_weight(layer)) == pytest.approx(127 * 3 / 2.5, rel=1e-6)
+    assert quantized_weight(layer).item() == pytest.approx(127 * 3 / 2.5, rel=1e-6)
 
 
 def test_settled_weights_with_a_step_per_input():
