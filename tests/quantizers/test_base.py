@@ -250,3 +250,28 @@ def test_integer_form_by_hand():
 def test_a_grid_that_almost_has_a_zero_is_one_that_has(offset, multiplier):
     quantizer = WeightQuantizer(torch.tensor(-1.0 + offset), torch.tensor(2.0 + offset), 2, False)
     assert quantizer.integer_weight(torch.zeros(1, 1)).multiplier.tolist() == [multiplier]
+
+
+def test_a_multiplier_fits_if_its_rounded_ends_do():
+    """-0.455..2.545 at 2 bits: 50 times that is -22.75..127.25, rounded -23..127; 51 times 2.545 is beyond."""
+    form = WeightQuantizer(torch.tensor(-0.455), torch.tensor(2.545), 2, False).integer_weight(torch.zeros(1, 1))
+    assert (form.multiplier.tolist(), form.shift.tolist()) == ([50], [-23])
+
+
+def test_weights_with_learned_bits():
+    """Four points -3, -1, 1, 3 at 2 bits; eight, 6/7 apart, at 3."""
+    quantizer = WeightQuantizer(torch.tensor(0.0), torch.tensor(3.0), 4, symmetric=True)
+    weight = torch.tensor([-9.0, 0.5, 1.7])
+    assert quantizer.forward(weight, torch.tensor(2.0)).tolist() == pytest.approx([-3.0, 1.0, 1.0])
+    assert quantizer.forward(weight, torch.tensor(3.0)).tolist() == pytest.approx([-3.0, 3 / 7, 9 / 7])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda *bounds: ActivationQuantizer(*bounds, 3), lambda *bounds: WeightQuantizer(*bounds, 3, symmetric=False)],
+    ids=["activation", "weight"],
+)
+def test_bounds_are_copied(make):
+    lower, upper = torch.tensor(-1.0), torch.tensor(2.0)
+    make(lower, upper).scale(2.0)
+    assert (lower.item(), upper.item()) == (-1.0, 2.0)

@@ -95,6 +95,8 @@ def test_access_is_given_where_it_is_needed(network):
     assert isinstance(aware, ConditionalNetwork)
     assert aware.module is needing.module
     assert list(conditional_quantizers(aware.module)) == ["head.0"]
+    needing.module.head.insert(1, Doubled(4))
+    assert isinstance(with_picture_access(needing), ConditionalNetwork), "one of two needs them"
 
 
 def test_a_spec_is_a_constant_copy():

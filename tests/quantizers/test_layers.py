@@ -176,7 +176,7 @@ def test_operands_of_a_product_have_a_grid_each():
     """(1, 2) times (2, 4), from 1.2, 2.2 and 2.9, 3.2; on the lattice of eights 10 is 8."""
     module = QuantMatmul(Matmul(), grid(0.0, 3.0), grid(0.0, 6.0))
     a, b = torch.tensor([[1.2, 2.2]]), torch.tensor([[2.9], [3.2]])
-    assert module(a, b).tolist() == [[10.0]]
+    assert (module(a, b).tolist(), module(a, b).dtype) == ([[10.0]], torch.float32)
     module.lattice = 8.0
     assert (module(a, b).tolist(), module(a, b).dtype) == ([[8.0]], torch.float32)
     assert module.quantizers() == {".left": module.left, ".right": module.right}
@@ -247,11 +247,20 @@ def test_operands_are_float64_on_a_lattice_only():
 
 def test_settled_weights_have_an_output_scale_on_the_lattice():
     """Input step 1, weight step 1/127 * 1.1 = 0.00866: the lattice of 1/256 has 2/256, so weights shrink by a tenth."""
-    layer = QuantLinear(nn.Linear(1, 2, bias=False), grid(-1.0, 2.0), WeightQuantizer(None, torch.tensor(1.1), 8, True))
-    layer.layer.weight.data.copy_(torch.tensor([[1.1], [-0.5]]))
+    layer = QuantLinear(nn.Linear(2, 1, bias=False), grid(-1.0, 2.0), WeightQuantizer(None, torch.tensor(1.1), 8, True))
+    layer.layer.weight.data.copy_(torch.tensor([[1.1, -0.5]]))
     layer.lattice = 1 / 256
     assert quantized_weight(layer).flatten().tolist() == [127 * 2 / 256, -58 * 2 / 256]
     assert quantized_weight(layer).dtype == torch.float64
+
+
+def test_settled_scales_are_rounded_once():
+    """An output scale of 2.5 and 6e-8 more is nearer to 3; in float32 it would be 2.5, and a tie."""
+    weights = WeightQuantizer(None, torch.tensor(127 * (1 + 2**-23)), 8, True)
+    layer = QuantLinear(nn.Linear(1, 1, bias=False), grid(0.0, 7.5 - 2**-21), weights)
+    layer.layer.weight.data.fill_(127.0)
+    layer.lattice = 1.0
+    assert quantized_weight(layer).item() == pytest.approx(127 * 3 / 2.5, rel=1e-6)
 
 
 def test_settled_weights_with_a_step_per_input():
