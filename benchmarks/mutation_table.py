@@ -9,7 +9,7 @@ Small changes of the formulas (`+` for `-`, a number one more, `min` for `max`, 
 tests of the changed file must notice each. At most 60 of a file were drawn, 40 of the quantizers'. Counts are of the
 first run. What survived it is listed below with a verdict: killed by a new test, equivalent (nothing that a test could
 notice), or accepted. Line numbers and code are those of the day of the first run; names may have changed since.
-That day is 26 November 2026; `layer_to_bit.py` and `image_to_bit.py` of AdaBM were one file then, which is listed as the
+That day is 26 November 2026; `layer_to_bit.py` and `image_to_bit.py` of AdaBM were one file then, listed as the
 former. Two cores, one process, 76 minutes; the seed of a file's sample is its name.
 
     python benchmarks/mutations.py

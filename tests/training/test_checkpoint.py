@@ -13,10 +13,11 @@ from lightning_fabric import Fabric
 from srquant.data.pairs import PairSet
 from srquant.errors import CheckpointError, OutputError
 from srquant.files import write_whole
-from srquant.insertion.policy import Policy
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.float_training import FloatTraining, prepare
+from srquant.methods.trained_registry import TRAINED
 from srquant.models.load import build
-from srquant.training.checkpoint import State, load_state, save_state
+from srquant.training.checkpoint import State, load_state, save_state, with_present_names
 from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Run
 from srquant.training.trainer import Trainer
@@ -156,3 +157,23 @@ def test_runs_killed_at_random_moments_end_as_one_that_was_not(smooth_pictures, 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert RunFolder(killed).model.read_bytes() == RunFolder(whole).model.read_bytes()
     assert logged(killed) == logged(whole)
+
+
+def test_names_of_earlier_releases_become_those_of_today():
+    state = {"network.head.weight_quantizer.step": torch.ones(()), "network.head.weight": torch.zeros(2)}
+    named = with_present_names(state, {"step": "alpha", "weight_quantizer": "x"})
+    assert list(named) == ["network.head.weight_quantizer.alpha", "network.head.weight"]
+    assert named["network.head.weight_quantizer.alpha"] is state["network.head.weight_quantizer.step"]
+
+
+@pytest.mark.parametrize("method", ["quantsr", "odm"])
+def test_a_checkpoint_with_earlier_names_is_continued(method):
+    """Every name of today is reached from an earlier one or was the same."""
+    chosen, low = TRAINED[method], torch.rand(2, 3, 12, 12)
+    network = build("edsr", {"blocks": 1, "features": 4}).eval()
+    student = chosen.prepare(network, [low], Policy(LayerBits(4, 4), None, None), chosen.config(), 2)
+    now = student.state_dict()
+    back = {today: earlier for earlier, today in student.earlier_names.items()}
+    earlier = with_present_names(now, back)
+    assert earlier.keys() != now.keys()
+    assert with_present_names(earlier, student.earlier_names).keys() == now.keys()

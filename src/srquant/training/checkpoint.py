@@ -4,6 +4,7 @@ The crops and random numbers of a step depend only on the seed and the step, so 
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ class State:
     student: dict[str, Tensor]
     optimizer: dict[str, Any]
     averages: dict[str, Tensor]
+
+
+def with_present_names(state: dict[str, Tensor], earlier: Mapping[str, str]) -> dict[str, Tensor]:
+    """A state with the names of today.
+
+    Args:
+        state: by names such as ``network.module.head.weight_quantizer.step``.
+        earlier: what stands behind the last point, then -> now.
+    """
+
+    def present(name: str) -> str:
+        owner, _, last = name.rpartition(".")
+        return f"{owner}.{earlier[last]}" if last in earlier else name
+
+    return {present(name): value for name, value in state.items()}
 
 
 def save_state(state: State, path: Path) -> None:

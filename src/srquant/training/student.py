@@ -44,9 +44,11 @@ class Student(nn.Module):
     Attributes:
         find_unused_parameters: whether a trained parameter may get no gradient in some steps; with several processes
             PyTorch then searches for such parameters in each step (``find_unused_parameters``).
+        earlier_names: of parameters and buffers in checkpoints of earlier releases: name then -> name now.
     """
 
     find_unused_parameters: ClassVar[bool] = True
+    earlier_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -19,10 +19,10 @@ f(W)                ``WeightClippingCorrection.upper``
 ==================  =========================================================
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +124,8 @@ class OdmStudent(Student):
         mismatch_gradients: those of the mismatch for the parameters of ``learned``, from the forward pass until the
             step.
     """
+
+    earlier_names: ClassVar[Mapping[str, str]] = {"factor": "gamma"}
 
     def __init__(self, network: Network, policy: Policy, config: ODM, steps: int) -> None:
         super().__init__(network)

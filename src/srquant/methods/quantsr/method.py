@@ -24,7 +24,7 @@ learnable shortcut s   ``SkippableBlock.shortcut``
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -94,6 +94,8 @@ class QuantSRStudent(Student):
     Attributes:
         order: indices of the blocks, those that are kept longest first; -1 before stage 2.
     """
+
+    earlier_names: ClassVar[Mapping[str, str]] = {"step": "alpha", "shift": "tau", "narrowest": "smallest"}
 
     def __init__(self, network: Network, crops: Sequence[Tensor], policy: Policy, config: QuantSR, steps: int) -> None:
         super().__init__(network)
