@@ -1,11 +1,16 @@
 """Frozen networks made directly, without a method: any bits, ranges from one random picture."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from srquant.deploy.file.save_load import checksum
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
@@ -154,3 +159,20 @@ def upscaled() -> Callable[[FrozenModel], Tensor]:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def edited() -> Callable[[Path, Path, Callable[[dict, dict], object]], None]:
+    """Writes a file whose header and tensors were altered, with a checksum that fits."""
+
+    def write(source: Path, target: Path, change: Callable[[dict, dict], object]) -> None:
+        with safe_open(source, "pt") as file:
+            header = json.loads(file.metadata()["srquant"])
+        tensors = load_file(source)
+        tensors.pop("sha256")
+        change(header, tensors)
+        text = json.dumps(header)
+        tensors["sha256"] = checksum(text, tensors)
+        save_file(tensors, target, {"srquant": text})
+
+    return write

@@ -1,13 +1,11 @@
 """Networks of three branches: frozen, in files, in engines."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from srquant.deploy.file.save_load import checksum, load, save
+from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.openvino.model import to_openvino
 from srquant.errors import EngineError, QuantizedFileError
@@ -132,20 +130,6 @@ def test_file_holds_once_what_branches_share(frozen, tmp_path):
     }
 
 
-def edited(source, target, change):
-    """A file whose header and tensors ``change`` altered, with a checksum that fits."""
-    from safetensors import safe_open
-
-    with safe_open(source, "pt") as file:
-        header = json.loads(file.metadata()["srquant"])
-    tensors = load_file(source)
-    tensors.pop("sha256")
-    change(header, tensors)
-    text = json.dumps(header)
-    tensors["sha256"] = checksum(text, tensors)
-    save_file(tensors, target, {"srquant": text})
-
-
 def adaptive_record(header):
     records = (record for record in header["modules"] if record["kind"] == "layer")
     return next(record for record in records if record["grid"]["kind"] == "branches")
@@ -163,7 +147,7 @@ def adaptive_record(header):
     ],
     ids=["no thresholds", "order", "three thresholds", "two branches", "one bit", "no lattice"],
 )
-def test_damaged_files_are_refused(frozen, tmp_path, change, complaint):
+def test_damaged_files_are_refused(frozen, edited, tmp_path, change, complaint):
     save(frozen, tmp_path / "model")
     edited(tmp_path / "model", tmp_path / "damaged", change)
     with pytest.raises(QuantizedFileError, match=complaint):

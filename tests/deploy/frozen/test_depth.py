@@ -1,18 +1,15 @@
 """Networks of several depths, and shifts behind which zero stays zero: frozen, in a file, in engines."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from srquant.deploy.file.open_model import open_model
-from srquant.deploy.file.save_load import checksum, load, save, size_of
+from srquant.deploy.file.save_load import load, save, size_of
 from srquant.deploy.frozen.channels import ChannelScaling
 from srquant.deploy.frozen.depth import at_depth
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
@@ -181,18 +178,6 @@ def test_costs_of_each_depth(frozen: FrozenModel):
     assert not list(depth_costs(at_depth(frozen, 2), 20, 30))
 
 
-def edited(source: Path, target: Path, change: Callable[[dict, dict], object]) -> None:
-    """A file whose header and tensors ``change`` altered, with a checksum that fits."""
-    with safe_open(source, "pt") as file:
-        header = json.loads(file.metadata()["srquant"])
-    tensors = load_file(source)
-    tensors.pop("sha256")
-    change(header, tensors)
-    text = json.dumps(header)
-    tensors["sha256"] = checksum(text, tensors)
-    save_file(tensors, target, {"srquant": text})
-
-
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -224,7 +209,7 @@ def edited(source: Path, target: Path, change: Callable[[dict, dict], object]) -
         "infinite shift",
     ],
 )
-def test_damaged_files_are_refused(frozen: FrozenModel, tmp_path: Path, change, complaint: str | None):
+def test_damaged_files_are_refused(frozen: FrozenModel, edited, tmp_path: Path, change, complaint: str | None):
     save(frozen, tmp_path / "model")
     edited(tmp_path / "model", tmp_path / "damaged", change)
     if complaint is None:
