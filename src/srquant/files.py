@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 TEMPORARY = re.compile(r"\.srquant-(\d{1,9})-([0-9a-f]{8}(\.[^.]*)?)")
 """Process, and ``_ending`` of the file that it writes."""
 
@@ -24,15 +22,22 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, clean: bool = True) -> Iterator[Path]:
     """A name to write to; after the block that file becomes ``path``, after an error ``path`` is what it was.
 
     The file is on the disk before it gets its name, and has the permissions of any new file. Several processes may
     write one ``path`` at a time, but no two threads of one process.
 
+    Args:
+        path: the file.
+        clean: whether leftovers of dead processes are removed first, which lists the folder; those who write many files
+            into one folder call ``remove_stale`` once instead.
+
     Raises:
         OSError: the folder is missing or can't be written to, the disk is full, or ``path`` is a folder.
     """
+    if clean:
+        remove_stale(path.parent, path)
     with temporary(path) as written:
         written.touch()
         mode = written.stat().st_mode
@@ -51,7 +56,6 @@ def temporary(path: Path) -> Iterator[Path]:
 
     Paths that differ in their suffix alone get names that do so too, for libraries that write two files.
     """
-    remove_stale(path.parent, path)
     name = path.with_name(f".srquant-{os.getpid()}-{_ending(path)}")
     name.unlink(missing_ok=True)  # of a dead process that had this one's number
     try:
@@ -70,6 +74,8 @@ def remove_stale(folder: Path, target: Path | None = None) -> None:
 
     Files of living processes stay, and so does what may not be removed.
     """
+    import psutil
+
     with suppress(OSError):
         for path in folder.iterdir():
             match = TEMPORARY.fullmatch(path.name)

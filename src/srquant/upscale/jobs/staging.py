@@ -15,11 +15,13 @@ from srquant.files import replacing, temporary
 def staged(target: Path) -> Iterator[tuple[Path, Path]]:
     """Two names beside ``target``: of the file that takes its place after the block, and of one that is gone then.
 
+    Leftovers of killed runs are not looked for here: a job does that once for its folder.
+
     Raises:
         OutputError: writing failed, for instance because the disk is full.
     """
     try:
-        with replacing(target) as path, temporary(target.with_name(f"{target.name}.rows")) as rows:
+        with replacing(target, clean=False) as path, temporary(target.with_name(f"{target.name}.rows")) as rows:
             yield path, rows
     except (OSError, pyvips.Error) as error:
         raise unwritable(target, error) from error
