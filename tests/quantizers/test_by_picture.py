@@ -54,7 +54,7 @@ def network(tiny):
 def test_defaults_of_such_a_quantizer():
     quantizer = Doubled(5)
     assert (quantizer.bits, quantizer.candidates, quantizer.channels) == (5, (5,), None)
-    assert (quantizer.static, quantizer.zero_stays_zero, quantizer.needs_pictures) == (False, False, False)
+    assert (quantizer.static, quantizer.layer_pads, quantizer.needs_pictures) == (False, False, False)
     assert quantizer.code_source is quantizer
     bits = quantizer.chosen_bits(torch.zeros(3, 2, 4, 4))
     assert (bits.tolist(), bits.dtype) == ([5.0] * 3, torch.float32)

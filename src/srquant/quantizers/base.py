@@ -28,11 +28,11 @@ class InputQuantizer(nn.Module):
 
     Attributes:
         static: whether the grid is the same for every picture, as integer convolutions need.
-        zero_stays_zero: whether zero is always a grid point, so that a convolution may pad after the quantizer.
+        layer_pads: whether a convolution itself pads the grid points with zeros; else ``padded`` does so before it.
     """
 
     static = True
-    zero_stays_zero = False
+    layer_pads = False
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -128,9 +128,7 @@ class ActivationQuantizer(InputQuantizer):
     @torch.no_grad()
     def scale(self, factor: float) -> None:
         """Multiply the bounds, in place; with a negative factor lower and upper change places."""
-        lower, upper = self.lower * factor, self.upper * factor
-        self.lower.copy_(torch.minimum(lower, upper))
-        self.upper.copy_(torch.maximum(lower, upper))
+        _scale_bounds(self.lower, self.upper, factor)
 
     @torch.no_grad()
     def settle(self, delta: float) -> None:
@@ -221,10 +219,8 @@ class WeightQuantizer(nn.Module):
         """Multiply the bounds, in place; with a negative factor lower and upper change places."""
         if self.lower is None:
             self.upper.mul_(abs(factor))
-            return
-        lower, upper = self.lower * factor, self.upper * factor
-        self.lower.copy_(torch.minimum(lower, upper))
-        self.upper.copy_(torch.maximum(lower, upper))
+        else:
+            _scale_bounds(self.lower, self.upper, factor)
 
     def single_bound(self) -> Tensor | None:
         """``u`` of a grid ``-u..u``; None for a grid with two bounds."""
@@ -280,3 +276,9 @@ class WeightQuantizer(nn.Module):
         multiplier = torch.where(fits & ~whole.unsqueeze(-1), candidates, 1).amax(-1)
         shift = (multiplier * position).round().clamp(-LARGEST_INTEGER, LARGEST_INTEGER - last)
         return multiplier.to(position.dtype), shift
+
+
+def _scale_bounds(lower: Tensor, upper: Tensor, factor: float) -> None:
+    scaled = lower * factor, upper * factor
+    lower.copy_(torch.minimum(*scaled))
+    upper.copy_(torch.maximum(*scaled))

@@ -80,7 +80,7 @@ class DANQuantizer(ActivationQuantizer):
     """
 
     static = False
-    zero_stays_zero = True
+    layer_pads = True
 
     def __init__(self, bits: int, channel_axis: int) -> None:
         super().__init__(torch.tensor(-1.0), torch.tensor(1.0), bits)

@@ -130,7 +130,7 @@ class QuantConv2d(QuantLayer):
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` to ``N x C_out x H' x W'``."""
         layer, padding = self.layer, (0, 0)
-        if self.input_quantizer.zero_stays_zero:
+        if self.input_quantizer.layer_pads:
             points, padding = self.input_quantizer(x), self.padding
         else:
             points = self.points(x)

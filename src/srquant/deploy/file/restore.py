@@ -47,10 +47,12 @@ def restore(header: Header, tensors: dict[str, Tensor]) -> FrozenModel:
 
 def _specs(header: Header, modules: Mapping[str, nn.Module], stored: StoredTensors) -> dict[str, ModuleSpec]:
     specs: dict[str, ModuleSpec] = {}
+    unread = dict(modules)
     for values in header.modules:
         record = from_version_3(values, modules) if header.version == 3 else values
-        name, spec = read_module(record, {key: own for key, own in modules.items() if key not in specs}, stored)
+        name, spec = read_module(record, unread, stored)
         specs[name] = spec
+        del unread[name]
     return specs
 
 

@@ -50,7 +50,7 @@ from srquant.methods.options import option, replace_aliases
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
 from srquant.models.network import Network
 from srquant.quantizers.dan import DANQuantizer
-from srquant.quantizers.layers import QuantLinear, activation_quantizers, bounded_quantizer, quant_layers
+from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
 STAGES = (1, 2, 3)
@@ -179,8 +179,7 @@ def quantized(
     student = insert_quantizers(network, plan, bounds, symmetric_mse)
     if stage in (config.dan_stages or ()):
         for layer in quant_layers(student).values():
-            axis = -1 if isinstance(layer, QuantLinear) else 1
-            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, axis)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, layer.channel_axis)
     return student
 
 
