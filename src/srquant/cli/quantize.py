@@ -2,17 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srquant.cli.options import Overwrite, Scale
-from srquant.cli.output import check_output, progress, show
-from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_config, parse_override, skip_bits_of
+from srquant.cli.output import check_output, show
+from srquant.cli.settings import (
+    effort_setting,
+    find_method,
+    grids,
+    layer_bits,
+    layer_kinds,
+    method_config,
+    parse_override,
+    skip_bits_of,
+)
 from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from srquant.insertion.policy import Granularity
     from srquant.models.network import Network
 
 Model = Annotated[
@@ -29,12 +37,29 @@ MethodName = Annotated[
     str,
     typer.Option(
         "--method",
-        help="One of minmax, percentile, mse, ptq4sr, adabm, 2dquant, outlier-aware, gba, tails: see srquant methods.",
+        help="One of auto, minmax, percentile, mse, ptq4sr, adabm, 2dquant, outlier-aware, gba, distill, tails: see "
+        "srquant methods.",
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the method (srquant methods NAME); repeatable."),
+]
+EffortName = Annotated[
+    str | None,
+    typer.Option(
+        "--effort", show_default=False, help="auto, distill: how long to learn: quick, normal (default) or long."
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        show_default=False,
+        help="auto, distill: folder of the curve, and of the state from which the same command continues if it was "
+        "stopped; default: OUTPUT with the ending .run.",
+    ),
 ]
 FinetuneFlag = Annotated[
     bool,
@@ -67,9 +92,19 @@ EndBits = Annotated[
     ),
 ]
 SkipBits = Annotated[str, typer.Option(metavar="float|8", help="Bits of the sums of skip connections.")]
-WeightGrids = Annotated[str, typer.Option("--granularity", help="One weight grid per tensor or per output channel.")]
+WeightGrids = Annotated[
+    str,
+    typer.Option(
+        "--granularity",
+        help="One weight grid per tensor or per output channel; auto: channel for auto and distill, tensor for others.",
+    ),
+]
 InputGrids = Annotated[
-    str, typer.Option("--activation-granularity", help="One activation grid per tensor or per input channel.")
+    str,
+    typer.Option(
+        "--activation-granularity",
+        help="One activation grid per tensor or per input channel; auto: as for weights.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -88,7 +123,8 @@ def quantize(
     model: Model,
     calibration: Calibration,
     output: Output,
-    method: MethodName = "minmax",
+    method: MethodName = "auto",
+    effort: EffortName = None,
     settings: Settings = None,
     finetune: FinetuneFlag = False,
     recipe: Recipe = None,
@@ -98,18 +134,20 @@ def quantize(
     head_bits: EndBits = "8",
     tail_bits: EndBits = "8",
     skip_bits: SkipBits = "float",
-    granularity: WeightGrids = "tensor",
-    activation_granularity: InputGrids = "tensor",
+    granularity: WeightGrids = "auto",
+    activation_granularity: InputGrids = "auto",
     override: Overrides = None,
     count: Count = 100,
     patch: Patch = 48,
     seed: Seed = 0,
+    run: RunDir = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     check_output(output, overwrite)
 
+    from srquant.cli.quantize_run import Inputs, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
@@ -117,23 +155,23 @@ def quantize(
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
 
+    chosen = find_method(method)
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
         layer_bits("--head-bits", head_bits),
         layer_bits("--tail-bits", tail_bits),
         skip_bits_of(skip_bits),
         tuple(parse_override(text) for text in override or ()),
-        cast("Granularity", granularity),
-        cast("Granularity", activation_granularity),
+        grids(granularity, chosen),
+        grids(activation_granularity, chosen),
     )
-    chosen = find_method(method)
-    config = method_config(chosen, finetune, recipe, settings or [])
+    config = method_config(chosen, finetune, recipe, [*effort_setting(effort, chosen), *(settings or [])])
+    folder = run_folder(run, output, chosen)
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
     network = load_float(model, scale)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
-    with progress() as step:
-        quantized = chosen.quantize(network, pictures, policy, config, step)
+    quantized = quantize_network(Inputs(chosen, config, network, model, policy, pictures), folder, overwrite)
     save(freeze(quantized), output, overwrite)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")

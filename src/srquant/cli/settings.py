@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 from srquant.errors import PolicyError, suggest
 
 if TYPE_CHECKING:
-    from srquant.insertion.policy import LayerBits, LayerKind, Override
+    from srquant.insertion.policy import Granularity, LayerBits, LayerKind, Override
     from srquant.methods.registry import Method
     from srquant.methods.trained_registry import TrainedMethod
     from srquant.models.network import Network
@@ -57,6 +57,32 @@ def method_config(method: "Method[Any]", finetune: bool, recipe: str | None, set
     if chosen not in known:
         raise PolicyError(f"no recipe is called {chosen!r}; {suggest(chosen, known)}")
     return configure(method.config, [f"finetune={chosen}", *settings])
+
+
+def effort_setting(effort: str | None, method: "Method[Any]") -> list[str]:
+    """``--effort`` as a setting of the method's options; empty where it isn't given.
+
+    Raises:
+        PolicyError: the method has no efforts.
+    """
+    if effort is None:
+        return []
+    if "effort" not in get_type_hints(method.config):
+        raise PolicyError(f"--effort {effort} is only for auto and distill, not for {method.name}: leave it out")
+    return [f"effort={effort}"]
+
+
+def grids(text: str, method: "Method[Any]") -> "Granularity":
+    """Whether grids are per tensor or per channel; ``auto``: the method's default.
+
+    Raises:
+        PolicyError: another text.
+    """
+    if text == AUTO:
+        return method.granularity
+    if text not in ("tensor", "channel"):
+        raise PolicyError(f"granularity {text}: use tensor, channel or auto")
+    return cast("Granularity", text)
 
 
 def recipes(method: "Method[Any]") -> list[str]:

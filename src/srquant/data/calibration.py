@@ -14,14 +14,18 @@ from torch import Tensor
 
 from srquant.data.augment import augment, draw_flips
 from srquant.data.images import image_size, list_images, read_rgb
+from srquant.data.picture_cache import PictureCache
 from srquant.errors import DatasetError
+
+PICTURE_BYTES = 2**28
+"""Most bytes of decoded pictures that a calibration set keeps."""
 
 
 @dataclass(frozen=True)
 class CalibrationSet:
     """A random choice of pictures and random crops of them, both decided by a seed.
 
-    Pictures are read only when their batch is made, so only one batch is in memory.
+    Pictures are read when their batch is made; up to ``PICTURE_BYTES`` of them stay in memory for later crops.
 
     Attributes:
         folder: low-resolution pictures; subfolders are not searched.
@@ -59,6 +63,11 @@ class CalibrationSet:
             )
         chosen = np.random.default_rng(self.seed).permutation(len(found))[: self.count]
         return tuple(found[i] for i in sorted(chosen))
+
+    @cached_property
+    def pictures(self) -> PictureCache:
+        """Cache of decoded pictures."""
+        return PictureCache(PICTURE_BYTES)
 
     def batches(self, size: int, epoch: int = 0) -> Iterator[Tensor]:
         """One crop of every chosen picture, in random order.
@@ -99,7 +108,7 @@ class CalibrationSet:
         return digest.hexdigest()
 
     def _crop(self, path: Path, random: np.random.Generator) -> NDArray[np.uint8]:
-        image = read_rgb(path)
+        image = self.pictures.read(path)
         top = random.integers(image.shape[0] - self.patch + 1)
         left = random.integers(image.shape[1] - self.patch + 1)
         return image[top : top + self.patch, left : left + self.patch]

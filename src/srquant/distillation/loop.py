@@ -69,8 +69,8 @@ def train_pass(
             report()
 
 
-def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
-    """Forward, backward, one step of the optimizer."""
+def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> float:
+    """Forward, backward, one step of the optimizer; returns the loss."""
     images = lesson.images.contiguous(memory_format=LAYOUT)
     with features_of(student) as features:
         value = loss(student(images), features.take(), lesson)
@@ -79,6 +79,7 @@ def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, los
     optimizer.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+    return float(value.detach())
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from srquant.errors import CheckpointError
 from srquant.files import write_whole
 
 VERSION = 1
+
+Fields = TypeVar("Fields")
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ def with_present_names(state: dict[str, Tensor], earlier: Mapping[str, str]) -> 
 
 def save_state(state: State, path: Path) -> None:
     """Write a state; if the process is killed meanwhile, the earlier file stays complete."""
-    content = io.BytesIO()
-    torch.save({"version": VERSION, **vars(state)}, content)
-    write_whole(path, content.getbuffer())
+    save_fields(vars(state), path)
 
 
 def load_state(path: Path) -> State:
@@ -63,10 +63,26 @@ def load_state(path: Path) -> State:
     Raises:
         CheckpointError: damaged, or from another version.
     """
+    return load_fields(path, State)
+
+
+def save_fields(fields: Mapping[str, Any], path: Path) -> None:
+    """Write numbers, tensors, and lists and dictionaries of them, by name; completely or not at all."""
+    content = io.BytesIO()
+    torch.save({"version": VERSION, **fields}, content)
+    write_whole(path, content.getbuffer())
+
+
+def load_fields(path: Path, kind: type[Fields]) -> Fields:
+    """What ``save_fields`` wrote of a dataclass; no code that is stored in the file runs.
+
+    Raises:
+        CheckpointError: damaged, or from another version.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("version") == VERSION:
-            return State(**content)
+            return kind(**content)
         reason = "from another version"
     except Exception as error:  # for a damaged file torch.load raises many kinds of exceptions
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]

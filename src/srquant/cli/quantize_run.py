@@ -1,0 +1,96 @@
+"""Run a method on a network: say how long it will take, continue a stopped run, show progress."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from srquant.cli.output import check_folder, note, progress
+from srquant.cli.train_inputs import start_identity
+from srquant.data.calibration import CalibrationSet
+from srquant.errors import PolicyError
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.methods.distill.effort import EFFORTS
+from srquant.methods.distill.method import Distill
+from srquant.methods.options import text_of
+from srquant.methods.registry import Method
+from srquant.models.network import Network
+from srquant.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a quantization.
+
+    Attributes:
+        method: the method.
+        config: its options.
+        network: the float network.
+        model: its file.
+        policy: which layers are quantized, and their bits.
+        pictures: calibration crops.
+    """
+
+    method: Method[Any]
+    config: Any
+    network: Network
+    model: Path
+    policy: Policy
+    pictures: CalibrationSet
+
+    def configuration(self) -> Mapping[str, str]:
+        """All settings that change the result."""
+        return {
+            "method": self.method.name,
+            **{f"option {name}": text_of(value) for name, value in asdict(self.config).items()},
+            "start": start_identity(str(self.model)),
+            **{name: str(value) for name, value in vars(self.policy).items()},
+            "pictures": self.pictures.fingerprint()[:16],
+        }
+
+
+def run_folder(path: Path | None, output: Path, method: Method[Any]) -> RunFolder | None:
+    """Where a run keeps its curve and its state; None for methods that keep none.
+
+    Raises:
+        PolicyError: a folder is given for such a method.
+        OutputError: it can't be created.
+    """
+    if method.in_folder is None:
+        if path is not None:
+            raise PolicyError(f"--run {path} is only for auto and distill, not for {method.name}: leave it out")
+        return None
+    folder = path or output.with_suffix(".run")
+    check_folder(folder)
+    return RunFolder(folder)
+
+
+def quantize_network(inputs: Inputs, folder: RunFolder | None, overwrite: bool) -> QuantizedModel:
+    """Run the method; a method that learns for long continues the stopped run in ``folder``."""
+    method, arguments = inputs.method, (inputs.network, inputs.pictures, inputs.policy, inputs.config)
+    if method.in_folder is None or folder is None:
+        with progress() as step:
+            return method.quantize(*arguments, step)
+    folder.begin(inputs.configuration(), overwrite)
+    note(announcement(inputs))
+    with progress() as step:
+        return method.in_folder(*arguments, step, folder)
+
+
+def announcement(inputs: Inputs) -> str:
+    """One line: what will be done and about how long it takes, such as "4 bits: distill, about 6 min"."""
+    config: Distill = inputs.config.learning(inputs.policy)
+    base = inputs.policy.base
+    bits = f"{base.weight} bits" if base.weight == base.activation else f"{base.weight}/{base.activation} bits"
+    seconds = config.seconds(inputs.network, inputs.pictures.patch)
+    line = f"{bits}: distill, {config.effort}, about {minutes(seconds)}"
+    if config.effort == "quick":
+        return line
+    share = EFFORTS["quick"].steps / config.amount().steps
+    return f"{line}; --effort quick: about {minutes(seconds * share)}"
+
+
+def minutes(seconds: float) -> str:
+    """Rounded up to whole minutes."""
+    return f"{max(1, round(seconds / 60 + 0.5))} min"

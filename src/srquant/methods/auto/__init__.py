@@ -1,0 +1,1 @@
+"""Auto: the best method for the bits and the time allowed. Ours."""

@@ -1,0 +1,47 @@
+"""Auto: what is best for the bits and the time allowed, by error on calibration crops. Ours.
+
+1. Starts: ranges of smallest squared error, and at 7 and 8 bits also those that clip rare values only (``tails``), each
+   with weights rounded by GPTQ and by GPTAQ.
+2. The start with the smallest error on held-out crops learns as ``distill`` does, for as long as the effort says; at 7
+   and 8 bits, where little can be gained, as short as ``quick``.
+3. The start or the iterate with the smallest error on held-out crops is the result.
+"""
+
+from dataclasses import dataclass
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.recipes import Progress
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.methods.distill import method as distill
+from srquant.methods.distill.effort import EFFORT, Effort
+from srquant.methods.options import option
+from srquant.models.network import Network
+from srquant.training.run_folder import RunFolder
+
+MANY_BITS = 7
+"""With so many bits or more, learning is short."""
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Options of ``auto``."""
+
+    effort: Effort = option("normal", EFFORT, "ours")
+
+    def learning(self, policy: Policy) -> distill.Distill:
+        """The options of ``distill`` for the bits of a policy."""
+        many = min(policy.base.weight, policy.base.activation) >= MANY_BITS
+        return distill.Distill("quick" if many else self.effort)
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    config: Auto,
+    progress: Progress | None = None,
+    folder: RunFolder | None = None,
+) -> QuantizedModel:
+    """Quantize as well as the bits and the time allow; arguments as ``srquant.methods.distill.method.quantize``."""
+    return distill.quantize(network, calibration, policy, config.learning(policy), progress, folder)

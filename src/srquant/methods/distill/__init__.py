@@ -1,0 +1,1 @@
+"""Distill: weights, biases and bounds learn from the float network. Ours, from no paper."""

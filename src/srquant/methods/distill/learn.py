@@ -1,0 +1,146 @@
+"""The loop: weights, biases and bounds learn together; the iterate with the smallest held-out error is kept."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from srquant.distillation.iterations import cosine, repeat_forever
+from srquant.distillation.lessons import Lesson, Lessons
+from srquant.distillation.loop import Guards, Loss, Rate, adam, step
+from srquant.methods.distill.saved import Saved, State
+from srquant.methods.distill.start import error
+from srquant.models.network import Network
+from srquant.training.log import Log
+
+EVALUATIONS = 20
+"""How often a run computes the held-out error, writes a row of its log and saves its state."""
+
+LAST_RATE = 0.01
+"""Learning rates at the end, relative to those at the start."""
+
+
+@dataclass
+class Learning:
+    """A student while it learns.
+
+    Attributes:
+        student: quantized, not settled; changed in place.
+        optimizer: of all parameters that learn.
+        held_out: lessons that are not learned from.
+        best: the state with the smallest error on them so far.
+        best_error: that error.
+        done: number of steps done.
+        losses: of the steps since the last row of the log.
+    """
+
+    student: Network
+    optimizer: torch.optim.Optimizer
+    held_out: Iterable[Lesson]
+    best: dict[str, Tensor]
+    best_error: float
+    done: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def evaluate(self) -> float:
+        """The held-out error; the state is kept if it is the smallest so far."""
+        present = error(self.student, self.held_out)
+        if present < self.best_error:
+            self.best, self.best_error = copy.deepcopy(self.student.state_dict()), present
+        return present
+
+    def load(self, state: State) -> None:
+        """Continue from a saved state."""
+        self.student.load_state_dict(dict(state.student))
+        self.optimizer.load_state_dict(dict(state.optimizer))
+        self.best, self.best_error, self.done = dict(state.best), state.best_error, state.steps
+
+    def state(self) -> State:
+        """Everything that a later process needs to continue."""
+        return State(self.done, self.student.state_dict(), self.optimizer.state_dict(), self.best, self.best_error)
+
+
+def learn(
+    student: Network,
+    rates: Iterable[Rate],
+    lessons: Lessons,
+    held_out: Iterable[Lesson],
+    loss: Loss,
+    steps: int,
+    saved: Saved,
+    report: Callable[[int], None],
+) -> None:
+    """Learn in place, for ``steps`` steps altogether; continues from the saved state if there is one.
+
+    Args:
+        student: quantized, not settled.
+        rates: what learns, and how fast at the start.
+        lessons: repeated in their order as often as needed.
+        held_out: decides which iterate is kept; the start counts as one.
+        loss: what is minimised.
+        steps: of Adam, whose rates follow half a cosine.
+        saved: state and log.
+        report: called after each step with the number of steps done.
+    """
+    optimizer, guards = adam(rates), Guards(student)
+    start_learning(student.eval(), optimizer)
+    learning = Learning(student, optimizer, held_out, copy.deepcopy(student.state_dict()), math.inf)
+    state = saved.state()
+    if state is None:
+        learning.evaluate()
+    else:
+        learning.load(state)
+    first = [group["initial_lr"] for group in optimizer.param_groups]
+    with saved.log(learning.done) as log:
+        begin = time.perf_counter()
+        for lesson in remaining(lessons, learning.done, steps):
+            set_rates(optimizer, first, cosine(learning.done / steps, LAST_RATE))
+            learning.losses.append(step(student, lesson, optimizer, loss))
+            guards()
+            learning.done += 1
+            if learning.done % max(1, steps // EVALUATIONS) == 0 or learning.done == steps:
+                pause(learning, saved, log, begin)
+            report(learning.done)
+    student.load_state_dict(learning.best)
+    student.requires_grad_(False)
+
+
+def start_learning(student: Network, optimizer: torch.optim.Optimizer) -> None:
+    """The optimizer's parameters learn, and no others; its groups remember their first rates."""
+    student.requires_grad_(False)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+        for parameter in group["params"]:
+            parameter.requires_grad_(True)
+
+
+def remaining(lessons: Lessons, done: int, steps: int) -> Iterator[Lesson]:
+    """The lessons of steps ``done`` to ``steps``."""
+    return islice(repeat_forever(lessons), done, steps)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, first: list[float], factor: float) -> None:
+    """All learning rates to ``factor`` times their first value."""
+    for group, rate in zip(optimizer.param_groups, first, strict=True):
+        group["lr"] = rate * factor
+
+
+def pause(learning: Learning, saved: Saved, log: Log | None, begin: float) -> None:
+    """Evaluate, write a row of the log, save."""
+    present = learning.evaluate()
+    if log is not None:
+        loss = math.fsum(learning.losses) / len(learning.losses)
+        numbers = {"loss": loss, "held_out_psnr": psnr(present), "seconds": round(time.perf_counter() - begin, 1)}
+        log.write(learning.done, numbers)
+    learning.losses.clear()
+    saved.save(learning.state())
+
+
+def psnr(squared_error: float) -> float:
+    """In dB, of a mean squared error of pictures in [0, 1]; 200 for equal pictures."""
+    return -10 * math.log10(max(squared_error, 1e-20))

@@ -1,0 +1,142 @@
+"""Distill: weights, biases and bounds learn together to give the float network's pictures. Ours, from no paper.
+
+1. Start: ranges of smallest squared error as ``mse``, the picture's own range without clipping; weights rounded by GPTQ
+   or GPTAQ, whichever has the smaller error on held-out crops.
+2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
+   the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine.
+3. The iterate with the smallest error on held-out crops of the calibration pictures is kept, and settled.
+
+Grids have exactly ``2**bits`` points, ranges are static, and no true picture is needed.
+
+==================================  ==========================================
+step                                here
+==================================  ==========================================
+start                               ``start.best_start``
+rates in units of size              ``rates.own_size_rates``
+loop, held-out error                ``learn.learn``
+steps and crops of an effort        ``effort.EFFORTS``
+continuing a stopped run, curve     ``saved.Saved``
+==================================  ==========================================
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from srquant.data.calibration import CalibrationSet
+from srquant.distillation.lessons import recorded
+from srquant.distillation.recipes import Progress, distillation
+from srquant.insertion.plan import resolve
+from srquant.insertion.policy import Policy
+from srquant.insertion.quantized_model import QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.methods.distill.effort import EFFORT, EFFORTS, Amount, Effort, estimated_seconds
+from srquant.methods.distill.learn import learn
+from srquant.methods.distill.rates import own_size_rates
+from srquant.methods.distill.saved import Saved
+from srquant.methods.distill.start import best_start
+from srquant.methods.options import option
+from srquant.methods.ranges.pipeline import origin_of
+from srquant.models.network import Network
+from srquant.training.run_folder import RunFolder
+from srquant.weight_rounding.choose import Rounding
+
+HELD_OUT_BATCHES, HELD_OUT_BATCH = 2, 12
+"""Batches of held-out crops, and crops per batch."""
+
+HELD_OUT_EPOCH = 2**20
+"""Number of the epoch that held-out crops come from; no run is so long that it learns from them."""
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Options of ``distill``."""
+
+    effort: Effort = option("normal", EFFORT, "ours")
+    steps: int | None = option(None, "steps of learning; none: as the effort says", "ours", least=1)
+    batch: int | None = option(None, "crops per step; none: as the effort says", "ours", least=1)
+    learning_rate: float = option(0.003, "Adam's, times the size of each tensor", "ours")
+    feature_weight: float = option(0.0, "factor of the loss of normalised features; 0: pictures only", "ours")
+    different: float = option(0.5, "share of the steps that have crops of their own; later steps repeat them", "ours")
+
+    def amount(self) -> Amount:
+        """Steps and batch."""
+        effort = EFFORTS[self.effort]
+        return Amount(self.steps or effort.steps, self.batch or effort.batch)
+
+    def learning(self, policy: Policy) -> "Distill":
+        """The options that learning uses: these, whatever the bits."""
+        return self
+
+    def seconds(self, network: Network, patch: int) -> float:
+        """Estimated time for a float network and crops of ``patch`` pixels a side."""
+        return estimated_seconds(network, self.amount(), patch, self.different)
+
+
+def quantize(
+    network: Network,
+    calibration: CalibrationSet,
+    policy: Policy,
+    config: Distill,
+    progress: Progress | None = None,
+    folder: RunFolder | None = None,
+) -> QuantizedModel:
+    """Quantize by learning weights, biases and bounds; arguments as ``srquant.methods.registry.Quantize``.
+
+    Args:
+        network: float; left unchanged.
+        calibration: low-resolution crops, no ground truth.
+        policy: which layers are quantized, and with how many bits.
+        config: the method's options.
+        progress: called after every step of learning.
+        folder: an existing folder that keeps the curve and, until the end, the state to continue from.
+
+    Raises:
+        PolicyError: as ``Quantize``; or the loss isn't finite.
+        CheckpointError: the saved state is damaged.
+    """
+    amount, teacher = config.amount(), network if config.feature_weight else without_features(network)
+    plan, saved = resolve(network, policy), Saved(folder)
+    with ExitStack() as stack:
+        held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
+        roundings: tuple[Rounding, ...] = ("gptq",) if config.effort == "quick" else ("gptq", "gptaq")
+        student = best_start(teacher, calibration, plan, roundings, held_out)
+        lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
+        rates = own_size_rates(student, config.learning_rate)
+        loss = distillation(config.feature_weight)
+        learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
+    student = Network(student.module, network.facts)
+    settle(student)
+    saved.finish()
+    return QuantizedModel(student, policy, origin_of("distill", config, calibration))
+
+
+def crops(calibration: CalibrationSet, amount: Amount, different: float) -> Iterator[Tensor]:
+    """The batches that are learned from: ``N x 3 x H x W`` in [0, 1], as many as the share of the steps says."""
+    count = max(1, math.ceil(amount.steps * different))
+    epochs = math.ceil(count * amount.batch / calibration.count)
+    return (batch for _, batch in zip(range(count), calibration.stream(amount.batch, epochs), strict=False))
+
+
+def held_out_crops(calibration: CalibrationSet) -> Iterator[Tensor]:
+    """Batches that are not learned from, of the same pictures."""
+    batches = calibration.batches(HELD_OUT_BATCH, HELD_OUT_EPOCH)
+    return (batch for _, batch in zip(range(HELD_OUT_BATCHES), batches, strict=False))
+
+
+def without_features(network: Network) -> Network:
+    """The same module, with facts that name no features, so that none are recorded."""
+    return Network(network.module, replace(network.facts, features=()))
+
+
+def reporter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """A function that tells ``progress`` how many of ``total`` steps are done."""
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress("learning", done, total)
+
+    return report
