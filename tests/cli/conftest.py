@@ -55,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantized(files: Path, run: Run) -> Path:
     """``edsr.pt`` at 4 bit."""
     target = files / "edsr_w4a4.safetensors"
-    result = run("quantize", files / "edsr.pt", *options(files), "-o", target)
+    result = run("quantize", files / "edsr.pt", "--method", "minmax", *options(files), "-o", target)
     assert result.exit_code == 0, result.output
     return target
 

@@ -15,12 +15,14 @@ QUICK = {
     "2dquant": ("iterations=2", "batch=2", "crops=1"),
     "outlier-aware": ("epochs=3",),
     "gba": ("epochs=1",),
+    "distill": ("steps=2",),
+    "auto": ("effort=quick",),
 }
 """Settings that only shorten the learning."""
 
 CASES = [
     *((method, network) for network in ("edsr", "carn") for method in METHODS),
-    *((method, "swinir") for method in ("2dquant", "gba")),
+    *((method, "swinir") for method in ("2dquant", "gba", "distill")),
 ]
 
 

@@ -12,7 +12,8 @@ from srquant.models.architectures.swinir import SwinIR
 @pytest.fixture
 def quantize(run, files, calibration, tmp_path):
     def invoke(*arguments, model=None, target=tmp_path / "out.safetensors"):
-        return run("quantize", model or files / "edsr.pt", *calibration, "-o", target, *arguments)
+        source = model or files / "edsr.pt"
+        return run("quantize", source, "--method", "minmax", *calibration, "-o", target, *arguments)
 
     return invoke
 
@@ -48,6 +49,8 @@ SHORT = {
     "2dquant": ["iterations=2", "batch=2"],
     "outlier-aware": ["epochs=3"],
     "gba": ["epochs=1"],
+    "distill": ["steps=2"],
+    "auto": ["effort=quick"],
 }
 """Options that make a method quick."""
 
@@ -69,7 +72,7 @@ def settings(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(origin, run, method):
     assert method in run("quantize", "--help").stdout
-    assert origin("--method", method, *settings(method)).method == method
+    assert origin("--method", method, *settings(method)).method == {"auto": "distill"}.get(method, method)
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "tails"])

@@ -1,7 +1,8 @@
 """Distill: weights, biases and bounds learn together to give the float network's pictures. Ours, from no paper.
 
 1. Start: ranges of smallest squared error as ``mse``, the picture's own range without clipping; weights rounded by GPTQ
-   or GPTAQ, whichever has the smaller error on held-out crops.
+   or GPTAQ, whichever has the smaller error on held-out crops, then moved as near to the float weights as they can be
+   while they are rounded to the same points.
 2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
    the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine.
 3. The iterate with the smallest error on held-out crops of the calibration pictures is kept, and settled.
@@ -11,7 +12,7 @@ Grids have exactly ``2**bits`` points, ranges are static, and no true picture is
 ==================================  ==========================================
 step                                here
 ==================================  ==========================================
-start                               ``start.best_start``
+start                               ``start.best_start``, ``near_float.move_near_float``
 rates in units of size              ``rates.own_size_rates``
 loop, held-out error                ``learn.learn``
 steps and crops of an effort        ``effort.EFFORTS``

@@ -11,6 +11,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
+from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.ranges.tails import MANY_LEVELS, Tails, activation_tails, weight_tails
 from srquant.models.network import Network
@@ -61,6 +62,7 @@ def candidates(
         for rounding in roundings:
             student = copy.deepcopy(found)
             round_weights(student, network, calibration.batches(BATCH), rounding)
+            move_near_float(student, network)
             yield student
 
 
