@@ -123,6 +123,10 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
         (("--recipe", "published"), "add --finetune"),
         (("--method", "gba", "--finetune"), "gba trains by itself"),
         (("--method", "ptq4sr", "--finetune"), "ptq4sr trains by itself"),
+        (("--method", "auto", "--finetune"), "auto trains by itself"),
+        (("--effort", "quick"), "only for auto and distill, not for minmax"),
+        (("--method", "auto", "--effort", "slow"), "quick or normal or long"),
+        (("--run", "folder"), "--run folder is only for auto and distill"),
         (("--set", "momentun=0.5"), "did you mean 'momentum'"),
         (("--set", "momentum"), "NAME=VALUE"),
         (("--set", "momentum=much"), "give a number"),
@@ -138,7 +142,7 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
         (("-a", "1"), "from 2 to 8"),
         (("--head-bits", "many"), "--head-bits many"),
         (("--skip-bits", "4"), "give float or 8"),
-        (("--granularity", "pixel"), "'tensor' or 'channel'"),
+        (("--granularity", "pixel"), "granularity pixel: use tensor, channel or auto"),
         (("--override", "body.0=x"), "--override x"),
         (("--override", "body.0"), "PATTERN=W/A"),
         (("--override", "bdy.*=4/4"), "matches no layer"),
@@ -179,3 +183,28 @@ def test_diverged_network(quantize, complaint, tmp_path):
 
 def test_quantized_file_cant_be_quantized_again(quantize, quantized, complaint):
     assert "is already quantized" in complaint(quantize(model=quantized))
+
+
+def test_without_a_method_it_learns_and_says_how_long_it_will_take(run, files, calibration, tmp_path):
+    target = tmp_path / "small.safetensors"
+    result = run("quantize", files / "edsr.pt", *calibration, "--effort", "quick", "-w", 3, "-a", 3, "-o", target)
+    assert result.exit_code == 0, result.output
+    assert "3 bits: distill, quick, about 1 min" in result.stderr
+    saved = load(target)
+    assert saved.origin.method == "distill"
+    assert (saved.policy.granularity, saved.policy.activation_granularity) == ("channel", "channel")
+    assert (tmp_path / "small.run" / "metrics.csv").read_text().startswith("step,loss,held_out_psnr")
+
+
+def test_grids_per_tensor_if_asked_for(quantize, tmp_path):
+    grids = ("--granularity", "tensor", "--activation-granularity", "tensor")
+    assert quantize("--method", "distill", "--set", "steps=1", *grids).exit_code == 0
+    assert load(tmp_path / "out.safetensors").policy.granularity == "tensor"
+
+
+def test_another_run_in_the_folder_is_not_overwritten(quantize, complaint, tmp_path):
+    arguments = ("--method", "distill", "--set", "steps=1", "--run", tmp_path / "run")
+    assert quantize(*arguments).exit_code == 0
+    (tmp_path / "out.safetensors").unlink()
+    assert "base: " in complaint(quantize(*arguments, "-w", 5))
+    assert quantize(*arguments, "-w", 5, "--overwrite").exit_code == 0

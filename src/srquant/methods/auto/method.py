@@ -1,9 +1,7 @@
 """Auto: what is best for the bits and the time allowed, by error on calibration crops. Ours.
 
-1. Starts: ranges of smallest squared error, and at 7 and 8 bits also those that clip rare values only (``tails``), each
-   with weights rounded by GPTQ and by GPTAQ.
-2. The start with the smallest error on held-out crops learns as ``distill`` does, for as long as the effort says; at 7
-   and 8 bits, where little can be gained, as short as ``quick``.
+1. Start: as ``distill``; of the ranges that fit the bits those with the smaller error on held-out crops.
+2. Learning, as ``distill``, for as long as the effort says; at 7 and 8 bits, where little can be gained, as ``quick``.
 3. The start or the iterate with the smallest error on held-out crops is the result.
 """
 

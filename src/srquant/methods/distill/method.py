@@ -1,8 +1,8 @@
 """Distill: weights, biases and bounds learn together to give the float network's pictures. Ours, from no paper.
 
-1. Start: ranges of smallest squared error as ``mse``, the picture's own range without clipping; weights rounded by GPTQ
-   or GPTAQ, whichever has the smaller error on held-out crops, then moved as near to the float weights as they can be
-   while they are rounded to the same points.
+1. Start: ranges of smallest squared error as ``mse``, those of the picture itself without clipping, at 7 and 8 bits
+   those of ``tails`` if they are better. Weights are rounded by GPTQ, then moved as near to the float weights as
+   they can be while they are rounded to the same points.
 2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
    the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine.
 3. The iterate with the smallest error on held-out crops of the calibration pictures is kept, and settled.
@@ -43,7 +43,6 @@ from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.models.network import Network
 from srquant.training.run_folder import RunFolder
-from srquant.weight_rounding.choose import Rounding
 
 HELD_OUT_BATCHES, HELD_OUT_BATCH = 2, 12
 """Batches of held-out crops, and crops per batch."""
@@ -103,8 +102,7 @@ def quantize(
     plan, saved = resolve(network, policy), Saved(folder)
     with ExitStack() as stack:
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
-        roundings: tuple[Rounding, ...] = ("gptq",) if config.effort == "quick" else ("gptq", "gptaq")
-        student = best_start(teacher, calibration, plan, roundings, held_out)
+        student = best_start(teacher, calibration, plan, held_out)
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
         rates = own_size_rates(student, config.learning_rate)
         loss = distillation(config.feature_weight)

@@ -1,9 +1,7 @@
-"""The start of learning: ranges by two rules, weights rounded by GPTQ or GPTAQ, whichever gives the smallest error."""
+"""The start of learning: ranges of smallest squared error, weights rounded by GPTQ, yet near the float weights."""
 
-import copy
 import math
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 
 import torch
 
@@ -15,7 +13,7 @@ from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.ranges.tails import MANY_LEVELS, Tails, activation_tails, weight_tails
 from srquant.models.network import Network
-from srquant.weight_rounding.choose import Rounding, round_weights
+from srquant.weight_rounding.choose import round_weights
 
 MOMENTUM = 0.9
 """Weight of earlier batches in the moving average of activation bounds, as in ``mse``."""
@@ -25,45 +23,32 @@ SHARE = Tails.share
 
 
 def best_start(
-    network: Network,
-    calibration: CalibrationSet,
-    plan: QuantizationPlan,
-    roundings: Iterable[Rounding],
-    held_out: Iterable[Lesson],
+    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, held_out: Iterable[Lesson]
 ) -> Network:
-    """A quantized copy of the float network, not settled: of all candidates the one with the smallest error.
+    """A quantized copy of the float network, not settled.
+
+    At 7 and 8 bits ``tails`` is tried as well, and the start with the smaller error taken.
 
     Args:
         network: the float network.
         calibration: for the ranges and the rounding.
         plan: of this network.
-        roundings: those that are tried.
-        held_out: lessons by which candidates are compared.
+        held_out: lessons by which starts are compared.
     """
-    students = candidates(network, calibration, plan, roundings)
-    best, smallest = next(students), math.inf
-    for student in chain([best], students):
-        present = error(student, held_out)
-        if present < smallest:
-            best, smallest = student, present
-    return best
+    by_error = started(network, calibration, plan, Ranges(mse, symmetric_mse, MOMENTUM, minmax))
+    bits = plan.policy.base
+    if 2 ** max(bits.activation, bits.weight) <= MANY_LEVELS:
+        return by_error
+    by_tails = started(network, calibration, plan, Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax))
+    return min((by_error, by_tails), key=lambda student: error(student, held_out))
 
 
-def candidates(
-    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, roundings: Iterable[Rounding]
-) -> Iterator[Network]:
-    """Ranges of smallest squared error, and in case of many bits ``tails``, with each rounding; made one by one."""
-    roundings, bits = tuple(roundings), plan.policy.base
-    rules = [Ranges(mse, symmetric_mse, MOMENTUM, minmax)]
-    if 2 ** max(bits.activation, bits.weight) > MANY_LEVELS:
-        rules.append(Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax))
-    for ranges in rules:
-        found = insert_by_ranges(network, calibration, plan, ranges)
-        for rounding in roundings:
-            student = copy.deepcopy(found)
-            round_weights(student, network, calibration.batches(BATCH), rounding)
-            move_near_float(student, network)
-            yield student
+def started(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, ranges: Ranges) -> Network:
+    """A quantized copy with these ranges, weights rounded by GPTQ."""
+    student = insert_by_ranges(network, calibration, plan, ranges)
+    round_weights(student, network, calibration.batches(BATCH), "gptq")
+    move_near_float(student, network)
+    return student
 
 
 @torch.no_grad()
