@@ -108,6 +108,7 @@ def _entry(
     options = [*run.settings, f"layers {','.join(run.layers)}"]
     options += [] if run.patch == 48 else [f"patch {run.patch}"]
     options += [] if run.granularity == "tensor" else [f"weights per {run.granularity}"]
+    options += [] if run.activation_granularity == "tensor" else [f"activations per {run.activation_granularity}"]
     return Entry(
         *key,
         seeds=len(results),

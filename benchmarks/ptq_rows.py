@@ -62,9 +62,11 @@ class Row:
         only: the one network that it is measured on.
         plotted: whether it has a line in the picture.
         repeated: whether it is measured with every seed of the network, or with the first one only.
+        repeated_bits: bits at which it is measured with every seed.
         count: calibration pictures.
         patch: side of their crops.
         granularity: of weight grids.
+        activation_granularity: of activation grids.
         layers: kinds that are quantized; None: convolutions and linear layers; on networks with attention, the kinds
             that the method is made for.
     """
@@ -78,9 +80,11 @@ class Row:
     only: str | None = None
     plotted: bool = False
     repeated: bool = True
+    repeated_bits: tuple[int, ...] = FOUR
     count: int = 100
     patch: int = 48
     granularity: Granularity = "tensor"
+    activation_granularity: Granularity = "tensor"
     layers: tuple[LayerKind, ...] | None = None
 
 
@@ -148,6 +152,9 @@ COMPENSATED = ("rounding=compensated",)
 CORRECTED = ("rounding=corrected",)
 """GPTAQ, likewise."""
 
+LOW = (4, 3, 2)
+"""Few bits, at which distill is measured with every seed."""
+
 ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
 BALANCED = (*ADABM_RATES, "feature_weight=0.2")
 """AdaBM's bounds at the rate above, features weighing about as much as the picture."""
@@ -193,6 +200,18 @@ ROWS = (
     Row("mse, corrected", "mse", CORRECTED, (4, 3, 2), plotted=True, repeated=False),
     Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, attention=False, plotted=True),
     Row("tails", "tails", bits=ALL_BITS, attention=False),
+    Row("distill", "distill", bits=(8, *LOW), repeated_bits=LOW, plotted=True),
+    Row(
+        "distill, grids per channel",
+        "distill",
+        bits=(8, *LOW),
+        repeated_bits=LOW,
+        granularity="channel",
+        activation_granularity="channel",
+        plotted=True,
+    ),
+    Row("distill quick", "distill", ("effort=quick",), LOW, only=EDSR),
+    Row("distill long", "distill", ("effort=long",), LOW, only=EDSR, repeated_bits=LOW),
     Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True),
     Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR, repeated=False),
     Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False),
@@ -321,7 +340,7 @@ def _runs(network: Net, row: Row) -> Iterator[Run]:
     for bits in row.bits:
         if bits in network.bits:
             sets = network.sets + (network.four_bit_sets if bits in FOUR else ())
-            seeds = network.seeds if bits in FOUR and row.repeated else FIRST
+            seeds = network.seeds if bits in row.repeated_bits and row.repeated else FIRST
             yield from (_run(network, row, bits, seed, network.sets[:2] if seed else sets) for seed in seeds)
 
 
@@ -342,4 +361,5 @@ def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) ->
         calibration=CALIBRATION,
         sets=tuple(f"data/{name}" for name in sets),
         granularity=row.granularity,
+        activation_granularity=row.activation_granularity,
     )

@@ -63,6 +63,7 @@ class Run:
         calibration: folder of pictures below ``shared()``.
         sets: benchmark sets below ``shared()``.
         granularity: of weight grids.
+        activation_granularity: of activation grids.
     """
 
     network: str
@@ -78,6 +79,7 @@ class Run:
     calibration: str
     sets: tuple[str, ...]
     granularity: Granularity = "tensor"
+    activation_granularity: Granularity = "tensor"
 
 
 def shared() -> Path:
@@ -123,7 +125,8 @@ def quantize(run: Run, network: Network) -> QuantizedModel:
     """Run the method."""
     method = METHODS[run.method]
     pictures = CalibrationSet(shared() / run.calibration, run.count, run.seed, run.patch)
-    policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers, granularity=run.granularity)
+    grids = {"granularity": run.granularity, "activation_granularity": run.activation_granularity}
+    policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers, **grids)
     return method.quantize(network, pictures, policy, configure(method.config, run.settings))
 
 

@@ -13,7 +13,7 @@ from srquant.errors import InputError
 
 MANIFEST = "manifest.json"
 
-BEFORE = {"granularity": "tensor"}
+BEFORE = {"granularity": "tensor", "activation_granularity": "tensor"}
 """What runs that don't say it had."""
 
 

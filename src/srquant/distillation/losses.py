@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.grids.uniform import is_channels_last, pieces
+from srquant.grids.pieces import is_channels_last, pieces
 
 SMALLEST_NORM = 1e-12
 

@@ -10,17 +10,16 @@ Rounding is half to even everywhere, as in PyTorch, OpenVINO and ONNX.
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from srquant.grids.channel_grids import as_rows, gradients, has_rows, quantize_rows
+from srquant.grids.pieces import empty_like, pieces
+
 FEWEST_BITS, MOST_BITS = 2, 8
 """Fewest and most bits of a grid."""
-
-PIECE = 2**17
-"""Number of values that fit into a processor's cache together with a few intermediate results."""
 
 aten: Any = torch.ops.aten
 
@@ -98,34 +97,6 @@ def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, na
     return result
 
 
-def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]:
-    """Pieces of tensors of one shape, small enough to stay in a processor's cache from one operation to the next.
-
-    Args:
-        tensors: any shape; tensors with the memory order of the first are cut into views, others are copied.
-        alike: whether all values are treated the same way; if not, there is one piece, of whole tensors.
-
-    Returns:
-        For each piece one tensor from each of ``tensors``: a vector, or the whole tensor where not ``alike``.
-    """
-    if not alike:
-        return [tensors]
-    if is_channels_last(tensors[0]):
-        tensors = tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)
-    return zip(*(torch.split(tensor.reshape(-1), PIECE) for tensor in tensors), strict=True)
-
-
-def empty_like(x: Tensor) -> Tensor:
-    """An uninitialised tensor of the shape of ``x``, channels last where ``x`` is, else contiguous."""
-    layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-    return torch.empty_like(x, memory_format=layout)
-
-
-def is_channels_last(tensor: Tensor) -> bool:
-    """Whether a tensor is ``N x C x H x W`` with the channels of a pixel side by side in memory."""
-    return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-
-
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
     """Distance of each value from the first grid point in steps; a new tensor, which callers may change in place."""
     return (x - lower).div_((upper - lower) / (levels - 1))
@@ -136,17 +107,22 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, levels: int) -> Tensor:
         ctx.levels = levels
         points, step = empty_like(x), step_size(lower, upper, levels)
-        for values, results in pieces(x, points, alike=lower.dim() == 0):
-            torch.sub(values, lower, out=results).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
-        ctx.save_for_backward(x, lower, upper, points if any(ctx.needs_input_grad[1:]) and lower.dim() == 0 else None)
+        if has_rows(x, lower):
+            rows, results = as_rows(x, lower), as_rows(points, lower)
+            quantize_rows(rows, lower.flatten(), step.flatten(), levels, results)
+        else:
+            for values, results in pieces(x, points, alike=lower.dim() == 0):
+                torch.sub(values, lower, out=results).div_(step).round_().clamp_(0, levels - 1).mul_(step).add_(lower)
+        ctx.save_for_backward(x, lower, upper, points if any(ctx.needs_input_grad[1:]) else None)
         return points
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, lower, upper, points = ctx.saved_tensors
+        if points is not None and has_rows(x, lower):
+            return (*_backward_by_rows(x, points, grad, lower, upper), None)
         if lower.dim():
-            grad_x, grad_lower, grad_upper, _ = _backward(ctx, grad, x, lower, upper, ctx.levels)
-            return grad_x, grad_lower, grad_upper, None
+            return (*_backward(ctx, grad, x, lower, upper, ctx.levels)[:3], None)
         straight = StraightThrough(lower, upper)
         inside = empty_like(x)
         for value, given, kept, point in pieces(x, grad, inside, x if points is None else points):
@@ -155,6 +131,16 @@ class _FakeQuantize(torch.autograd.Function):
                 straight.add_outside(value, given - kept)
                 straight.add_rounding(value, point, kept)
         return inside, *(straight.sums() if points is not None else (None, None)), None
+
+
+def _backward_by_rows(
+    x: Tensor, points: Tensor, grad: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients in values, lower and upper bounds of grids per channel."""
+    inside = empty_like(x)
+    values, row_points, given, kept = (as_rows(tensor, lower) for tensor in (x, points, grad, inside))
+    low, high = gradients(values, row_points, given, kept, lower.flatten(), upper.flatten())
+    return inside, low.view_as(lower), high.view_as(upper)
 
 
 class _FakeQuantizeBits(torch.autograd.Function):

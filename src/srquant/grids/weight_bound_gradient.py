@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srquant.grids.uniform import fake_quantize, is_channels_last
+from srquant.grids.pieces import is_channels_last
+from srquant.grids.uniform import fake_quantize
 
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 """Stride, padding, dilation and groups of a convolution."""

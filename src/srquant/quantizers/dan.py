@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.grids.uniform import PIECE, StraightThrough, empty_like, is_channels_last, step_size
+from srquant.grids.pieces import PIECE, empty_like, is_channels_last
+from srquant.grids.uniform import StraightThrough, step_size
 from srquant.quantizers.base import ActivationQuantizer, zero_padded
 from srquant.quantizers.grid_spec import GridSpec, UniformSpec
 from srquant.quantizers.stored import Fields, StoredTensors
