@@ -46,7 +46,7 @@ def test_learning_lowers_the_error(edsr, calibration, policy):
 
 
 def test_a_rate_that_destroys_the_network_gives_the_start(edsr, calibration):
-    start = quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2, learning_rate=1e-12))
+    start = quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2, learning_rate=1e-12, bound_rate=1e-12))
     wild = quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2, learning_rate=1e3))
     assert error_of(wild, edsr, calibration) == pytest.approx(error_of(start, edsr, calibration), rel=1e-3)
 

@@ -15,8 +15,8 @@ def test_size_is_the_root_mean_square():
 
 def test_every_parameter_learns_at_its_own_size(tiny, quantized):
     network = quantized(tiny("edsr"), Policy())
-    rates = {id(p): rate.learning_rate for rate in own_size_rates(network, 0.1) for p in rate.parameters}
+    rates = {id(p): rate.learning_rate for rate in own_size_rates(network, 0.1, 0.02) for p in rate.parameters}
     assert set(rates) == {id(parameter) for parameter in network.parameters()}
     for layer in quant_layers(network).values():
         assert rates[id(layer.weight)] == pytest.approx(0.1 * size(layer.weight))
-        assert rates[id(layer.weight_quantizer.upper)] == pytest.approx(0.1 * float(layer.weight_quantizer.width()))
+        assert rates[id(layer.weight_quantizer.upper)] == pytest.approx(0.02 * float(layer.weight_quantizer.width()))

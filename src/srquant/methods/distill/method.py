@@ -3,8 +3,9 @@
 1. Start: ranges of smallest squared error as ``mse``, those of the picture itself without clipping, at 7 and 8 bits
    those of ``tails`` if they are better. Weights are rounded by GPTQ, then moved as near to the float weights as
    they can be while they are rounded to the same points.
-2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
-   the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine.
+2. Learning: everything learns at once, with straight-through gradients; the loss is the root mean square difference
+   from the float network's picture of each crop. Adam; rates are in units of each tensor's size and follow half a
+   cosine.
 3. The iterate with the smallest error on held-out crops of the calibration pictures is kept, and settled.
 
 Grids have exactly ``2**bits`` points, ranges are static, and no true picture is needed.
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import recorded
+from srquant.distillation.losses import root_mean_square_by_crop
 from srquant.distillation.recipes import Progress, distillation
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
@@ -58,7 +60,8 @@ class Distill:
     effort: Effort = option("normal", EFFORT, "ours")
     steps: int | None = option(None, "steps of learning; none: as the effort says", "ours", least=1)
     batch: int | None = option(None, "crops per step; none: as the effort says", "ours", least=1)
-    learning_rate: float = option(0.003, "Adam's, times the size of each tensor", "ours")
+    learning_rate: float = option(0.003, "Adam's for weights and biases, times the size of each tensor", "ours")
+    bound_rate: float = option(0.001, "Adam's for bounds, times each range", "ours")
     feature_weight: float = option(0.0, "factor of the loss of normalised features; 0: pictures only", "ours")
     different: float = option(0.5, "share of the steps that have crops of their own; later steps repeat them", "ours")
 
@@ -104,8 +107,8 @@ def quantize(
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
         student = best_start(teacher, calibration, plan, held_out)
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
-        rates = own_size_rates(student, config.learning_rate)
-        loss = distillation(config.feature_weight)
+        rates = own_size_rates(student, config.learning_rate, config.bound_rate)
+        loss = distillation(config.feature_weight, root_mean_square_by_crop)
         learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
     student = Network(student.module, network.facts)
     settle(student)

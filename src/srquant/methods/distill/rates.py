@@ -1,7 +1,8 @@
 """Learning rates in units of each tensor's size, so that all of a network learns equally fast.
 
 Adam moves a parameter by about the learning rate in a step, however small the parameter is. Weights and biases take the
-rate times their root mean square, bounds times the distance between them.
+rate times their root mean square, bounds times the distance between them. Bounds learn three times more slowly than
+weights: each of them decides about all values of a tensor.
 """
 
 from torch import Tensor, nn
@@ -15,10 +16,16 @@ SMALLEST_SIZE = 1e-3
 """Size of a tensor that is zero everywhere, such as an unused bias."""
 
 
-def own_size_rates(student: Network, learning_rate: float) -> list[Rate]:
-    """Rates of everything that learns in a quantized network, at their present size."""
+def own_size_rates(student: Network, learning_rate: float, bound_rate: float) -> list[Rate]:
+    """Rates of everything that learns in a quantized network.
+
+    Args:
+        student: quantized; the present sizes count.
+        learning_rate: of weights, biases and all other parameters of the network, times their size.
+        bound_rate: of bounds, times their distance.
+    """
     weights: list[Quantizer] = [layer.weight_quantizer for layer in quant_layers(student).values()]
-    bounds = bound_rates([*activation_quantizers(student).values(), *weights], learning_rate, relative=True)
+    bounds = bound_rates([*activation_quantizers(student).values(), *weights], bound_rate, relative=True)
     return [*(_rate(parameter, learning_rate) for parameter in network_parameters(student)), *bounds]
 
 
