@@ -3,6 +3,7 @@
     python benchmarks/ptq.py -o RUNS                            all runs, then the tables in the same folder
     python benchmarks/ptq.py -o RUNS --network edsr_r8f64_x2 --bits 4 --method 'gba*' --jobs 2
     python benchmarks/ptq.py -o RUNS --assemble docs/results    only the tables, from the finished runs
+    python benchmarks/ptq.py -o RUNS --restore docs/results     only the files of the runs that made those tables
 
 Each run is a separate process with one thread, so that memory and time are measured separately, and writes one JSON
 file below the output folder. Finished runs are not repeated; ``--stale`` repeats those that were made by another
@@ -24,6 +25,7 @@ from typing import Any
 from ptq_origin import code_version
 from ptq_rows import runs
 from ptq_run import Run, shared
+from ptq_runs import restore
 from ptq_store import Store
 from ptq_tables import assemble
 
@@ -72,6 +74,11 @@ def listing() -> str:
     return "\n".join(", ".join(part) for part in names)
 
 
+def described(run: Run) -> str:
+    """A run in words."""
+    return f"{run.network} {run.label} {run.bits} bit, seed {run.seed}"
+
+
 def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
     """Runs without a result; with ``stale`` also those whose result was made by another version of the code."""
     if not stale:
@@ -100,7 +107,7 @@ def run_all(todo: list[Run], store: Store, jobs: int) -> list[str]:
             run, complaint = started[future], future.result()
             step("runs", done, len(todo))
             outcome = "done" if complaint is None else complaint
-            line = f"{run.network} {run.label} {run.bits} bit, seed {run.seed}: {outcome}"
+            line = f"{described(run)}: {outcome}"
             print(time.strftime("%H:%M:%S"), line, flush=True)
             failures += [] if complaint is None else [line]
     return failures
@@ -120,15 +127,20 @@ def main() -> int:
     parser.add_argument("--patch", type=int, help="side of the calibration crops for all rows")
     parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
     parser.add_argument("--assemble", type=Path, metavar="DIR", help="only write the tables of finished runs")
+    parser.add_argument("--restore", type=Path, metavar="DIR", help="only write the files of runs from ptq_runs.json")
     parser.add_argument("--stale", action="store_true", help="repeat runs made by another version of the code")
     parser.add_argument("--list", action="store_true", help="print the runs and stop")
     arguments = parser.parse_args()
     try:
         chosen = wanted(arguments)
         if arguments.list:
-            print("\n".join(f"{run.network} {run.label} {run.bits} bit, seed {run.seed}" for run in chosen))
+            print("\n".join(map(described, chosen)))
             return 0
         store = Store(arguments.output, shared(), overridden(arguments))
+        if arguments.restore:
+            left = restore(chosen, store, arguments.restore)
+            print("\n".join([f"not in {arguments.restore} with these settings: {len(left)}", *map(described, left)]))
+            return 0
         if arguments.assemble:
             assemble(chosen, store, arguments.assemble)
             return 0

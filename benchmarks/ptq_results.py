@@ -104,7 +104,7 @@ def _entry(
 ) -> Entry:
     results = [result for _, result in found]
     run, first = found[0]
-    gaps = [abs(r["torch_psnr_y"] - r["scores"][0]["psnr_y"]) for r in results if "torch_psnr_y" in r]
+    agreements = [agreement for agreement in map(_agreement, results) if agreement is not None]
     options = [*run.settings, f"layers {','.join(run.layers)}"]
     options += [] if run.patch == 48 else [f"patch {run.patch}"]
     options += [] if run.granularity == "tensor" else [f"weights per {run.granularity}"]
@@ -126,8 +126,15 @@ def _entry(
         overspends=max(len(result.get("overspends", ())) for result in results),
         engine=first["engine"],
         float_layers=len(first.get("float_layers", ())),
-        engines_agree=max(gaps) <= AGREEMENT_DB if gaps else None,
+        engines_agree=all(agreements) if agreements else None,
     )
+
+
+def _agreement(result: dict[str, Any]) -> bool | None:
+    """Whether PyTorch has the engine's PSNR; runs that were restored from means say only that."""
+    if "torch_psnr_y" not in result:
+        return result.get("engines_agree")
+    return bool(abs(result["torch_psnr_y"] - result["scores"][0]["psnr_y"]) <= AGREEMENT_DB)
 
 
 def _sets(result: dict[str, Any]) -> list[str]:

@@ -50,19 +50,24 @@ class Store:
         Raises:
             InputError: it is finished, but with other settings, pictures or weights.
         """
-        return self._read(run) is not None
+        return self.read(run) is not None
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """The result of a run; None if it isn't finished."""
-        found = self._read(run)
+        found = self.read(run)
         return None if found is None else found["result"]
 
     def code(self, run: Run) -> str | None:
         """Version of the code that made a run, as ``ptq_origin.code_version``; None if it isn't finished."""
-        found = self._read(run)
+        found = self.read(run)
         return None if found is None else found["code"]
 
-    def _read(self, run: Run) -> dict[str, Any] | None:
+    def read(self, run: Run) -> dict[str, Any] | None:
+        """The whole content of a run's file: ``run``, ``data``, ``code`` and ``result``; None if it isn't finished.
+
+        Raises:
+            InputError: it is finished, but with other settings, pictures or weights.
+        """
         path = self.path(run)
         if not path.exists():
             return None

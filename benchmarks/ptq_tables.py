@@ -13,6 +13,7 @@ from ptq_plot import plot
 from ptq_results import Entry, Score, entries
 from ptq_rows import NETWORKS, Net
 from ptq_run import Run, shared
+from ptq_runs import UNKNOWN, collect
 from ptq_store import Store
 from report import machine
 
@@ -36,6 +37,11 @@ the engine named below; PyTorch gave the same Y-PSNR on Set5 to 0.01 dB, except 
 - *Float layers*: quantized layers that the engine computes in float.
 """
 
+LOST = f"""
+  The files of runs with the version `{UNKNOWN}` were lost. They were restored from an earlier edition of this table:
+  SSIM and costs of each of their seeds are means over the seeds."""
+"""A remark for tables with restored runs."""
+
 COSTS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
     ("FAB on Set5", lambda e: _number(e.scores[0].fab)),
     ("effective a / w", lambda e: _pair(e.effective_activation_bits, e.effective_weight_bits)),
@@ -52,7 +58,7 @@ COSTS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
 
 
 def assemble(runs: list[Run], store: Store, folder: Path) -> None:
-    """Write the tables and plots of all finished runs.
+    """Write the tables and plots of all finished runs, and the runs themselves in one file.
 
     Raises:
         InputError: no run is finished.
@@ -63,6 +69,7 @@ def assemble(runs: list[Run], store: Store, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made = {"machine": machine(), "date": datetime.date.today().isoformat()}
     values = {**made, "entries": [asdict(entry) for entry in found]}
+    collect(runs, store, folder)
     (folder / "ptq.json").write_text(json.dumps(values, indent=1) + "\n")
     networks = [network for network in NETWORKS if any(entry.network == network.name for entry in found)]
     parts = [f"# Post-training quantization\n\n{made['machine']}, {made['date']}\n\n{ABOUT}{versions(runs, store)}"]
@@ -78,7 +85,9 @@ def versions(runs: list[Run], store: Store) -> str:
     """A line on how many runs each version of the code made."""
     counts = Counter(code for code in map(store.code, runs) if code is not None)
     made = ", ".join(f"{version} ({count})" for version, count in counts.most_common())
-    return f"- Runs by version of the code (`ptq_origin.py`): {made}; {len(runs) - counts.total()} aren't finished.\n"
+    lost = LOST if UNKNOWN in counts else ""
+    left = len(runs) - counts.total()
+    return f"- Runs by version of the code (`ptq_origin.py`): {made}; {left} aren't finished.{lost}\n"
 
 
 def section(network: Net, found: list[Entry], picture: Path | None) -> str:

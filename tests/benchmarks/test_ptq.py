@@ -17,13 +17,15 @@ from ptq_papers import drops
 from ptq_results import Entry, Score, entries
 from ptq_rows import NETWORKS, ROWS, runs
 from ptq_run import Run, from_json, measure, shared, write
+from ptq_runs import restore
 from ptq_store import Store
 from ptq_tables import assemble, versions
 
 from srquant.errors import InputError
 from srquant.models.architectures.edsr import EDSR
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ptq.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT, RESULTS = ROOT / "benchmarks" / "ptq.py", ROOT / "docs" / "results"
 
 
 @pytest.fixture
@@ -211,6 +213,66 @@ def test_entries_are_means_over_seeds_and_tables_show_them(tmp_path, pictures, r
 def test_nothing_to_assemble(tmp_path, pictures, run):
     with pytest.raises(InputError, match="no run is finished"):
         assemble([run], Store(tmp_path / "runs", pictures, {}), tmp_path / "docs")
+
+
+def test_restored_runs_give_the_same_entries(tmp_path, pictures, run):
+    store, again = Store(tmp_path / "runs", pictures, {}), Store(tmp_path / "again", pictures, {})
+    everything = [replace(run, seed=seed) for seed in (0, 1)]
+    for one in everything:
+        finished(one, store, 33.0 + one.seed, torch_psnr_y=33.0, layers=["conv"], size_bytes=5 + one.seed)
+    assemble(everything, store, tmp_path / "docs")
+    changed, missing = replace(run, seed=1, settings=()), replace(run, seed=2)
+    assert restore([run, changed, missing], again, tmp_path / "docs") == [changed, missing]
+    assert restore(everything, again, tmp_path / "docs") == []
+    assert entries(everything, again, {}) == entries(everything, store, {})
+    assert "layers" in store.result(run)
+    assert "layers" not in again.result(run)
+    assert again.code(run) == store.code(run)
+
+
+def test_a_finished_run_is_not_overwritten_by_a_restored_one(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {})
+    finished(run, store, 33.0)
+    assemble([run], store, tmp_path / "docs")
+    finished(run, store, 34.0)
+    assert restore([run], store, tmp_path / "docs") == []
+    assert store.result(run)["scores"][0]["psnr_y"] == 34.0
+
+
+def test_runs_with_other_pictures_are_not_restored(tmp_path, pictures, run):
+    store = Store(tmp_path / "runs", pictures, {})
+    with pytest.raises(InputError, match=r"ptq_runs.json is missing: give the folder"):
+        restore([run], store, tmp_path / "docs")
+    finished(run, store, 33.0)
+    assemble([run], store, tmp_path / "docs")
+    (pictures / "data" / "Tiny" / "HR" / "a.png").write_bytes(b"other")
+    other = Store(tmp_path / "other", pictures, {})
+    with pytest.raises(InputError, match="made with other pictures or weights"):
+        restore([run], other, tmp_path / "docs")
+    assert not other.path(run).exists()
+
+
+def test_the_published_tables_follow_from_the_published_runs(tmp_path, pictures, monkeypatch):
+    """Every row whose settings are still those of its runs; a row with other settings has to be measured again."""
+    published = json.loads((RESULTS / "ptq_runs.json").read_text())
+    monkeypatch.setattr("ptq_store.data_version", lambda _: published[0]["data"])
+    store = Store(tmp_path / "runs", pictures, {})
+    left = restore(runs(), store, RESULTS)
+    assert len(runs()) - len(left) > len(published) / 2
+    changed = {(run.network, run.label, run.bits) for run in left}
+    rows = {row.label for row in ROWS}
+    table = [without_papers(entry) for entry in json.loads((RESULTS / "ptq.json").read_text())["entries"]]
+    same = [e for e in table if (e["network"], e["label"], e["bits"]) not in changed and e["label"] in rows]
+    found = [without_papers(asdict(entry)) for entry in entries(runs(), store, {})]
+    assert [e for e in found if (e["network"], e["label"], e["bits"]) not in changed] == same
+    assert "unknown (" in versions(runs(), store)
+    assert "means over the seeds" in versions(runs(), store)
+
+
+def without_papers(entry):
+    """An entry as JSON has it; the losses in the papers' tables come from another file."""
+    plain = json.loads(json.dumps(entry))
+    return plain | {"scores": [{name: score[name] for name in score if name != "paper"} for score in plain["scores"]]}
 
 
 def entry(label, set5, set14=30.0, fab=4.0, seeds=None):
