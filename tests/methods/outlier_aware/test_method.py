@@ -12,6 +12,7 @@ from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.losses import normalised
 from srquant.errors import PolicyError
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.outlier_aware.method import (
     OutlierAware,
@@ -141,6 +142,21 @@ def test_the_printed_softmax_is_nearly_uniform_in_published_networks(shared, wei
     s = sensitivity(feature_deviations(load_model(shared / "weights" / weights), pictures.batches(16)), "raw")
     assert len(s) == blocks
     assert (s.min().item(), s.max().item()) == pytest.approx((least, most), abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "layers", "least", "most"),
+    [("edsr/edsr_r8f64_x2.pt", 20, 0.0, 1.0), ("edsr_like/rnet_r9f64_x4.pth", 22, 0.044, 0.050)],
+)
+def test_per_layer_the_picture_decides_it_in_published_networks(shared, weights, layers, least, most):
+    """The last layer's output is the picture: in 0..255 in EDSR, where it gets all the weight, in 0..1 in rnet."""
+    network = load_model(shared / "weights" / weights)
+    pictures = CalibrationSet(shared / "data/DIV2K_test_LR/LR_bicubic/X4", count=32, seed=0, patch=48)
+    layered = with_features(network, tuple(resolve(network, W4A4).layers))
+    s = sensitivity(feature_deviations(layered, pictures.batches(16)), "raw")
+    assert len(s) == layers
+    assert s.argmax() == layers - 1
+    assert (s.min().item(), s.max().item()) == pytest.approx((least, most), abs=1e-3)
 
 
 def test_layers_as_printed_instead_of_blocks(network, calibration, monkeypatch):
