@@ -16,6 +16,7 @@ FOUR = (4,)
 SEEDS = (0, 1, 2)
 FIRST = (0,)
 EDSR = "edsr_r8f64_x2"
+RNET = "rnet_r9f64_x4"
 IMDTN = "imdtn_x4"
 
 
@@ -47,6 +48,11 @@ class Net:
     paper: tuple[str, int] | None = None
     note: str = ""
 
+    @property
+    def scale(self) -> int:
+        """Upscaling factor: the end of the name."""
+        return int(self.name.rpartition("_x")[2])
+
 
 @dataclass(frozen=True)
 class Row:
@@ -65,6 +71,7 @@ class Row:
         repeated_bits: bits at which it is measured with every seed.
         count: calibration pictures.
         patch: side of their crops.
+        large_patch: side of the crops' part of the high-resolution picture, instead of ``patch``: papers give this one.
         granularity: of weight grids.
         activation_granularity: of activation grids.
         layers: kinds that are quantized; None: convolutions and linear layers; on networks with attention, the kinds
@@ -83,6 +90,7 @@ class Row:
     repeated_bits: tuple[int, ...] = FOUR
     count: int = 100
     patch: int = 48
+    large_patch: int | None = None
     granularity: Granularity = "tensor"
     activation_granularity: Granularity = "tensor"
     layers: tuple[LayerKind, ...] | None = None
@@ -99,7 +107,7 @@ NETWORKS = (
         note="EDSR with 8 blocks; the papers' has 16",
     ),
     Net(
-        "rnet_r9f64_x4",
+        RNET,
         "weights/edsr_like/rnet_r9f64_x4.pth",
         four_bit_sets=("Urban100",),
         seeds=SEEDS,
@@ -162,6 +170,12 @@ BALANCED = (*ADABM_RATES, "feature_weight=0.2")
 THRIFTY = (*ADABM_RATES, "layer_rate=0.015", "feature_weight=0.2")
 """Layers learn fast enough to give bits back: mean bits stay below the base."""
 
+MIXED = ("mixed=both",)
+"""AdaBM* and GBA*: the bits of weights differ from layer to layer as well."""
+
+PRINTED = ("order=paper", "decay_schedule=paper", "bound_gradient=paper", "image_gradient=paper")
+"""AdaBM's finetuning by the paper's text where the released code differs."""
+
 ADABM_PARTS = {"image_to_bit": "I2B", "layer_to_bit": "L2B", "bac": "BaC", "finetune": "FT"}
 
 
@@ -175,6 +189,24 @@ ADABM_TABLE = {
     **{f"{name}+FT": only_parts(name, "FT") for name in ("I2B", "L2B", "BaC")},
 }
 """Finetuning alone and with one other part."""
+
+PUBLISHED_CROPS = (
+    ("minmax+FT as published", "minmax", ("finetune=published",), "MinMax+FT"),
+    ("percentile+FT as published", "percentile", ("finetune=published",), "Percentile+FT"),
+    ("ptq4sr", "ptq4sr", (), "PTQ4SR"),
+    ("adabm", "adabm", (), "AdaBM"),
+    ("adabm*", "adabm", MIXED, "AdaBM*"),
+    ("outlier-aware", "outlier-aware", (), "OutlierAware"),
+    ("gba", "gba", (), "GBA"),
+    ("gba*", "gba", MIXED, "GBA*"),
+)
+"""Label, method, settings and the paper's name of the rows that are measured with crops as large as the papers' too."""
+
+LARGE_PATCH = 384
+"""Crops of AdaBM, outlier-aware and GBA in the high-resolution picture; before upscaling 96x96 at x4, 192x192 at x2."""
+
+PATCH_2DQUANT = 64
+"""2DQuant's crops, before upscaling, at every scale."""
 
 ROWS = (
     Row("float", FLOAT),
@@ -225,6 +257,19 @@ ROWS = (
         only=EDSR,
         repeated=False,
     ),
+    Row("adabm as printed", "adabm", PRINTED, paper=("AdaBM",), attention=False, only=EDSR, repeated=False),
+    Row("adabm*", "adabm", MIXED, (6, 4), ("AdaBM*",), attention=False, only=EDSR),
+    Row("adabm*", "adabm", (*MIXED, "clamp_bits=true"), (3, 2), ("AdaBM*",), attention=False, only=EDSR),
+    Row("adabm* relative", "adabm", (*MIXED, *THRIFTY), (6, 4), ("AdaBM*",), attention=False, only=EDSR),
+    Row(
+        "adabm* relative",
+        "adabm",
+        (*MIXED, *THRIFTY, "clamp_bits=true"),
+        (3, 2),
+        ("AdaBM*",),
+        attention=False,
+        only=EDSR,
+    ),
     Row("adabm relative", "adabm", THRIFTY, (6, 4), ("AdaBM",), attention=False, plotted=True),
     Row("adabm relative", "adabm", (*THRIFTY, "clamp_bits=true"), (8, 3, 2), ("AdaBM",), attention=False, plotted=True),
     Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
@@ -253,10 +298,21 @@ ROWS = (
         plotted=True,
     ),
     Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",), only=EDSR, repeated=False),
+    Row(
+        "outlier-aware VFT alone",
+        "outlier-aware",
+        ("plq=false", "finetune=vft"),
+        paper=("MinMax+VFT",),
+        only=EDSR,
+        repeated=False,
+    ),
+    Row("outlier-aware VFT", "outlier-aware", ("finetune=vft",), only=EDSR, repeated=False),
+    Row("outlier-aware, scaled softmax", "outlier-aware", ("softmax=scaled",), only=EDSR, repeated=False),
+    Row("outlier-aware, layers", "outlier-aware", ("features=layers",), only=EDSR, repeated=False),
     Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",), only=EDSR, repeated=False),
     Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]")),
     Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
-    Row("gba*", "gba", ("mixed=both",), (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
+    Row("gba*", "gba", MIXED, (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
     Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True),
     Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
     Row(
@@ -316,6 +372,31 @@ ROWS = (
         )
         for part, name in ADABM_PARTS.items()
     ),
+    *(
+        Row(
+            f"{label}, the paper's crops",
+            method,
+            settings,
+            paper=(paper,),
+            only=network,
+            repeated=False,
+            large_patch=LARGE_PATCH,
+        )
+        for network in (EDSR, RNET)
+        for label, method, settings, paper in PUBLISHED_CROPS
+    ),
+    *(
+        Row(
+            "2dquant, the paper's crops",
+            "2dquant",
+            SHORT,
+            paper=("2DQuant",),
+            only=network,
+            repeated=False,
+            patch=PATCH_2DQUANT,
+        )
+        for network in (EDSR, RNET, IMDTN)
+    ),
 )
 
 
@@ -356,7 +437,7 @@ def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) ->
         settings=row.settings,
         layers=row.layers or layers,
         count=row.count,
-        patch=row.patch,
+        patch=row.patch if row.large_patch is None else row.large_patch // network.scale,
         weights=network.weights,
         calibration=CALIBRATION,
         sets=tuple(f"data/{name}" for name in sets),

@@ -156,6 +156,21 @@ def test_runs_of_four_bits_and_the_first_seed_come_first():
     assert {run.bits for run in own if run.label == "minmax"} == {8, 6, 4, 3, 2}
 
 
+def test_rows_with_the_papers_crops():
+    """384x384 of the high-resolution picture: 192x192 before upscaling by 2, 96x96 before upscaling by 4."""
+    found = {(run.network, run.label): run.patch for run in runs() if run.label.endswith(", the paper's crops")}
+    for label in ("minmax+FT as published", "adabm", "adabm*", "outlier-aware", "gba", "gba*"):
+        assert found["edsr_r8f64_x2", f"{label}, the paper's crops"] == 192
+        assert found["rnet_r9f64_x4", f"{label}, the paper's crops"] == 96
+    assert {size for (_, label), size in found.items() if label.startswith("2dquant")} == {64}
+    assert {run.patch for run in runs() if (run.network, run.label) not in found} == {48}
+
+
+def test_networks_are_named_by_their_scale():
+    assert {network.name: network.scale for network in NETWORKS if network.name.startswith("c")} == {"carn_x2": 2}
+    assert {network.scale for network in NETWORKS} == {2, 4}
+
+
 def test_the_command_line_refuses_what_leaves_nothing(tmp_path, pictures):
     command = [sys.executable, str(SCRIPT), "-o", str(tmp_path / "runs"), "--network", "nowhere"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)

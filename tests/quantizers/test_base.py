@@ -128,9 +128,9 @@ def test_the_learned_bound_is_that_of_a_grid_of_one_bound_and_fixed_bits():
     assert symmetric.learned_bound() is symmetric.upper
     assert asymmetric.learned_bound() is None
     assert WeightQuantizer(two, one, 8, False).learned_bound().item() == 2.0
-    symmetric.bits_are_learned = True
+    symmetric.full_gradient = True
     assert symmetric.learned_bound() is None
-    symmetric.bits_are_learned = False
+    symmetric.full_gradient = False
     symmetric.requires_grad_(False)
     assert symmetric.learned_bound() is None
 

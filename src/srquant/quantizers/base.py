@@ -170,13 +170,14 @@ class WeightQuantizer(nn.Module):
         symmetric: whether ``-upper`` is the lower bound.
 
     Attributes:
-        bits_are_learned: whether ``forward`` gets bits that are being learned, besides the bounds.
+        full_gradient: whether the gradient in the bounds needs the gradient in every weight: ``forward`` gets bits that
+            are being learned too, or hooks give the bounds another gradient.
     """
 
     def __init__(self, lower: Tensor, upper: Tensor, bits: int, symmetric: bool) -> None:
         super().__init__()
         self.bits = bits
-        self.bits_are_learned = False
+        self.full_gradient = False
         self.symmetric = symmetric
         self.lower = None if symmetric else nn.Parameter(lower.detach().clone())
         self.upper = nn.Parameter(upper.detach().clone())
@@ -234,7 +235,7 @@ class WeightQuantizer(nn.Module):
         Such a bound has a cheaper backward pass, see ``grids.weight_bound_gradient``. Subclasses whose grid points
         depend on more than this bound return None.
         """
-        bound = None if self.bits_are_learned else self.single_bound()
+        bound = None if self.full_gradient else self.single_bound()
         return bound if bound is not None and bound.requires_grad else None
 
     def __call__(self, weight: Tensor) -> Tensor:

@@ -48,3 +48,17 @@ def test_gradients_of_thresholds_are_those_of_tanh_by_hand():
     assert i2b.lower.grad.item() == pytest.approx(slope * (-1 / 30 + 6 * 2 / 30**2))
     i2b.lower.data.fill_(0.0)
     assert lower.item() == 10.0
+
+
+def test_the_printed_gradient_has_no_factor():
+    """Eq. 7: the middle moves by half of each threshold, one unit of density is one of tanh."""
+    lower, upper, density = (torch.tensor(value, requires_grad=True) for value in (10.0, 40.0, 25.3))
+    i2b = ImageToBit(lower, upper, scaled=False)
+    bits = i2b(density)
+    bits.backward()
+    slope = 1 - math.tanh(0.3) ** 2
+    assert bits.item() == 0
+    assert density.grad.item() == pytest.approx(slope, rel=1e-5)
+    assert i2b.upper.grad.item() == i2b.lower.grad.item() == pytest.approx(-slope / 2, rel=1e-5)
+    assert not I2BCalibration(0.1, 0.9, torch.tensor([5.0, 9.0]), scaled=False).image_to_bit().scaled
+    assert I2BCalibration(0.1, 0.9, torch.tensor([5.0, 9.0])).image_to_bit().scaled

@@ -59,6 +59,7 @@ def test_defaults_are_four_bit_weights_and_mixed_activations():
         2,
         2,
     )
+    assert (config.allocation_epochs, config.allocation_batch) == (2, 2)
     assert (config.learning_rate, config.allocation_rate, config.feature_weight) == (0.01, 0.1, 10.0)
     assert METHODS["gba"].attention == ("linear",)
 
@@ -183,7 +184,10 @@ def test_dan_is_switched_off_on_the_command_line():
     assert configure(GBA, ["dan_stages=3"]).dan_stages == (3,)
 
 
-@pytest.mark.parametrize("setting", ["dan_stages=4", "largest=0", "epochs=0", "batch=0", "mixed=all"])
+@pytest.mark.parametrize(
+    "setting",
+    ["dan_stages=4", "largest=0", "epochs=0", "batch=0", "allocation_epochs=0", "allocation_batch=0", "mixed=all"],
+)
 def test_impossible_options(setting):
     with pytest.raises(PolicyError, match=setting.partition("=")[0]):
         configure(GBA, [setting])
@@ -213,8 +217,8 @@ def test_gradients_are_means_over_the_lessons(network, calibration):
 
 def test_adam_learns_offsets_within_the_candidate_set(network, calibration):
     """At a rate of 1, offsets reach the ends of the set in the first step and change bits on the way."""
-    config = GBA(mode="adam", allocation_rate=1.0, epochs=4, finetune=False)
-    probed = quantize(network, calibration, Policy(), GBA(epochs=4, finetune=False))
+    config = GBA(mode="adam", allocation_rate=1.0, allocation_epochs=4, finetune=False)
+    probed = quantize(network, calibration, Policy(), GBA(allocation_epochs=4, finetune=False))
     learned = quantize(network, calibration, Policy(), config)
     assert sum(activation for _, activation in bits_of(learned).values()) == sum(
         activation for _, activation in bits_of(probed).values()
@@ -229,6 +233,37 @@ def test_stages_report_in_order(network, calibration):
     )
     assert list(seen) == ["bits of activations", "bits of weights", "bounds, pass 1/2", "bounds, pass 2/2"]
     assert list(seen.values()) == [(4, 4), (4, 4), (2, 2), (2, 2)]
+
+
+def test_stages_two_and_three_have_their_own_passes_and_batches(network, calibration):
+    seen: dict[str, tuple[int, int]] = {}
+    config = GBA(allocation_epochs=3, allocation_batch=1, epochs=1, batch=4)
+    quantize(network, calibration, Policy(), config, lambda name, done, total: seen.update({name: (done, total)}))
+    assert seen == {"bits of activations": (12, 12), "bounds, pass 1/1": (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("config", "times"),
+    [
+        (GBA(mixed="both"), 2),
+        (GBA(mixed="both", epochs=1), 3),
+        (GBA(mixed="both", allocation_batch=4), 4),
+        (GBA(finetune=False), 2),
+        (GBA(mixed="none", finetune=False), 0),
+    ],
+)
+def test_the_float_network_runs_once_where_stages_share_their_batches(network, calibration, monkeypatch, config, times):
+    """So many passes over the crops are recorded."""
+    passes: list[int] = []
+    batches = CalibrationSet.batches
+    monkeypatch.setattr(CalibrationSet, "batches", lambda self, size, epoch=0: counted(batches(self, size, epoch)))
+
+    def counted(crops):
+        passes.append(1)
+        yield from crops
+
+    quantize(network, calibration, Policy(), config)
+    assert len(passes) - 1 == times  # and one pass for the ranges of stage 1
 
 
 @pytest.mark.parametrize("settings", [{}, STATIC])

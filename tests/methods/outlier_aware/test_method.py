@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
+from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.losses import normalised
 from srquant.errors import PolicyError
+from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.outlier_aware.method import (
     OutlierAware,
@@ -22,10 +25,11 @@ from srquant.methods.outlier_aware.method import (
     saft_loss,
     sensitivity,
     sensitivity_loss,
+    with_features,
 )
 from srquant.methods.ranges.minmax import MinMax
 from srquant.methods.registry import METHODS
-from srquant.models.load import build
+from srquant.models.load import build, load_model
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers
 from srquant.quantizers.plq import PLQuantizer
@@ -127,6 +131,93 @@ def test_deviations_of_blocks(network, calibration):
     ours = feature_deviations(network, calibration.batches(3))
     assert ours.shape == (len(network.facts.features),)
     torch.testing.assert_close(ours[1], seen[0].flatten(1).std(1).mean())
+
+
+@pytest.mark.parametrize(
+    ("weights", "blocks", "least", "most"),
+    [("edsr/edsr_r8f64_x2.pt", 8, 0.122, 0.129), ("edsr_like/rnet_r9f64_x4.pth", 9, 0.110, 0.114)],
+)
+def test_the_printed_softmax_is_nearly_uniform_in_published_networks(shared, weights, blocks, least, most):
+    pictures = CalibrationSet(shared / "data/DIV2K_test_LR/LR_bicubic/X4", count=100, seed=0, patch=48)
+    s = sensitivity(feature_deviations(load_model(shared / "weights" / weights), pictures.batches(16)), "raw")
+    assert len(s) == blocks
+    assert (s.min().item(), s.max().item()) == pytest.approx((least, most), abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "layers", "least", "most"),
+    [("edsr/edsr_r8f64_x2.pt", 20, 0.0, 1.0), ("edsr_like/rnet_r9f64_x4.pth", 22, 0.044, 0.050)],
+)
+def test_per_layer_the_picture_decides_it_in_published_networks(shared, weights, layers, least, most):
+    """The last layer's output is the picture: in 0..255 in EDSR, where it gets all the weight, in 0..1 in rnet."""
+    network = load_model(shared / "weights" / weights)
+    pictures = CalibrationSet(shared / "data/DIV2K_test_LR/LR_bicubic/X4", count=32, seed=0, patch=48)
+    layered = with_features(network, tuple(resolve(network, W4A4).layers))
+    s = sensitivity(feature_deviations(layered, pictures.batches(16)), "raw")
+    assert len(s) == layers
+    assert s.argmax() == layers - 1
+    assert (s.min().item(), s.max().item()) == pytest.approx((least, most), abs=1e-3)
+
+
+def test_layers_as_printed_instead_of_blocks(network, calibration, monkeypatch):
+    """Eq. 4 and 6 then have one term per quantized layer; its feature is the layer's output."""
+    seen, inputs = [], next(calibration.batches(4))
+
+    def note(student, lessons, optimizer, loss, *_):
+        lesson = next(iter(lessons))
+        with features_of(student) as features, torch.no_grad():
+            student(lesson.images)
+            seen.append((student.facts.features, features.take(), lesson.features))
+
+    monkeypatch.setattr("srquant.methods.outlier_aware.method.train_pass", note)
+    config = OutlierAware(features="layers", batch=4, epochs=1)
+    student = calibrate(network, calibration, W4A4, config)
+    saft(student, network, calibration, config, None)
+    (names, ours, taught), layers = seen[0], quant_layers(student)
+    assert names == tuple(layers)
+    assert student.facts.features == network.facts.features == ("body.0", "body.1")
+    outputs = dict.fromkeys(names)
+    for name in names:
+        with (
+            network.module.get_submodule(name).register_forward_hook(
+                lambda _, inputs, output, name=name: outputs.update({name: output})
+            ),
+            torch.no_grad(),
+        ):
+            network(inputs)
+    assert [feature.shape for feature in ours] == [output.shape for output in outputs.values()]
+    for feature, output in zip(taught, outputs.values(), strict=True):
+        torch.testing.assert_close(feature, normalised(output), atol=1e-4, rtol=1e-2)
+
+
+def test_sensitivities_of_layers_weight_their_distances(network, calibration):
+    layered = with_features(network, ("body.0.body.0", "body.1.body.2"))
+    deviations = feature_deviations(layered, calibration.batches(16))
+    s = sensitivity(deviations, "raw")
+    features = [torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])]
+    taught = [normalised(torch.tensor([[4.0, 3.0]])), normalised(torch.tensor([[0.0, 5.0]]))]
+    picture = torch.full((1, 3, 4, 4), 0.5)
+    loss = saft_loss(OutlierAware(), layered, calibration)(picture, features, Lesson(picture, picture, taught))
+    assert loss.item() == pytest.approx(((s[0] * 0.08**0.5 + s[1] * 2**0.5) / 2).item(), rel=1e-4)
+    equal = saft_loss(OutlierAware(finetune="vft"), layered, calibration)
+    assert equal(picture, features, Lesson(picture, picture, taught)).item() == pytest.approx(
+        (0.08**0.5 + 2**0.5) / 4, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("finetune", ["saft", "vft"])
+def test_a_layer_that_runs_several_times_counts_each_time(calibration, finetune):
+    """CARN-M runs one residual unit three times in each block."""
+    network = build("carn", {"features": 8, "groups": 2, "shared": True, "scale": 2}).eval()
+    config = OutlierAware(features="layers", finetune=finetune, epochs=1, batch=4)
+    student = calibrate(network, calibration, W4A4, config)
+    before = parameters(student)
+    saft(student, network, calibration, config, None)
+    assert changed(before, parameters(student)) == {"weights"}
+
+
+def test_the_printed_softmax_is_the_default():
+    assert (OutlierAware().softmax, OutlierAware().features) == ("raw", "blocks")
 
 
 def test_sensitivity_loss_by_hand():

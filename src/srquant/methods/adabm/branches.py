@@ -32,6 +32,8 @@ def branch_of(network: Network, b_i: int) -> Network:
     layers = quant_layers(branch)
     for name, learned in adaptive_quantizers(branch).items():
         layers[name].input_quantizer = learned.of_pictures(b_i)
+    for layer in layers.values():
+        layer.weight_quantizer = layer.weight_quantizer.deployable(layer.weight)
     return branch
 
 

@@ -20,20 +20,21 @@ class ImageToBit(nn.Module):
     Args:
         lower: ``l_i2b``, 0-d, in units of ``gradient_density``.
         upper: ``u_i2b``, 0-d, at least ``lower``.
+        scaled: whether the gradient has the released code's factor ``2 / (upper - lower)``; AdaBM Eq. 7 has none.
     """
 
-    def __init__(self, lower: Tensor, upper: Tensor) -> None:
+    def __init__(self, lower: Tensor, upper: Tensor, scaled: bool = True) -> None:
         super().__init__()
+        self.scaled = scaled
         self.lower = nn.Parameter(lower.detach().clone())
         self.upper = nn.Parameter(upper.detach().clone())
 
     def forward(self, density: Tensor) -> Tensor:
-        """``N`` densities to ``N`` times ``b_I``.
-
-        The gradient is that of tanh (AdaBM Eq. 6 and 7), with the released code's factor ``2 / (upper - lower)``.
-        """
+        """``N`` densities to ``N`` times ``b_I``; the gradient is that of tanh (AdaBM Eq. 6 and 7)."""
         b_i = (density > self.upper).float() - (density < self.lower).float()
-        position = (density - (self.upper + self.lower) / 2) * 2 / (self.upper - self.lower)
+        position = density - (self.upper + self.lower) / 2
+        if self.scaled:
+            position = position * 2 / (self.upper - self.lower)
         return straight_through(b_i, position.tanh())
 
     @torch.no_grad()
@@ -50,11 +51,13 @@ class I2BCalibration:
         share: 0..0.5, share of a batch below the lower and above the upper threshold.
         momentum: weight of earlier batches.
         quantiles: 2 values, lower and upper; None before the first batch.
+        scaled: as ``ImageToBit``.
     """
 
     share: float
     momentum: float
     quantiles: Tensor | None = None
+    scaled: bool = True
 
     def update(self, density: Tensor) -> None:
         """Add the densities of one batch, ``N``."""
@@ -80,4 +83,4 @@ class I2BCalibration:
                 f"all calibration crops have gradient density {float(lower):.3g}, so adabm can't tell pictures apart: "
                 "give different pictures, or --set image_to_bit=false"
             )
-        return ImageToBit(lower, upper)
+        return ImageToBit(lower, upper, self.scaled)

@@ -11,8 +11,12 @@ Initialization phase:
 Finetuning phase: 10 passes over pairs of crops, in turn for weight bounds, activation bounds, ``b_L`` and I2B
 thresholds. Loss: ``L_pix + 10 * L_skt``, in the third turn ``+ 50 * L_bit``.
 
+Weights have ``b_base`` bits everywhere; in AdaBM* of GBA's tables (``mixed=both``) ``b_base + b_L``, see
+``adaptive_weights``.
+
 When the network runs, ``b_I`` is found for each picture by one gradient filter; ``b_L`` is fixed.
-The order of turns is the released code's; BaC and OMSE follow the paper (``bac_range``, ``omse``).
+BaC and OMSE follow the paper (``bac_range``, ``omse``). The order of turns, the decay of their rates and the gradients
+are the released code's; ``order``, ``decay_schedule``, ``image_gradient`` and ``bound_gradient`` select the paper's.
 
 Names in the paper and here::
 
@@ -23,11 +27,14 @@ Names in the paper and here::
     p_I, p_L                    AdaBM.image_percentile, AdaBM.layer_percentile
     BaC, epsilon (Eq. 5)        bit_aware_clipping.apply_bac, bac_bounds
     OMSE                        omse_rule
+    Eq. 7                       image_to_bit.ImageToBit, its scaled
+    Eq. 8, 9                    clipping_gradients.clipping_gradients
     L_pix, L_skt (Eq. 10)       output_loss, feature_distance
     L_bit, b_tar (Eq. 11)       bit_loss, its target_bits
 """
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -36,11 +43,11 @@ from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import Lesson, recorded
-from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
+from srquant.distillation.loop import Guards, Loss, Rate, adam, decay, rate_of, train_pass
 from srquant.distillation.losses import WHITE, feature_distance, output_loss
-from srquant.distillation.recipes import Progress, counter
+from srquant.distillation.recipes import LearnedGroup, Progress, counter
 from srquant.errors import PolicyError
-from srquant.grids.range_rules import Bounds, Rule, minmax, shrink, symmetric_max
+from srquant.grids.range_rules import Bounds, Rule, minmax, shrink, symmetric_mse
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
@@ -55,13 +62,19 @@ from srquant.methods.adabm.adaptive_bits import (
     make_adaptive,
     mean_bits,
 )
+from srquant.methods.adabm.adaptive_weights import (
+    first_weight_bits,
+    make_weights_adaptive,
+    weight_bits_above_base,
+)
 from srquant.methods.adabm.bit_aware_clipping import apply_bac
 from srquant.methods.adabm.branches import branch_of, settle_branches
+from srquant.methods.adabm.clipping_gradients import clipping_gradients
 from srquant.methods.adabm.image_to_bit import I2BCalibration
-from srquant.methods.adabm.layer_to_bit import first_layer_bits, layer_sensitivities
+from srquant.methods.adabm.layer_to_bit import LayerToBit, first_layer_bits, layer_sensitivities
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
-from srquant.models.network import Network
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
@@ -73,7 +86,7 @@ ORDERS: dict[str, tuple[Turn, ...]] = {
 }
 
 SMALLEST_FACTOR = 51
-"""OMSE searches weight bounds down to this percentage of the first ones."""
+"""The released code searches weight bounds down to this percentage of the first ones."""
 
 NARROWEST = 0.5
 """Bounds stay this far apart, relative to their distance before finetuning (ours). Without this, one step at the
@@ -87,6 +100,12 @@ class AdaBM:
 
     image_to_bit: bool = option(True, "I2B: bits by picture", "Eq. 2")
     layer_to_bit: bool = option(True, "L2B: bits by layer", "Eq. 2")
+    mixed: Literal["activations", "both"] = option(
+        "activations",
+        "whose bits L2B chooses: those of activations, or those of weights too, by the deviation of each weight tensor "
+        "(AdaBM* in GBA's tables, which don't say how)",
+        "Eq. 2; both is ours",
+    )
     bac: bool = option(True, "BaC: bit-aware clipping of activation bounds", "Eq. 5")
     finetune: bool = option(True, "learn bounds, b_L of layers and thresholds of I2B", "paper")
     image_percentile: float = option(
@@ -98,9 +117,9 @@ class AdaBM:
     momentum: float = option(0.9, MOMENTUM + " and of I2B thresholds", "AdaBM code", most=1)
     omse: Literal["paper", "code"] = option(
         "paper",
-        "search of weight bounds: from the largest magnitude at the layer's own bits, or from the largest value at "
-        "the base bits",
-        "paper",
+        "weight bounds of smallest squared error: 1.00 to 0.01 of the largest magnitude, at the layer's own bits; or "
+        "1.00 to 0.51 of the largest value, at the base bits",
+        "paper, section 4.1",
     )
     bac_range: Literal["paper", "code"] = option(
         "paper",
@@ -118,7 +137,23 @@ class AdaBM:
     weight_rate: float = option(0.01, "learning rate of weight bounds", "paper")
     layer_rate: float = option(0.01, "learning rate of b_L", "paper")
     image_rate: float = option(0.1, "learning rate of I2B thresholds", "paper")
-    decay: float = option(0.9, "factor of a turn's rates after each of its passes", "AdaBM code")
+    decay: float = option(0.9, "factor of the learning rates, see decay_schedule", "paper")
+    decay_schedule: Literal["code", "paper"] = option(
+        "code",
+        "when learning rates decay: those of a turn after each of its own passes, or all after every pass",
+        "AdaBM code",
+    )
+    bound_gradient: Literal["code", "paper"] = option(
+        "code",
+        "gradients of bounds: with the rounding errors of the values between them, or of clipped values alone as in "
+        "Eq. 8 and 9",
+        "AdaBM code",
+    )
+    image_gradient: Literal["code", "paper"] = option(
+        "code",
+        "gradient of I2B thresholds: with the factor 2 / (upper - lower), or without it as in Eq. 7",
+        "AdaBM code",
+    )
     rates: Literal["absolute", "relative"] = option(
         "absolute", "learning rates of bounds as given, or times each quantizer's range", "paper"
     )
@@ -152,30 +187,42 @@ def quantize(
 
 def check(policy: Policy, config: AdaBM) -> None:
     """Raise a ``PolicyError`` where bits could leave 2..8, or activation grids are not per tensor."""
-    base, farthest = policy.base.activation, config.image_to_bit + config.layer_to_bit
+    check_bits("activations", policy.base.activation, config.image_to_bit + config.layer_to_bit, config)
+    if config.mixed == "both":
+        if not config.layer_to_bit:
+            raise PolicyError("adabm mixes the bits of weights by layer: --set layer_to_bit=true, or mixed=activations")
+        check_bits("weights", policy.base.weight, 1, config)
+    if policy.activation_granularity != "tensor":
+        raise PolicyError("adabm needs one activation grid per tensor: leave activation_granularity at 'tensor'")
+
+
+def check_bits(group: LearnedGroup, base: int, farthest: int, config: AdaBM) -> None:
+    """Raise a ``PolicyError`` where bits of the group, which are up to ``farthest`` from ``base``, could leave 2..8."""
     if not config.clamp_bits and not FEWEST_BITS <= base - farthest <= base + farthest <= MOST_BITS:
         raise PolicyError(
-            f"adabm would use {base - farthest} to {base + farthest} bits at {base}-bit activations, only "
+            f"adabm would use {base - farthest} to {base + farthest} bits at {base}-bit {group}, only "
             f"{FEWEST_BITS} to {MOST_BITS} exist: choose {FEWEST_BITS + farthest} to {MOST_BITS - farthest} bits, or "
             "--set clamp_bits=true"
         )
-    if policy.activation_granularity != "tensor":
-        raise PolicyError("adabm needs one activation grid per tensor: leave activation_granularity at 'tensor'")
 
 
 def initialise(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, config: AdaBM) -> Network:
     """A quantized copy with min-max and OMSE bounds, I2B thresholds and first ``b_L``, from one pass over the crops."""
     layers = adaptive_layers(plan, config)
-    i2b = I2BCalibration(config.image_percentile / 100, config.momentum)
+    i2b = I2BCalibration(config.image_percentile / 100, config.momentum, scaled=config.image_gradient == "code")
     with layer_sensitivities(network, layers) as sensitivities:
         batches = i2b.watching(calibration.batches(BATCH))
         bounds = activation_bounds(network, plan, batches, Collection(minmax, config.momentum))
-    student = insert_quantizers(network, plan, bounds, omse_rule(config.omse, plan.policy.base.weight))
+    base, share = plan.policy.base, config.layer_percentile / 100
+    of_weights = first_weight_bits(network, layers, share) if config.mixed == "both" else {}
+    mixed = plan.with_bits({name: weight_bits(base, b_l) for name, b_l in of_weights.items()})
+    student = insert_quantizers(network, mixed, bounds, omse_rule(config.omse, base.weight))
+    make_weights_adaptive(student, base.weight, of_weights)
     pictures = PictureBits(torch.zeros(1)) if config.image_to_bit else None
     make_adaptive(student, layers, pictures)
     if config.layer_to_bit:
         s = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
-        first = first_layer_bits(s, config.layer_percentile / 100)
+        first = first_layer_bits(s, share)
         for quantizer, b_l in zip(adaptive_quantizers(student).values(), first, strict=True):
             quantizer.layer_to_bit.factor.data.copy_(b_l)
     return student if pictures is None else AdaptiveNetwork(student, i2b.image_to_bit(), pictures)
@@ -193,17 +240,23 @@ def adaptive_layers(plan: QuantizationPlan, config: AdaBM) -> list[str]:
     return names
 
 
+def weight_bits(base: LayerBits, b_l: int) -> LayerBits:
+    """Base bits with ``b_L`` added to those of the weights, clamped to 2..8."""
+    return replace(base, weight=min(max(base.weight + b_l, FEWEST_BITS), MOST_BITS))
+
+
 def omse_rule(reading: Literal["paper", "code"], base_bits: int) -> Rule:
-    """OMSE: the factor 1.00, 0.99 .. 0.51 of the first bound with the smallest squared error.
+    """OMSE: the factor 1.00, 0.99 .. of the first bound with the smallest squared error.
 
     Args:
-        reading: the first bound is the largest magnitude (paper), or the largest value, judged at base bits (code).
+        reading: factors down to 0.01 of the largest magnitude (paper); or down to 0.51 of the largest value, judged at
+            base bits (code).
         base_bits: of weights.
     """
+    if reading == "paper":
+        return symmetric_mse
 
     def rule(rows: Tensor, levels: int) -> Bounds:
-        if reading == "paper":
-            return shrink(rows, levels, symmetric_max(rows, levels), SMALLEST_FACTOR)
         largest = rows.amax(1)
         return shrink(rows, weight_levels(base_bits), (-largest, largest), SMALLEST_FACTOR)
 
@@ -229,26 +282,32 @@ def finetune(
     order = [turn for turn in ORDERS[config.order] if rates[turn]]
     optimizers = {turn: adam(rates[turn]) for turn in order}
     guards = Guards(student, NARROWEST)
-    with recorded(teacher, calibration.batches(config.batch)) as lessons:
+    gradients = clipping_gradients(student) if config.bound_gradient == "paper" else nullcontext()
+    with recorded(teacher, calibration.batches(config.batch)) as lessons, gradients:
         for epoch in range(config.epochs):
             turn = order[epoch % len(order)]
             report = counter(progress, f"pass {epoch + 1}/{config.epochs} {turn}", len(lessons))
             loss = loss_of(student, turn, target_bits, config)
             train_pass(student, lessons, optimizers[turn], loss, lambda: keep_apart(student, guards), report)
-            decay(optimizers[turn], config.decay)
+            for decaying in order if config.decay_schedule == "paper" else [turn]:
+                decay(optimizers[decaying], config.decay)
 
 
 def rates_of(student: Network, config: AdaBM) -> dict[Turn, list[Rate]]:
     """What learns in each turn, and the learning rates."""
     relative = config.rates == "relative"
-    weights = [layer.weight_quantizer for layer in quant_layers(student).values()]
+    weights = (layer.weight_quantizer for layer in quant_layers(student).values())
     bits: list[Rate] = []
     if config.layer_to_bit:
-        bits.append(Rate([q.layer_to_bit.factor for q in adaptive_quantizers(student).values()], config.layer_rate))
+        mappings = modules_of(student, LayerToBit).values()
+        bits.append(Rate([layer_to_bit.factor for layer_to_bit in mappings], config.layer_rate))
     if isinstance(student, AdaptiveNetwork):
         bits.append(Rate(list(student.image_to_bit.parameters()), config.image_rate))
     return {
-        "weights": bound_rates(weights, config.weight_rate, relative),
+        "weights": [
+            Rate([q.upper] if q.lower is None else [q.lower, q.upper], rate_of(q, config.weight_rate, relative))
+            for q in weights
+        ],
         "activations": [
             Rate([q.lower, q.upper], rate_of(q, config.activation_rate, relative))
             for q in activation_quantizers(student).values()
@@ -270,8 +329,11 @@ def loss_of(student: Network, turn: Turn, target_bits: int, config: AdaBM) -> Lo
 
 
 def bit_loss(student: Network, target_bits: int) -> Tensor:
-    """``L_bit``: how far the mean bits of the current batch are above the target, at least 0 (Eq. 11); 0-d."""
-    return (mean_bits(student) - target_bits).relu()
+    """``L_bit``: how far the mean bits of the current batch are above the target, at least 0 (Eq. 11); 0-d.
+
+    Where the bits of weights are mixed, the same of weights is added.
+    """
+    return (mean_bits(student) - target_bits).relu() + weight_bits_above_base(student)
 
 
 @torch.no_grad()
@@ -293,8 +355,6 @@ def settled(student: Network) -> Network:
 
 def layer_bits(student: Network) -> dict[str, LayerBits]:
     """Bits of adaptive layers for pictures of middle density."""
-    layers = quant_layers(student)
-    return {
-        name: LayerBits(layers[name].weight_quantizer.bits, quantizer.deployable().bits)
-        for name, quantizer in adaptive_quantizers(student).items()
-    }
+    weights = {name: layer.weight_quantizer.deployable(layer.weight) for name, layer in quant_layers(student).items()}
+    activations = {name: quantizer.deployable() for name, quantizer in adaptive_quantizers(student).items()}
+    return {name: LayerBits(weights[name].bits, quantizer.bits) for name, quantizer in activations.items()}

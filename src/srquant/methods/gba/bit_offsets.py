@@ -30,8 +30,8 @@ def learnable_bits(quantizers: Iterable[ActivationQuantizer | WeightQuantizer]) 
             hook = _with_bits(quantizer.bits, s[-1])
             hooks.enter_context(quantizer.register_forward_pre_hook(hook, with_kwargs=True))
             if isinstance(quantizer, WeightQuantizer):  # only weights have a cheaper backward pass for fixed bits
-                quantizer.bits_are_learned = True
-                hooks.callback(setattr, quantizer, "bits_are_learned", False)
+                quantizer.full_gradient = True
+                hooks.callback(setattr, quantizer, "full_gradient", False)
         yield s
 
 

@@ -24,7 +24,9 @@ Names in the paper and here::
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, islice
 from typing import Literal
 
@@ -80,6 +82,8 @@ class GBA:
         "probe", "keep bit offsets at zero while gradients are collected, or learn them with Adam", "ours; paper silent"
     )
     allocation_rate: float = option(0.1, "of Adam on bit offsets (mode adam)", "supplement, A")
+    allocation_epochs: int = option(2, "stage 2: passes over the crops, for each group of bits", "supplement, A")
+    allocation_batch: int = option(2, "stage 2: crops per step", "supplement, A")
     dan_stages: tuple[int, ...] | None = option(
         STAGES, "stages that normalise activations (DAN); ranges are static with none, or without 3", "ours"
     )
@@ -92,8 +96,8 @@ class GBA:
         "absolute", "learning rates of bounds as given, or times the range of each quantizer", "paper; relative is ours"
     )
     decay: float = option(0.9, "factor on the learning rate after each pass", "AdaBM code, the paper is silent")
-    epochs: int = option(2, "passes over the crops in stage 3 and for each group in stage 2", "supplement, A")
-    batch: int = option(2, "crops per step", "supplement, A")
+    epochs: int = option(2, "stage 3: passes over the crops", "supplement, A")
+    batch: int = option(2, "stage 3: crops per step", "supplement, A, table 11")
     feature_weight: float = option(10.0, "weight of the feature loss beside L1 in grey levels", "supplement, table 9")
     momentum: float = option(0.9, MOMENTUM, "supplement, A", most=1)
     ranges: Literal["minmax", "mse"] = option(
@@ -105,7 +109,7 @@ class GBA:
         replace_aliases(self)
         if set(self.dan_stages or ()) - set(STAGES):
             raise PolicyError(f"dan_stages is {self.dan_stages}: use some of 1,2,3, or none")
-        for name in ("largest", "epochs", "batch"):
+        for name in ("largest", "allocation_epochs", "allocation_batch", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise PolicyError(f"{name} is {getattr(self, name)}: use at least 1")
 
@@ -126,14 +130,20 @@ def quantize(
     plan = resolve(network, replace(policy, symmetric_weights=False))
     body = body_of(plan, config)
     bounds = initialise_bounds(network, calibration, plan, config)
-    batches = chain.from_iterable(calibration.batches(config.batch, epoch) for epoch in range(config.epochs))
-    with recorded(network, batches) as lessons:
+    with ExitStack() as folders:
+
+        @cache  # stages with the same batches share their lessons
+        def lessons(batch: int, epochs: int) -> Lessons:
+            batches = chain.from_iterable(calibration.batches(batch, epoch) for epoch in range(epochs))
+            return folders.enter_context(recorded(network, batches))
+
         for group in MIXED[config.mixed]:
-            plan = allocate(group, body, network, plan, bounds, lessons, config, progress)
+            given = lessons(config.allocation_batch, config.allocation_epochs)
+            plan = allocate(group, body, network, plan, bounds, given, config, progress)
             bounds = initialise_bounds(network, calibration, plan, config) if config.ranges == "mse" else bounds
         student = quantized(network, plan, bounds, stage=3, config=config)
         if config.finetune:
-            finetune(student, lessons, config, progress)
+            finetune(student, lessons(config.batch, config.epochs), config, progress)
     round_weights(student, network, calibration.batches(BATCH), config.rounding)
     settle(student)
     return QuantizedModel(student, plan.policy, origin_of("gba", config, calibration))

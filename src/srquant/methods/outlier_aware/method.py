@@ -4,7 +4,8 @@ Calibration phase of Algorithm 1:
 1. PLQ: the float network runs on batches of 16 crops: smallest value, largest value and 99 % quantile of each
    activation, moving average 0.9. The quantile is the breakpoint between the dense and the sparse part of the grid.
    Weights: from minus to plus the largest magnitude.
-2. Sensitivity of each block: softmax over the blocks of the standard deviation of their outputs (Eq. 4).
+2. Sensitivity of each block: softmax over the blocks of the standard deviation of their outputs (Eq. 4). The paper
+   speaks of layers: ``features=layers``.
 
 Fine-tuning phase:
 3. SAFT: 10 epochs of batches of 2, Adam at 1e-3, in turn for weight bounds, activation bounds and breakpoints. Loss:
@@ -12,7 +13,7 @@ Fine-tuning phase:
    equally.
 
 Activations of 8 bits, by default the first layer's and the tail's, keep a uniform grid; so do sums and the matmuls of
-attention. The released code uses twice as many codes (``levels=code``). Eq. 4 as printed is ``softmax=raw``.
+attention. The released code uses twice as many codes (``levels=code``).
 
 Names in the paper and here::
 
@@ -28,7 +29,7 @@ Names in the paper and here::
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Literal
 
@@ -79,10 +80,16 @@ class OutlierAware:
         "finetuning: blocks weighted by sensitivity (SAFT), all equally (VFT), or none",
         "section 3.3, Table 4",
     )
-    softmax: Literal["scaled", "raw"] = option(
-        "scaled",
-        "sensitivity from deviations divided by their mean, or from the deviations as printed in the paper",
-        "ours; Eq. 4",
+    softmax: Literal["raw", "scaled"] = option(
+        "raw",
+        "sensitivity from the deviations as printed in the paper, or from the deviations divided by their mean",
+        "Eq. 4; scaled is ours",
+    )
+    features: Literal["blocks", "layers"] = option(
+        "blocks",
+        "outputs whose sensitivities and distances count: those of residual blocks, or of every quantized layer as "
+        "printed in the paper, which keeps several times as much on disk",
+        "released code; Eq. 4 and 6",
     )
     output_weight: float = option(5.0, "lambda, weight of the L1 of pictures in 0..255 beside the features", "Eq. 7")
     epochs: int = option(10, "passes over the crops; weights, activations, breakpoints in turn", "section 4.1", least=1)
@@ -159,17 +166,17 @@ def breakpoint_rule(share: float) -> Rule:
 
 @torch.no_grad()
 def feature_deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
-    """Standard deviation of each block's output in the float network, mean over pictures; one value per block."""
+    """Standard deviation of each feature in the float network, mean over pictures; one value per feature."""
     found = []
     with features_of(network.eval()) as features:
         for images in batches:
             network(images)
-            found.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))
+            found.append(torch.stack([feature.flatten(1).std(1) for feature in features.take()]))
     return torch.cat(found, dim=1).mean(1)
 
 
-def sensitivity(deviations: Tensor, softmax: Literal["scaled", "raw"]) -> Tensor:
-    """``s_k`` of each block (Eq. 4), sum 1; scaled: the deviations are divided by their mean first."""
+def sensitivity(deviations: Tensor, softmax: Literal["raw", "scaled"]) -> Tensor:
+    """``s_k`` of each feature (Eq. 4), sum 1; scaled: the deviations are divided by their mean first."""
     return torch.softmax(deviations / deviations.mean() if softmax == "scaled" else deviations, 0)
 
 
@@ -180,6 +187,9 @@ def saft(
 
     SAFT, or VFT if the config says so.
     """
+    if config.features == "layers":
+        names = tuple(quant_layers(student))
+        student, teacher = with_features(student, names), with_features(teacher, names)
     loss, guards = saft_loss(config, teacher, calibration), Guards(student)
     optimizers = [adam(rates) for rates in groups(student, config) if rates]
     with recorded(teacher, calibration.batches(config.batch)) as lessons:
@@ -188,6 +198,11 @@ def saft(
             train_pass(student, lessons, optimizer, loss, guards, report)
             decay(optimizer, config.decay)
     student.requires_grad_(False)
+
+
+def with_features(network: Network, names: tuple[str, ...]) -> Network:
+    """The same modules, with the outputs of those named as features."""
+    return Network(network.module, replace(network.facts, features=names))
 
 
 def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
@@ -203,27 +218,28 @@ def groups(student: Network, config: OutlierAware) -> list[list[Rate]]:
 
 
 def saft_loss(config: OutlierAware, teacher: Network, calibration: CalibrationSet) -> Loss:
-    """``L_all`` (Eq. 5-7); for VFT every ``s_k`` is ``1 / K``. Without known blocks only the output loss."""
-    blocks = len(teacher.facts.features)
-    if blocks and config.finetune == "saft":
+    """``L_all`` (Eq. 5-7); for VFT every ``s_k`` is ``1 / K``. Without known features only the output loss."""
+    s: Tensor | None = None
+    if teacher.facts.features and config.finetune == "saft":
         s = sensitivity(feature_deviations(teacher, calibration.batches(STATISTICS)), config.softmax)
-    else:
-        s = torch.full((blocks,), 1 / max(blocks, 1))
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = config.output_weight * WHITE * output_loss(output, lesson.output)
-        return total + sensitivity_loss(features, lesson.features, s) if lesson.features else total
+        if not lesson.features:
+            return total
+        equal = torch.full((len(features),), 1 / len(features))
+        return total + sensitivity_loss(features, lesson.features, equal if s is None else s)
 
     return loss
 
 
 def sensitivity_loss(student: list[Tensor], teacher: list[Tensor], s: Tensor) -> Tensor:
-    """``L_sen`` (Eq. 6): mean over blocks of ``s_k`` times the distance of normalised features, mean over samples.
+    """``L_sen`` (Eq. 6): mean over features of ``s_k`` times the distance of normalised features, mean over samples.
 
     Args:
-        student: outputs of the blocks, ``N x ...`` each.
+        student: features, ``N x ...`` each.
         teacher: the same, normalised already.
-        s: one value per block.
+        s: one value per feature.
     """
     pairs = zip(student, teacher, strict=True)
     squares = torch.stack([(normalised(f_q) - f).square().flatten(1).sum(1) for f_q, f in pairs])
