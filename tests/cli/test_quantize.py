@@ -130,7 +130,7 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
         (("--set", "momentun=0.5"), "did you mean 'momentum'"),
         (("--set", "momentum"), "NAME=VALUE"),
         (("--set", "momentum=much"), "give a number"),
-        (("--layers", "convs"), "did you mean 'conv'?"),
+        (("--layers", "convs"), "did you mean 'conv' or 'block-conv'?"),
         (("--layers", "conv,"), "no kind of layer is called ''"),
         (("--method", "outlier-aware", "-a", "2"), "3"),
         (

@@ -1,6 +1,6 @@
 """Whole networks on real pictures: fake-quantized, frozen, and the three engines give one picture."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ from srquant.deploy.openvino.precision import layer_precisions
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.quality.metrics import psnr_y
+from srquant.measure.quality.scores import evaluate
 from srquant.methods.registry import METHODS
 from srquant.models.load import build, load_model
 from srquant.models.network import Network
 from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.engines.torch_engine import TorchEngine
+from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 W2, W3, W4, W6, W8 = (LayerBits(bits, bits) for bits in (2, 3, 4, 6, 8))
 SAME_VALUE = 1e-4
@@ -43,6 +45,8 @@ WEIGHTS = {
     "rdn": None,
     "msrresnet": "srresnet/msrresnet_branch1_x4.pth",
     "srresnet": "srresnet/srresnet_bn_r8f64_x4.pth",
+    "srresnet with tanh": "srresnet/srresnet_bn_r16f64_x4_tanh.pth",
+    "rdn of idealo": "rdn/rdn_idealo_D10C3G64_x2.pth",
 }
 
 
@@ -95,7 +99,7 @@ def psnr_difference(a: torch.Tensor, b: torch.Tensor, float_network: Network, im
 @torch.no_grad()
 def test_frozen_networks_give_the_same_values(networks, quantize, pictures, name, policy):
     """No rounding tie goes the other way, not even in networks with slopes that leave the lattice."""
-    key, images = WEIGHTS[name] or name, crop(pictures, 32 if name == "srresnet" else 64)
+    key, images = WEIGHTS[name] or name, crop(pictures, 32 if name.startswith(("srresnet", "rdn of")) else 64)
     model = quantize(key, policy)
     expected, actual = model.network(images), freeze(model).network(images)
     assert float((actual - expected).abs().max()) <= SAME_VALUE
@@ -111,6 +115,7 @@ ENGINE_CASES = {
     "edsr w8a8 skip8": ("edsr", Policy(W8, skip_bits=8), "minmax"),
     "edsr channels": ("edsr", Policy(W4, granularity="channel", activation_granularity="channel"), "tails"),
     "carn w4a4": ("carn", Policy(W4), "minmax"),
+    "rdn of idealo w4a4": ("rdn of idealo", Policy(W4), "minmax"),
 }
 
 
@@ -123,6 +128,18 @@ def test_engines_give_the_same_picture(quantize, pictures, name, policy, method,
     print(f"{(difference > 0).mean():.4%} of the pixels differ, by at most {difference.max()}")
     assert difference.max() <= 1
     assert (difference > 0).mean() <= 1e-3
+
+
+PUBLISHED = {"srresnet with tanh": 32.01, "rdn of idealo": 36.65}
+"""Y-PSNR on Set5."""
+
+
+@pytest.mark.parametrize(("name", "expected"), PUBLISHED.items(), ids=PUBLISHED)
+def test_openvino_has_the_float_psnr(networks, shared, name, expected):
+    network = networks(WEIGHTS[name])
+    data = BenchmarkSet(shared / "data" / "Set5", network.facts.scale)
+    report = evaluate(partial(upscale_tile, OpenVINOEngine(network)), data, "openvino")
+    assert report.psnr_y == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("bits", [W2, W3, W4, W6, W8], ids=lambda bits: f"w{bits.weight}a{bits.activation}")

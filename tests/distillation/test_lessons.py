@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srquant.distillation.features import features_of
-from srquant.distillation.lessons import LAYOUT, read_lessons, write_lessons
+from srquant.distillation.lessons import LAYOUT, FreshLessons, read_lessons, write_lessons
 from srquant.distillation.losses import normalised
 
 
@@ -35,6 +35,26 @@ def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
     assert len(lesson.features) == 12
     for feature, float_feature in zip(lesson.features, expected, strict=True):
         torch.testing.assert_close(feature, normalised(float_feature), rtol=2**-11, atol=1e-9)
+
+
+def test_fresh_lessons_are_those_that_would_be_recorded(teacher, calibration, tmp_path):
+    fresh = FreshLessons(teacher, lambda: calibration.batches(2))
+    write_lessons(teacher, calibration.batches(2), tmp_path)
+    for _ in range(2):
+        for lesson, recorded in zip(fresh, read_lessons(tmp_path, 3), strict=True):
+            assert torch.equal(lesson.images, recorded.images)
+            assert torch.equal(lesson.output, recorded.output)
+            assert not lesson.output.requires_grad
+            for feature, kept in zip(lesson.features, recorded.features, strict=True):
+                torch.testing.assert_close(feature, kept, rtol=2**-11, atol=1e-9)
+
+
+def test_fresh_lessons_are_made_one_at_a_time(teacher, calibration):
+    runs = []
+    teacher.register_forward_hook(lambda *_: runs.append(torch.is_grad_enabled()))
+    lessons = iter(FreshLessons(teacher, lambda: calibration.batches(2)))
+    next(lessons)
+    assert runs == [False]
 
 
 def test_features_are_taken_once_in_the_order_of_calls(teacher):

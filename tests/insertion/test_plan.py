@@ -8,6 +8,7 @@ from srquant.errors import PolicyError
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.insertion.residual_graph import LayerTracer
+from srquant.methods.default_layer_kinds import default_layer_kinds
 from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.methods.trained_registry import TRAINED
@@ -193,3 +194,26 @@ def test_nothing_left_to_quantize(swinir, tiny):
         resolve(short, Policy())
     kept_float = Policy(kinds=EVERYTHING, overrides=(Override("layers.*", None), Override("conv_after_body", None)))
     assert resolve(swinir, kept_float).body == ()
+
+
+def test_convolutions_inside_blocks_alone(swinir):
+    plan = resolve(swinir, Policy(W4A4, None, None, kinds=("linear", "block-conv")))
+    convolutions = [n for n in plan.layers if isinstance(swinir.module.get_submodule(n), nn.Conv2d)]
+    assert convolutions == ["layers.0.conv"]
+    assert len(plan.layers) == 1 + len(resolve(swinir, Policy(W4A4, None, None, kinds=("linear",))).layers)
+
+
+def test_quantsr_quantizes_blocks_and_what_is_behind_them(tiny, swinir):
+    """Default layers of QuantSR-C and QuantSR-T."""
+    for network, behind in ((tiny("edsr"), ["body.2"]), (swinir, [])):
+        kinds = default_layer_kinds(TRAINED["quantsr"], network)
+        plan = resolve(network, Policy(W4A4, None, None, kinds=kinds))
+        inside = tuple(f"{block}." for block in network.facts.blocks)
+        assert [name for name in plan.layers if not name.startswith(inside)] == behind
+        every = resolve(network, Policy(W4A4, None, None)).layers
+        assert {name for name in every if name.startswith(inside)} <= plan.layers.keys()
+
+
+def test_a_network_without_blocks_has_no_convolutions_inside_them(tiny):
+    with pytest.raises(PolicyError, match="block-conv, or take another network"):
+        resolve(tiny("rnet"), Policy(kinds=("block-conv",)))

@@ -28,6 +28,13 @@ SMALL = {
 """Small networks whose own names are those of official checkpoints."""
 
 
+VARIANTS = {
+    "srresnet with tanh": ("srresnet", {"blocks": 2, "features": 8, "slopes": 8, "bias": True, "tanh": True}),
+    "rdn of idealo": ("rdn", {"blocks": 2, "layers": 3, "growth": 4, "features": 8, "scale": 2, "idealo": True}),
+    "rdn of idealo x3": ("rdn", {"blocks": 2, "layers": 3, "growth": 4, "features": 8, "scale": 3, "idealo": True}),
+}
+
+
 def saved(weights, path, container=None, prefix=""):
     weights = {prefix + name: tensor for name, tensor in weights.items()}
     torch.save({container: weights, "step": 3} if container else weights, path)
@@ -55,6 +62,14 @@ def test_own_state_is_recognised(architecture, tmp_path):
     loaded = load_model(saved(network.module.state_dict(), tmp_path / "own.pt"))
     assert loaded.facts == network.facts
     assert not loaded.training
+    assert_same(loaded, network)
+
+
+@pytest.mark.parametrize(("architecture", "arguments"), VARIANTS.values(), ids=VARIANTS)
+def test_own_state_of_a_variant_is_recognised(architecture, arguments, tmp_path):
+    network = build(architecture, arguments)
+    loaded = load_model(saved(network.module.state_dict(), tmp_path / "own.pt"))
+    assert loaded.facts == network.facts
     assert_same(loaded, network)
 
 
@@ -134,6 +149,60 @@ def test_srresnet_of_cadyq_stores_unused_shifts_and_no_counters(tmp_path):
     assert_same(load_model(saved(weights, tmp_path / "cadyq.pt")), network)
 
 
+KRASSERM = (
+    (r"^head\.0", "conv_input"),
+    (r"^head\.1", "prelu_input"),
+    (r"\.act\.", ".prelu."),
+    (r"^body\.2\.", "conv_mid."),
+    (r"^body\.3\.", "bn_mid."),
+    (r"^tail\.0\.0", "up.0.conv"),
+    (r"^tail\.0\.2", "up.0.prelu"),
+    (r"^tail\.0\.3", "up.1.conv"),
+    (r"^tail\.0\.5", "up.1.prelu"),
+    (r"^tail\.1\.0", "conv_output_tanh"),
+)
+
+
+@pytest.fixture
+def krasserm() -> Weights:
+    architecture, arguments = VARIANTS["srresnet with tanh"]
+    return official(build(architecture, arguments), *KRASSERM)
+
+
+def test_srresnet_with_tanh_takes_unit_range(krasserm, tmp_path):
+    """Without the tanh, the same weights give ``(x + 1) / 2`` instead of ``(tanh(x) + 1) / 2``."""
+    plain = {name.replace("_tanh", ""): tensor for name, tensor in krasserm.items()}
+    with_tanh, without = (
+        load_model(saved(weights, tmp_path / f"{i}.pth")) for i, weights in enumerate((krasserm, plain))
+    )
+    images = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():
+        last = 2 * without(images) - 1
+        assert last.abs().max() > 0.1
+        assert torch.allclose(with_tanh(images), (last.tanh() + 1) / 2, atol=1e-6)
+    assert with_tanh.facts.arguments["tanh"]
+    assert not without.facts.arguments["tanh"]
+
+
+def test_the_first_convolution_of_srresnet_with_tanh_takes_unit_range(krasserm, tmp_path):
+    loaded = load_model(saved(krasserm, tmp_path / "net.pth"))
+    assert torch.equal(loaded.module.head[0].weight, krasserm["conv_input.weight"] / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("conv_output.weight", r"unknown weights tail\.1\."),
+        ("attention.weight", r"unknown weights attention\.bias, attention\.weight"),
+    ],
+)
+def test_srresnet_with_tanh_and_a_foreign_weight(krasserm, name, message, tmp_path):
+    krasserm[name] = torch.zeros(3, 8, 9, 9)
+    krasserm[name.replace("weight", "bias")] = torch.zeros(3)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved(krasserm, tmp_path / "net.pth"))
+
+
 def test_msrresnet_as_classsr_names_it(tmp_path):
     network = build("msrresnet", SMALL["msrresnet"])
     weights = official(network, ("^body", "recon_trunk"), ("^conv_hr", "HRconv"))
@@ -155,6 +224,56 @@ def test_rdn_of_yjn870_works_in_unit_range(scale, stages, tmp_path):
     images = torch.rand(1, 3, 8, 8)
     with torch.inference_mode():
         assert torch.allclose(loaded(images), network.module(images), atol=1e-5)
+
+
+def idealo(scale: int) -> Weights:
+    """Random weights under idealo's names, in [0, 1]."""
+    architecture, arguments = VARIANTS["rdn of idealo"]
+    network = build(architecture, arguments | {"scale": scale})
+    rules = ((r"^UPNet\.0", "UPN1"), (r"^UPNet\.2", "UPN2"), (r"^UPNet\.4", "UPN3"))
+    weights = official(network, *rules)
+    del weights["UPNet.5.weight"], weights["UPNet.5.bias"]
+    return weights | {"SR.weight": torch.randn(3, 3 * scale**2, 3, 3), "SR.bias": torch.randn(3)}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.inference_mode()
+def test_rdn_of_idealo_is_computed_with_nearest_upsampling(scale, tmp_path):
+    weights = idealo(scale)
+    loaded = load_model(saved(weights, tmp_path / "idealo.pth"))
+    assert loaded.facts.scale == scale
+
+    def convolve(name, x):
+        kernel = weights[f"{name}.weight"]
+        return F.conv2d(x, kernel, weights[f"{name}.bias"], padding=kernel.shape[2] // 2)
+
+    images = torch.rand(1, 3, 9, 8)
+    shallow = convolve("SFENet1", images)
+    x, blocks = convolve("SFENet2", shallow), []
+    for d in (0, 1):
+        dense = x
+        for c in (0, 1, 2):
+            dense = torch.cat([dense, convolve(f"RDBs.{d}.convs.{c}.conv.0", dense).relu()], 1)
+        x = x + convolve(f"RDBs.{d}.LFF", dense)
+        blocks.append(x)
+    x = shallow + convolve("GFF.1", convolve("GFF.0", torch.cat(blocks, 1)))
+    x = convolve("UPN3", convolve("UPN2", convolve("UPN1", x).relu()).relu())
+    expected = convolve("SR", F.interpolate(x, scale_factor=scale, mode="nearest"))
+    assert torch.allclose(loaded(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"UPN4.weight": torch.zeros(3, 3, 3, 3)}, r"unknown weights UPN4\.weight"),
+        ({"UPNet.0.weight": torch.zeros(64, 8, 5, 5)}, r"misses the weights UPNet\.0\.bias, UPNet\.2\.bias"),
+        ({"SR.weight": torch.zeros(3, 12, 5, 5)}, r"SR\.weight is \(3, 12, 5, 5\); its kernel must be 3 x 3"),
+        ({"UPN2.weight": torch.zeros(16, 64, 3, 3)}, r"wrong shapes: UPNet\.2\.weight"),
+    ],
+)
+def test_rdn_of_idealo_with_foreign_weights(change, message, tmp_path):
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved(idealo(2) | change, tmp_path / "idealo.pth"))
 
 
 def multi_scale_carn() -> Weights:

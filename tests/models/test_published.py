@@ -40,6 +40,8 @@ def mean_psnr(network, folder) -> float:
         ("srvgg_compact/realesr-animevideov3.pth", 4, 28.23),
         ("span/team46_span_x4.pth", 4, 31.74),
         ("carn/carn_branch1_x4.pth", 4, 30.10),
+        ("srresnet/srresnet_bn_r16f64_x4_tanh.pth", 4, 32.01),
+        ("rdn/rdn_idealo_D10C3G64_x2.pth", 2, 36.65),
     ],
 )
 def test_set5(weights, scale, expected, shared):
@@ -47,7 +49,14 @@ def test_set5(weights, scale, expected, shared):
     assert mean_psnr(network, shared / "data" / "Set5") == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize(("weights", "expected"), [("edsr/edsr_r8f64_x2.pt", 33.37), ("carn/carn_x2_only.pth", 33.57)])
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ("edsr/edsr_r8f64_x2.pt", 33.37),
+        ("carn/carn_x2_only.pth", 33.57),
+        ("rdn/rdn_idealo_D10C3G64_x2.pth", 32.44),
+    ],
+)
 def test_set14(weights, expected, shared):
     network = load_model(shared / "weights" / weights)
     assert mean_psnr(network, shared / "data" / "Set14") == pytest.approx(expected, abs=0.01)

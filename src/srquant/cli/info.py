@@ -28,6 +28,7 @@ def info(
     from srquant.deploy.file.open_model import open_model
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.measure.cost.compression import compression
     from srquant.measure.cost.depth_costs import depth_costs
     from srquant.measure.cost.layer_costs import layer_costs
     from srquant.measure.cost.layer_summaries import layer_summaries
@@ -47,6 +48,7 @@ def info(
         made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
+        *([str(compression(costs))] if isinstance(opened, FrozenModel) else []),
         *([network.describe()] if isinstance(network, BranchedNetwork) else []),
         *map(depth_line, depths),
         json_to=json,
@@ -88,10 +90,10 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
 
 
 def depth_line(cost: "DepthCost") -> str:
-    """One line: operations and size of the network at one depth."""
+    """One line: operations and size of the network at one depth, and how many of both QuantSR would count."""
     blocks = ", ".join(cost.blocks)
     size = f"{cost.size_bytes:,} bytes as a separate file"
-    return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {size} ({blocks})"
+    return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {size} ({blocks}); {cost.compression}"
 
 
 def depths_to_json(costs: "list[DepthCost]") -> dict[str, object]:

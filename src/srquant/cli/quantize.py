@@ -79,7 +79,8 @@ Layers = Annotated[
     str,
     typer.Option(
         metavar="KINDS",
-        help="Kinds of layers to quantize: conv, linear, matmul, separated by commas; auto: as in the method's paper.",
+        help="Kinds of layers to quantize: conv, linear, matmul, block-conv (convolutions in residual blocks only), "
+        "separated by commas; auto: as in the method's paper.",
     ),
 ]
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the body's weights, 2 to 8.")]

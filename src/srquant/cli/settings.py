@@ -94,7 +94,7 @@ def recipes(method: "Method[Any]") -> list[str]:
 
 
 def layer_kinds(text: str, method: "Method[Any] | TrainedMethod[Any]", network: "Network") -> "tuple[LayerKind, ...]":
-    """Kinds of layers from text such as ``conv,linear,matmul``; ``auto``: the method's default for this network.
+    """Kinds of layers from text such as ``conv,linear``; ``auto``: the method's default for this network.
 
     Raises:
         PolicyError: an unknown kind.

@@ -7,7 +7,7 @@ from itertools import islice
 
 from torch.optim.lr_scheduler import LambdaLR
 
-from srquant.distillation.lessons import Lesson, Lessons
+from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import Loss, Quantizer, adam, bound_rates, train_pass
 from srquant.errors import PolicyError
 from srquant.models.network import Network
@@ -40,7 +40,7 @@ class Iterations:
 def iterate(
     student: Network,
     quantizers: Iterable[Quantizer],
-    lessons: Lessons,
+    lessons: Iterable[Lesson],
     plan: Iterations,
     loss: Loss,
     guards: Callable[[], None],
@@ -51,7 +51,7 @@ def iterate(
     Args:
         student: quantized, not settled.
         quantizers: some of the student's.
-        lessons: recorded from the teacher.
+        lessons: of the teacher; can be iterated any number of times.
         plan: number of iterations and learning rates.
         loss: what is minimised.
         guards: called after each step.
@@ -72,7 +72,7 @@ def cosine(done: float, last: float) -> float:
     return last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
 
 
-def repeat_forever(lessons: Lessons) -> Iterator[Lesson]:
+def repeat_forever(lessons: Iterable[Lesson]) -> Iterator[Lesson]:
     """The lessons in their order, repeated without end."""
     while True:
         yield from lessons

@@ -1,7 +1,10 @@
-"""Lessons: batches of calibration crops with the float network's outputs and features, computed once, kept on disk."""
+"""Lessons: batches of calibration crops with the float network's outputs and features.
+
+They are computed once and kept on disk (``recorded``), or computed whenever they are needed (``FreshLessons``).
+"""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +51,30 @@ class Lessons:
 
     def __iter__(self) -> Iterator[Lesson]:
         return read_lessons(self.folder, self.count)
+
+
+@dataclass(frozen=True)
+class FreshLessons:
+    """Lessons that are computed whenever they are iterated; nothing is kept, the teacher runs in every step.
+
+    Attributes:
+        teacher: float, in evaluation mode.
+        batches: starts the batches, ``N x 3 x H x W`` in [0, 1], from the first one.
+    """
+
+    teacher: Network
+    batches: Callable[[], Iterable[Tensor]]
+
+    def __iter__(self) -> Iterator[Lesson]:
+        return (lesson_of(self.teacher, images) for images in self.batches())
+
+
+@torch.no_grad()
+def lesson_of(teacher: Network, images: Tensor) -> Lesson:
+    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1]."""
+    with features_of(teacher) as features:
+        output = teacher(images.contiguous(memory_format=LAYOUT))
+        return Lesson(images, output, [normalised(feature) for feature in features.take()])
 
 
 @contextmanager

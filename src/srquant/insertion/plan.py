@@ -102,12 +102,18 @@ def _layer_bits(network: Network, policy: Policy) -> dict[str, LayerBits]:
 
 
 def _default_bits(name: str, network: Network, policy: Policy) -> LayerBits | None:
-    kind: LayerKind = "linear" if isinstance(network.module.get_submodule(name), nn.Linear) else "conv"
-    if kind not in policy.kinds:
+    if not _kinds_of(name, network) & set(policy.kinds):
         return None
     if name in network.facts.head:
         return policy.head
     return policy.tail if name in network.facts.tail else policy.base
+
+
+def _kinds_of(name: str, network: Network) -> set[LayerKind]:
+    if isinstance(network.module.get_submodule(name), nn.Linear):
+        return {"linear"}
+    blocks = tuple(f"{block}." for block in network.facts.blocks)
+    return {"conv", "block-conv"} if name.startswith(blocks) else {"conv"}
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:

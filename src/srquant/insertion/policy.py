@@ -7,8 +7,8 @@ from srquant.errors import PolicyError
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 
 Granularity = Literal["tensor", "channel"]
-LayerKind = Literal["conv", "linear", "matmul"]
-LAYER_KINDS: tuple[LayerKind, ...] = ("conv", "linear", "matmul")
+LayerKind = Literal["conv", "linear", "matmul", "block-conv"]
+LAYER_KINDS: tuple[LayerKind, ...] = ("conv", "linear", "matmul", "block-conv")
 
 
 def check_bits(what: str, bits: int) -> None:
@@ -64,7 +64,8 @@ class Policy:
         activation_granularity: one grid per ``tensor`` as in the papers, or per input ``channel`` of a layer; integer
             engines run both at the same speed.
         symmetric_weights: weight grids have the bounds ``-upper, upper``; if False, two independent bounds.
-        kinds: what is quantized. Both operands of a ``matmul`` (attention) take the base bits of activations.
+        kinds: what is quantized. Both operands of a ``matmul`` (attention) take the base bits of activations. A
+            ``block-conv`` is a convolution inside one of ``Facts.blocks``.
     """
 
     base: LayerBits = LayerBits(4, 4)

@@ -69,6 +69,7 @@ TRAINED: dict[str, TrainedMethod[Any]] = {
             "learned quantizers with redistribution, several depths in one (QuantSR, NeurIPS 2023)",
             quantsr.QuantSR,
             quantsr.prepare,
+            ("linear", "block-conv"),
         ),
         TrainedMethod("pams", "learned symmetric bounds (Li et al., ECCV 2020)", pams.PAMS, pams.prepare),
         TrainedMethod("daq", "grids by mean and deviation of channels (Hong et al., WACV 2022)", daq.DAQ, daq.prepare),

@@ -8,12 +8,19 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.features import features_of
-from srquant.distillation.lessons import recorded
+from srquant.distillation.lessons import lesson_of, recorded
 from srquant.distillation.losses import feature_loss, output_loss
 from srquant.grids.range_rules import minmax, squared_error
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, layers_after_gelu
-from srquant.methods.two_d_quant.method import TwoDQuant, dobi_stage, dqc_loss, dqc_stage, quantize
+from srquant.methods.two_d_quant.method import (
+    TwoDQuant,
+    dobi_stage,
+    dqc_loss,
+    dqc_stage,
+    printed_feature_loss,
+    quantize,
+)
 from srquant.models.blocks.split_qkv import split_qkv
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import QuantMatmul, activation_quantizers, quant_layers
@@ -181,6 +188,68 @@ def test_feature_loss_starts_at_half_the_output_loss_unless_weighted(calibration
             for config in (TwoDQuant(), TwoDQuant(feature_weight=5.0), TwoDQuant(loss="output_only"))
         ]
     assert totals == pytest.approx([1.5 * picture, picture + 5 * distance, picture], rel=1e-4)
+
+
+def test_feature_loss_as_printed(calibration):
+    """Eq. 5 by hand; lambda is 1 where it isn't given."""
+    network = edsr()
+    student = dobi_stage(network, calibration, Policy(LayerBits(2, 2), symmetric_weights=False), "paper")
+    with recorded(network, calibration.batches(4)) as lessons:
+        (lesson,) = lessons
+    with torch.no_grad(), features_of(student) as features, features_of(network) as float_features:
+        output, taken = student(lesson.images), features.take()
+        network(lesson.images)
+        expected = torch.zeros(len(output))
+        for f, q in zip(float_features.take(), taken, strict=True):
+            for n, (f_n, q_n) in enumerate(zip(f, q, strict=True)):
+                expected[n] += (f_n / f_n.norm() - q_n / q_n.norm()).norm() / f_n.numel()
+        assert printed_feature_loss(taken, lesson.features) == pytest.approx(float(expected.mean()), rel=1e-3)
+        picture = float(output_loss(output, lesson.output))
+        for weight, factor in ((None, 1.0), (100.0, 100.0)):
+            loss = dqc_loss(TwoDQuant(loss="printed", feature_weight=weight), student, lesson)
+            total = float(loss(output, taken, lesson))
+            assert total == pytest.approx(picture + factor * float(expected.mean()), rel=1e-5)
+
+
+def test_feature_loss_as_printed_is_next_to_nothing(shared):
+    """Of the published EDSR after DOBI: 0.3 % of the output loss."""
+    network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt").eval()
+    crops = CalibrationSet(shared / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4", 2, 0, 48)
+    student = dobi_stage(network, crops, Policy(symmetric_weights=False), "paper")
+    (images,) = crops.batches(2)
+    lesson = lesson_of(network, images)
+    with torch.no_grad(), features_of(student) as features:
+        output = output_loss(student(images), lesson.output)
+        share = float(printed_feature_loss(features.take(), lesson.features) / output)
+    print(f"L_F / L_O as printed: {share:.1e}")
+    assert share == pytest.approx(0.003, rel=0.3)
+
+
+def test_fresh_crops_differ_in_every_step(calibration, monkeypatch):
+    """The first lesson chooses lambda and is the first that is learned, as with recorded lessons."""
+    network = edsr()
+    student = dobi_stage(network, calibration, Policy(symmetric_weights=False), "paper")
+    seen = []
+    student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    config = TwoDQuant(iterations=6, batch=3, crops=1, fresh=True)
+    dqc_stage(student, network, calibration, config, None)
+    first, *learned = seen
+    assert torch.equal(first, learned[0])
+    assert len(learned) == 6
+    assert len({tuple(images.flatten().tolist()) for images in learned}) == 6
+
+
+def test_fresh_and_recorded_crops_learn_the_same_where_none_is_repeated(calibration):
+    """Recorded features are in half precision."""
+    results = []
+    for fresh in (False, True):
+        torch.manual_seed(0)
+        network = edsr()
+        student = dobi_stage(network, calibration, Policy(symmetric_weights=False), "paper")
+        dqc_stage(student, network, calibration, TwoDQuant(**SHORT, fresh=fresh), None)
+        results.append(bounds_of(student))
+    for recorded_bound, fresh_bound in zip(*results, strict=True):
+        torch.testing.assert_close(recorded_bound, fresh_bound, rtol=1e-3, atol=1e-3)
 
 
 def test_schedules_differ(calibration):

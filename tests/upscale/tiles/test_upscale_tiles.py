@@ -73,8 +73,10 @@ PUBLISHED = [
     "carn/carn_branch1_x4.pth",
     "edsr/edsr_r8f64_x2.pt",
     "edsr_like/rnet_r9f64_x4.pth",
+    "rdn/rdn_idealo_D10C3G64_x2.pth",
     "span/team46_span_x4.pth",
     "srresnet/msrresnet_branch1_x4.pth",
+    "srresnet/srresnet_bn_r16f64_x4_tanh.pth",
     "srresnet/srresnet_bn_r8f64_x4.pth",
     "srvgg_compact/realesr-animevideov3.pth",
 ]

@@ -7,6 +7,7 @@ from srquant.deploy.file.save_load import size_of
 from srquant.deploy.frozen.depth import at_depth
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.insertion.depth_network import DepthNetwork
+from srquant.measure.cost.compression import Compression, compression
 from srquant.measure.cost.formulas import bit_ops
 from srquant.measure.cost.layer_costs import layer_costs
 
@@ -19,12 +20,14 @@ class DepthCost:
         depth: number of residual blocks that run.
         blocks: their names.
         bit_ops: bit operations for one picture.
+        compression: operations and weights counted as ``b/32``, compared with the float network of all blocks.
         size_bytes: bytes of the tensors in a file that holds this depth alone.
     """
 
     depth: int
     blocks: tuple[str, ...]
     bit_ops: float
+    compression: Compression
     size_bytes: int
 
 
@@ -37,7 +40,8 @@ def depth_costs(model: FrozenModel, height: int, width: int) -> Iterable[DepthCo
         width: its columns.
     """
     if isinstance(model.network, DepthNetwork):
+        whole = layer_costs(model.network, height, width)
         for depth, blocks in model.network.depths.items():
             plain = at_depth(model, depth)
-            operations = bit_ops(layer_costs(plain.network, height, width))
-            yield DepthCost(depth, blocks, operations, size_of(plain))
+            costs = layer_costs(plain.network, height, width)
+            yield DepthCost(depth, blocks, bit_ops(costs), compression(costs, whole), size_of(plain))

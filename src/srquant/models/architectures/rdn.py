@@ -2,12 +2,16 @@
 
 Keys as in EDSR-PyTorch: ``SFENet{1,2}``, ``RDBs.{d}.convs.{c}.conv.0``, ``RDBs.{d}.LFF``, ``GFF.{0,1}``,
 ``UPNet.{0,2,4}``. The port of yjn870: ``sfe{1,2}``, ``rdbs.{d}.layers.{c}.conv``, ``rdbs.{d}.lff``, ``gff``,
-``upscale``, ``output``.
+``upscale``, ``output``. The network of idealo/image-super-resolution has the body of EDSR-PyTorch and its own
+upsampler, ``UPN{1,2,3}`` and ``SR``; here ``UPNet.{0,2,4,5}``.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from srquant.errors import CheckpointError
 from srquant.models.blocks.layers import Add, conv, upsampler
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename, upscaling
 from srquant.models.network import Facts
@@ -40,17 +44,49 @@ class ResidualDenseBlock(nn.Module):
         return total
 
 
-class RDN(nn.Module):
-    """The network; takes and returns RGB in [0, 255]."""
+def idealo_upsampler(scale: int, features: int) -> list[nn.Module]:
+    """Three convolutions, and a nearest upsampling with one more, as a convolution before a pixel shuffle."""
+    pixels = 3 * scale**2
+    return [
+        conv(features, 64, 5),
+        nn.ReLU(),
+        conv(64, 32),
+        nn.ReLU(),
+        conv(32, pixels),
+        conv(pixels, pixels),
+        nn.PixelShuffle(scale),
+    ]
 
-    def __init__(self, blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64, scale: int = 4) -> None:
+
+class RDN(nn.Module):
+    """The network; takes and returns RGB in [0, 255].
+
+    Args:
+        blocks: residual dense blocks (D).
+        layers: convolutions per block (C).
+        growth: channels that each of them appends (G).
+        features: channels between blocks (G0).
+        scale: 2, 3 or 4.
+        idealo: whether the upsampler is that of idealo/image-super-resolution.
+    """
+
+    def __init__(
+        self,
+        blocks: int = 16,
+        layers: int = 8,
+        growth: int = 64,
+        features: int = 64,
+        scale: int = 4,
+        idealo: bool = False,
+    ) -> None:
         super().__init__()
         self.SFENet1 = conv(3, features)
         self.SFENet2 = conv(features, features)
         self.RDBs = nn.ModuleList(ResidualDenseBlock(features, growth, layers) for _ in range(blocks))
         self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
         self.add = Add()
-        self.UPNet = nn.Sequential(*upsampler(scale, features), conv(features, 3))
+        last = idealo_upsampler(scale, features) if idealo else [*upsampler(scale, features), conv(features, 3)]
+        self.UPNet = nn.Sequential(*last)
 
     def forward(self, images: Tensor) -> Tensor:
         """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
@@ -64,29 +100,33 @@ class RDN(nn.Module):
         return upscaled
 
 
-def facts(blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64, scale: int = 4) -> Facts:
+def facts(
+    blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64, scale: int = 4, idealo: bool = False
+) -> Facts:
     """Facts of ``RDN`` with the same arguments."""
+    arguments: Arguments = {"blocks": blocks, "layers": layers, "growth": growth, "features": features}
     return Facts(
         architecture="rdn",
-        arguments={"blocks": blocks, "layers": layers, "growth": growth, "features": features, "scale": scale},
+        arguments=arguments | {"scale": scale, "idealo": idealo},
         scale=scale,
         value_range=255.0,
         head=("SFENet1", "SFENet2"),
-        tail=("UPNet.0", "UPNet.2", *(("UPNet.4",) if scale == 4 else ())),
+        tail=("UPNet.0", "UPNet.2", *(("UPNet.4",) if scale == 4 or idealo else ()), *(("UPNet.5",) if idealo else ())),
         features=tuple(f"RDBs.{i}" for i in range(blocks)),
     )
 
 
 def infer(weights: Weights) -> Arguments:
     """Arguments from shapes."""
-    features = weights["SFENet1.weight"].shape[0]
+    features, idealo = weights["SFENet1.weight"].shape[0], "UPNet.5.weight" in weights
     stages = ("UPNet.0", "UPNet.2") if "UPNet.4.weight" in weights else ("UPNet.0",)
     return {
         "blocks": count(weights, r"RDBs\.\d+\.LFF\.weight"),
         "layers": count(weights, r"RDBs\.0\.convs\.\d+\.conv\.0\.weight"),
         "growth": weights["RDBs.0.convs.0.conv.0.weight"].shape[0],
         "features": features,
-        "scale": upscaling(weights, features, *stages),
+        "scale": upscaling(weights, 3, "UPNet.5") if idealo else upscaling(weights, features, *stages),
+        "idealo": idealo,
     }
 
 
@@ -106,7 +146,45 @@ def from_yjn870(weights: Weights, scale: int | None) -> Weights:
         (r"^upscale\.", "UPNet."),
         (r"^output\.", f"UPNet.{2 * stages}."),
     )
-    return {name: 255.0 * t if name.endswith(".bias") else t for name, t in renamed.items()}
+    return with_white_255(renamed)
+
+
+def from_idealo(weights: Weights, scale: int | None) -> Weights:
+    """Rename the weights, merge nearest upsampling and ``SR``, and scale the biases from [0, 1] to [0, 255]."""
+    factor = math.isqrt(weights["UPN3.weight"].shape[0] // 3)
+    renamed = rename(weights, (r"^UPN1\.", "UPNet.0."), (r"^UPN2\.", "UPNet.2."), (r"^UPN3\.", "UPNet.4."))
+    renamed["UPNet.5.weight"] = before_nearest(renamed.pop("SR.weight"), factor)
+    renamed["UPNet.5.bias"] = renamed.pop("SR.bias").repeat_interleave(factor**2)
+    return with_white_255(renamed)
+
+
+def before_nearest(weight: Tensor, factor: int) -> Tensor:
+    """The convolution which, followed by a pixel shuffle, equals nearest upsampling followed by ``weight``.
+
+    Pixel ``factor*y + i`` of the upsampled picture is pixel ``y`` of the small one, so taps that read the same small
+    pixel are added.
+
+    Args:
+        weight: ``C_out x C_in x 3 x 3``.
+        factor: of both upsamplings.
+
+    Returns:
+        ``C_out*factor*factor x C_in x 3 x 3``.
+
+    Raises:
+        CheckpointError: the kernel isn't 3 x 3.
+    """
+    if weight.shape[2:] != (3, 3):
+        raise CheckpointError(f"SR.weight is {tuple(weight.shape)}; its kernel must be 3 x 3")
+    merged = weight.new_zeros(weight.shape[0], factor, factor, *weight.shape[1:])
+    for i, j, u, v in torch.cartesian_prod(*map(torch.arange, (factor, factor, 3, 3))).tolist():
+        merged[:, i, j, :, (i + u - 1) // factor + 1, (j + v - 1) // factor + 1] += weight[:, :, u, v]
+    return merged.flatten(0, 2)
+
+
+def with_white_255(weights: Weights) -> Weights:
+    """Biases for pictures in [0, 255] instead of [0, 1], for networks of convolutions, ReLU and sums."""
+    return {name: 255.0 * t if name.endswith(".bias") else t for name, t in weights.items()}
 
 
 ARCHITECTURE = Architecture(
@@ -116,6 +194,10 @@ ARCHITECTURE = Architecture(
     infer=infer,
     layouts=(
         Layout(keys=("SFENet1.weight", "RDBs.0.LFF.weight", "UPNet.0.weight")),
+        Layout(
+            keys=("SFENet1.weight", "RDBs.0.LFF.weight", "UPN1.weight", "UPN3.weight", "SR.weight", "SR.bias"),
+            convert=from_idealo,
+        ),
         Layout(keys=("sfe1.weight", "rdbs.0.lff.weight", "output.weight"), convert=from_yjn870),
     ),
 )

@@ -2,7 +2,8 @@
 
 Works in [0, 255], no mean shift. Keys as in AdaBM: ``head.{0,1}``, ``body.{i}.{conv1,bn1,act,conv2,bn2}``,
 ``body.{blocks}`` (convolution), ``body.{blocks+1}`` (norm), ``tail.0.{0,2,3,5}``, ``tail.1``. Another port names
-them ``conv_input``, ``body.{i}.prelu``, ``conv_mid``, ``up.{0,1}.{conv,prelu}``, ``conv_output``.
+them ``conv_input``, ``body.{i}.prelu``, ``conv_mid``, ``up.{0,1}.{conv,prelu}``, ``conv_output``. The network of
+krasserm/super-resolution ends in a tanh; its last convolution is ``conv_output_tanh``, here ``tail.1.0``.
 """
 
 from torch import Tensor, nn
@@ -36,6 +37,19 @@ class ResidualBlock(nn.Module):
         return total
 
 
+class TanhPicture(nn.Module):
+    """``255 * (tanh(x) + 1) / 2``: any number to a value in [0, 255]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tanh = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x 3 x H x W`` to the same."""
+        picture: Tensor = 127.5 * self.tanh(x) + 127.5
+        return picture
+
+
 class SRResNet(nn.Module):
     """The network; takes and returns RGB in [0, 255].
 
@@ -46,6 +60,7 @@ class SRResNet(nn.Module):
         slopes: parameters per PReLU, 1 or ``features``.
         bias: whether the convolutions of head and tail have biases.
         batch_norm: False if the norms are folded into the convolutions.
+        tanh: whether the output is ``255 * (tanh(x) + 1) / 2`` of the last convolution's ``x``.
     """
 
     def __init__(
@@ -56,6 +71,7 @@ class SRResNet(nn.Module):
         slopes: int = 1,
         bias: bool = False,
         batch_norm: bool = True,
+        tanh: bool = False,
     ) -> None:
         super().__init__()
         self.head = nn.Sequential(conv(3, features, 9, bias=bias), nn.PReLU(slopes))
@@ -68,7 +84,8 @@ class SRResNet(nn.Module):
         up: list[nn.Module] = []
         for _ in range({2: 1, 4: 2}[scale]):
             up += [conv(features, 4 * features, bias=bias), nn.PixelShuffle(2), nn.PReLU(slopes)]
-        self.tail = nn.Sequential(nn.Sequential(*up), conv(features, 3, 9, bias=bias))
+        last = conv(features, 3, 9, bias=bias)
+        self.tail = nn.Sequential(nn.Sequential(*up), nn.Sequential(last, TanhPicture()) if tanh else last)
 
     def forward(self, images: Tensor) -> Tensor:
         """``N x 3 x H x W`` to ``N x 3 x scale*H x scale*W``."""
@@ -78,17 +95,23 @@ class SRResNet(nn.Module):
 
 
 def facts(
-    blocks: int = 16, features: int = 64, scale: int = 4, slopes: int = 1, bias: bool = False, batch_norm: bool = True
+    blocks: int = 16,
+    features: int = 64,
+    scale: int = 4,
+    slopes: int = 1,
+    bias: bool = False,
+    batch_norm: bool = True,
+    tanh: bool = False,
 ) -> Facts:
     """Facts of ``SRResNet`` with the same arguments."""
     arguments: Arguments = {"blocks": blocks, "features": features, "scale": scale}
     return Facts(
         architecture="srresnet",
-        arguments=arguments | {"slopes": slopes, "bias": bias, "batch_norm": batch_norm},
+        arguments=arguments | {"slopes": slopes, "bias": bias, "batch_norm": batch_norm, "tanh": tanh},
         scale=scale,
         value_range=255.0,
         head=("head.0",),
-        tail=("tail.0.0", *(("tail.0.3",) if scale == 4 else ()), "tail.1"),
+        tail=("tail.0.0", *(("tail.0.3",) if scale == 4 else ()), "tail.1.0" if tanh else "tail.1"),
         features=tuple(f"body.{i}" for i in range(blocks)),
     )
 
@@ -103,6 +126,7 @@ def infer(weights: Weights) -> Arguments:
         "slopes": weights["head.1.weight"].shape[0],
         "bias": "head.0.bias" in weights,
         "batch_norm": "body.0.bn1.weight" in weights,
+        "tanh": "tail.1.0.weight" in weights,
     }
 
 
@@ -113,6 +137,14 @@ def without_shifts(weights: Weights, scale: int | None) -> Weights:
 
 def from_caffe2(weights: Weights, scale: int | None) -> Weights:
     """Rename the weights; this port takes [0, 1] and returns [-1, 1], so head and tail are scaled to [0, 255]."""
+    renamed = from_tanh(weights, scale)
+    renamed["tail.1.weight"] = renamed["tail.1.weight"] * 127.5
+    renamed["tail.1.bias"] = renamed["tail.1.bias"] * 127.5 + 127.5
+    return renamed
+
+
+def from_tanh(weights: Weights, scale: int | None) -> Weights:
+    """Rename the weights; this port takes [0, 1], so the head is scaled to [0, 255]; ``TanhPicture`` scales back."""
     blocks = count(weights, r"body\.\d+\.conv1\.weight")
     renamed = rename(
         weights,
@@ -126,10 +158,9 @@ def from_caffe2(weights: Weights, scale: int | None) -> Weights:
         (r"^up\.1\.conv\.", "tail.0.3."),
         (r"^up\.1\.act\.", "tail.0.5."),
         (r"^conv_output\.", "tail.1."),
+        (r"^conv_output_tanh\.", "tail.1.0."),
     )
     renamed["head.0.weight"] = renamed["head.0.weight"] / 255.0
-    renamed["tail.1.weight"] = renamed["tail.1.weight"] * 127.5
-    renamed["tail.1.bias"] = renamed["tail.1.bias"] * 127.5 + 127.5
     return renamed
 
 
@@ -140,6 +171,10 @@ ARCHITECTURE = Architecture(
     infer=infer,
     layouts=(
         Layout(keys=("head.0.weight", "head.1.weight", "body.0.conv1.weight", "tail.1.weight"), convert=without_shifts),
+        Layout(
+            keys=("head.0.weight", "head.1.weight", "body.0.conv1.weight", "tail.1.0.weight"), convert=without_shifts
+        ),
         Layout(keys=("conv_input.weight", "prelu_input.weight", "conv_output.weight"), convert=from_caffe2),
+        Layout(keys=("conv_input.weight", "prelu_input.weight", "conv_output_tanh.weight"), convert=from_tanh),
     ),
 )
