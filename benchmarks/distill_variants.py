@@ -1,0 +1,237 @@
+"""One run of ``distill_choices``: learn as ``distill`` does, with one choice changed, and measure."""
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from ptq_run import fastest, score, shared
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.calibration import CalibrationSet
+from srquant.deploy.frozen.freeze import freeze
+from srquant.distillation.lessons import Lesson, Lessons, recorded
+from srquant.distillation.loop import Loss, Rate
+from srquant.distillation.losses import output_loss, root_mean_square, root_mean_square_by_crop, squared_distance
+from srquant.distillation.recipes import distillation
+from srquant.grids.range_rules import minmax, mse, symmetric_mse
+from srquant.insertion.plan import resolve
+from srquant.insertion.policy import Granularity, LayerBits, Policy
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.insertion.settle_on_lattice import settle
+from srquant.methods.distill.effort import Amount
+from srquant.methods.distill.learn import learn
+from srquant.methods.distill.method import crops, held_out_crops, without_features
+from srquant.methods.distill.near_float import move_near_float
+from srquant.methods.distill.rates import own_size_rates, size
+from srquant.methods.distill.saved import Saved
+from srquant.methods.distill.start import MOMENTUM
+from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
+from srquant.models.load import load_model
+from srquant.models.network import Network
+from srquant.quantizers.layers import quant_layers, scaled_weight
+from srquant.training.averages import Averages
+from srquant.weight_rounding.choose import round_weights
+
+WEIGHTS, CALIBRATION = "weights/edsr/edsr_r8f64_x2.pt", "data/DIV2K_test_LR/LR_bicubic/X4"
+SETS = ("Set5", "Set14")
+LOSSES = {"absolute": output_loss, "squares": root_mean_square, "squares by crop": root_mean_square_by_crop}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is changed of ``distill``; the defaults are its own.
+
+    Attributes:
+        label: in the table.
+        start: rounding at the start; all but ``on points`` and ``nearest`` move weights near the float ones.
+        loss: in ``LOSSES``.
+        feature_weight: factor of the loss of normalised features.
+        learning_rate: of weights, relative.
+        bound_rate: of bounds, relative.
+        batch: crops per step.
+        patch: their side.
+        different: share of the steps with new crops.
+        granularity: of weight and activation grids.
+        average: decay of a moving average of all parameters, which becomes the result; 0: none.
+        damping: factor of the loss that draws weights to their grid points, rising from 0 (oscillation damping, Nagel
+            et al. 2022), relative to the mean square of the weights.
+        rank: of the change of each weight; 0: weights learn freely.
+        blocks_share: share of the steps in which one block after the other learns its float output (as BRECQ), before
+            everything learns together.
+        progressive: whether two more bits, then one more are learned first, each for a quarter of the steps; the
+            weights learned become the float weights of the next start.
+    """
+
+    label: str
+    start: Literal["gptq", "on points", "nearest", "gptaq"] = "gptq"
+    loss: str = "squares by crop"
+    feature_weight: float = 0.0
+    learning_rate: float = 0.003
+    bound_rate: float = 0.001
+    batch: int = 4
+    patch: int = 48
+    different: float = 0.5
+    granularity: Granularity = "tensor"
+    average: float = 0.0
+    damping: float = 0.0
+    rank: int = 0
+    blocks_share: float = 0.0
+    progressive: bool = False
+
+
+def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
+    """Y-PSNR of the integer network on ``SETS``, and the seconds of learning."""
+    network = load_model(shared() / WEIGHTS)
+    calibration = CalibrationSet(shared() / CALIBRATION, patch=choice.patch)
+    begin = time.process_time()
+    student = learned(choice, network, calibration, bits, steps)
+    seconds = time.process_time() - begin
+    settle(student)
+    policy = Policy(LayerBits(bits, bits))
+    engine, _ = fastest(freeze(QuantizedModel(student, policy, Origin("distill"))).network)
+    sets = [BenchmarkSet(shared() / "data" / name, network.facts.scale) for name in SETS]
+    return {"psnr_y": [score(engine, benchmark).psnr_y for benchmark in sets], "processor_seconds": seconds}
+
+
+def learned(choice: Choice, network: Network, calibration: CalibrationSet, bits: int, steps: int) -> Network:
+    """The quantized network after all stages, not settled."""
+    teacher = network if choice.feature_weight or choice.blocks_share else without_features(network)
+    with ExitStack() as stack:
+        held_out = list(stack.enter_context(recorded(without_features(network), held_out_crops(calibration))))
+        batches = crops(calibration, Amount(steps, choice.batch), choice.different)
+        lessons = stack.enter_context(recorded(teacher, batches))
+        for stage_bits, stage_steps in stages(choice, bits, steps):
+            student = started(choice, teacher, calibration, stage_bits)
+            learn_stage(choice, student, lessons, held_out, stage_steps)
+            teacher = with_weights_of(teacher, student)
+    return Network(student.module, network.facts)
+
+
+def stages(choice: Choice, bits: int, steps: int) -> list[tuple[int, int]]:
+    """Bits and steps of each stage."""
+    quarter = steps // 4
+    return [(bits + 2, quarter), (bits + 1, quarter), (bits, 2 * quarter)] if choice.progressive else [(bits, steps)]
+
+
+def started(choice: Choice, network: Network, calibration: CalibrationSet, bits: int) -> Network:
+    """Ranges and rounding."""
+    policy = Policy(LayerBits(bits, bits), granularity=choice.granularity, activation_granularity=choice.granularity)
+    ranges = Ranges(mse, symmetric_mse, MOMENTUM, minmax)
+    student = insert_by_ranges(network, calibration, resolve(network, policy), ranges)
+    if choice.start != "nearest":
+        round_weights(student, network, calibration.batches(BATCH), "gptaq" if choice.start == "gptaq" else "gptq")
+    if choice.start in ("gptq", "gptaq"):
+        move_near_float(student, network)
+    return student
+
+
+def learn_stage(choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], steps: int) -> None:
+    """Learn in place, block by block first if asked for."""
+    warm_up = round(steps * choice.blocks_share)
+    if warm_up:
+        learn_blocks(choice, student, lessons, held_out, warm_up)
+    loss, done = loss_of(choice, student), Saved(None)
+    rates = own_size_rates(student, choice.learning_rate, choice.bound_rate)
+    student.requires_grad_(True)
+    if choice.rank:
+        weights = {id(layer.weight) for layer in quant_layers(student).values()}
+        rates = [rate for rate in rates if id(rate.parameters[0]) not in weights] + low_rank(student, choice)
+    averages = Averages(student, choice.average)
+    report: Callable[[int], None] = (lambda done: averages.update()) if choice.average else lambda done: None
+    learn(student, rates, lessons, held_out, loss, steps - warm_up, done, report)
+    averages.apply()
+    without_low_rank(student)
+
+
+def loss_of(choice: Choice, student: Network) -> Loss:
+    """The loss, with the term of oscillation damping if asked for."""
+    plain, steps = distillation(choice.feature_weight, LOSSES[choice.loss]), iter(range(10**9))
+    if not choice.damping:
+        return plain
+
+    def damped(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
+        return plain(output, features, lesson) + choice.damping * min(1, next(steps) / 200) * distance_to_points(
+            student
+        )
+
+    return damped
+
+
+def distance_to_points(student: Network) -> Tensor:
+    """Mean over layers of the squared distance of weights from their points, relative to their mean square."""
+    distances = []
+    for layer in quant_layers(student).values():
+        weight = scaled_weight(layer.weight, layer.input_quantizer)
+        points = layer.weight_quantizer(weight).detach()
+        distances.append((weight - points).square().mean() / weight.detach().square().mean())
+    return torch.stack(distances).mean()
+
+
+def learn_blocks(choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], steps: int) -> None:
+    """One residual block after the other learns the float network's features at its end."""
+    blocks = student.facts.features
+    for number, name in enumerate(blocks):
+
+        def loss(_output: Tensor, features: list[Tensor], lesson: Lesson, number: int = number) -> Tensor:
+            return squared_distance(features[number], lesson.features[number]).mean()
+
+        block = {id(parameter) for parameter in student.module.get_submodule(name).parameters()}
+        rates = own_size_rates(student, choice.learning_rate, choice.bound_rate)
+        own = [rate for rate in rates if id(rate.parameters[0]) in block]
+        learn(student, own, lessons, held_out, loss, max(1, steps // len(blocks)), Saved(None), lambda done: None)
+
+
+class LowRank(nn.Module):
+    """Adds a matrix of low rank to a weight.
+
+    Args:
+        weight: ``C_out x ...``.
+        rank: of the change.
+    """
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        inputs = weight[0].numel()
+        self.left = nn.Parameter(torch.zeros(len(weight), rank))
+        self.right = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight with the change."""
+        changed: Tensor = weight + (self.left @ self.right).view_as(weight)
+        return changed
+
+
+def low_rank(student: Network, choice: Choice) -> list[Rate]:
+    """Give every weight a change of low rank; rates of its factors."""
+    rates = []
+    for layer in quant_layers(student).values():
+        weight = layer.weight.detach()
+        change = LowRank(weight, choice.rank)
+        parametrize.register_parametrization(layer.layer, "weight", change)
+        inputs = weight[0].numel()
+        rates.append(Rate([change.left], choice.learning_rate * size(weight) * inputs**0.5))
+        rates.append(Rate([change.right], choice.learning_rate / inputs**0.5))
+    return rates
+
+
+def without_low_rank(student: Network) -> None:
+    """Weights with their change become plain weights."""
+    for layer in quant_layers(student).values():
+        if parametrize.is_parametrized(layer.layer):
+            parametrize.remove_parametrizations(layer.layer, "weight")
+
+
+@torch.no_grad()
+def with_weights_of(network: Network, student: Network) -> Network:
+    """A copy of the float network with the student's weights and biases."""
+    copied = copy.deepcopy(network)
+    for name, layer in quant_layers(student).items():
+        for parameter in ("weight", "bias"):
+            copied.module.get_submodule(name).get_parameter(parameter).copy_(layer.layer.get_parameter(parameter))
+    return copied
