@@ -135,7 +135,7 @@ def test_deviations_of_blocks(network, calibration):
 
 @pytest.mark.parametrize(
     ("weights", "blocks", "least", "most"),
-    [("edsr/edsr_r8f64_x2.pt", 8, 0.122, 0.129), ("edsr_like/rnet_r9f64_x4.pth", 9, 0.110, 0.114)],
+    [("edsr/edsr_r8f64_x2.pt", 8, 0.1225, 0.1280), ("edsr_like/rnet_r9f64_x4.pth", 9, 0.110, 0.114)],
 )
 def test_the_printed_softmax_is_nearly_uniform_in_published_networks(shared, weights, blocks, least, most):
     pictures = CalibrationSet(shared / "data/DIV2K_test_LR/LR_bicubic/X4", count=100, seed=0, patch=48)
