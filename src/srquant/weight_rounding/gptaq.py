@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srquant.models.network import Network
+from srquant.devices import double, full_float32
+from srquant.models.network import Network, on_device_of
 from srquant.quantizers.layers import QuantLayer, quantized_weight
 from srquant.weight_rounding.gptq import damped, gptq_weight, input_columns, zero_padded
 from srquant.weight_rounding.run_side_by_side import run_side_by_side
@@ -28,6 +29,7 @@ SMALLEST_ERROR = 1e-4
 
 
 @torch.no_grad()
+@full_float32()
 def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids and change their biases, in place.
 
@@ -35,7 +37,7 @@ def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
         student: quantized, with final bounds and the weights of the float network.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the centres of the first 100 are used.
     """
-    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), adjust_layer)
+    run_side_by_side(student, middle(torch.cat(list(on_device_of(student, batches)))[:CROPS]), adjust_layer)
 
 
 def middle(images: Tensor) -> Tensor:

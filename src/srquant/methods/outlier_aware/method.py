@@ -41,6 +41,7 @@ from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
 from srquant.distillation.losses import WHITE, normalised, output_loss
 from srquant.distillation.recipes import Progress, counter
+from srquant.devices import full_float32
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, Rule, minmax, quantile, symmetric_max, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
@@ -50,7 +51,7 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
-from srquant.models.network import Network, modules_of
+from srquant.models.network import Network, device_of, modules_of, on_device_of
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quantizers.plq import PLQ_BITS, Budget, PLQuantizer
 
@@ -158,11 +159,12 @@ def breakpoint_rule(share: float) -> Rule:
 
 
 @torch.no_grad()
+@full_float32()
 def feature_deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
     """Standard deviation of each block's output in the float network, mean over pictures; one value per block."""
     found = []
     with features_of(network.eval()) as features:
-        for images in batches:
+        for images in on_device_of(network, batches):
             network(images)
             found.append(torch.stack([block.flatten(1).std(1) for block in features.take()]))
     return torch.cat(found, dim=1).mean(1)
@@ -208,7 +210,7 @@ def saft_loss(config: OutlierAware, teacher: Network, calibration: CalibrationSe
     if blocks and config.finetune == "saft":
         s = sensitivity(feature_deviations(teacher, calibration.batches(STATISTICS)), config.softmax)
     else:
-        s = torch.full((blocks,), 1 / max(blocks, 1))
+        s = torch.full((blocks,), 1 / max(blocks, 1), device=device_of(teacher))
 
     def loss(output: Tensor, features: list[Tensor], lesson: Lesson) -> Tensor:
         total = config.output_weight * WHITE * output_loss(output, lesson.output)

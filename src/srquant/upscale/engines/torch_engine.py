@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from srquant.deploy.frozen.dynamic import DynamicLayer
-from srquant.models.network import Network, modules_of
+from srquant.models.network import Network, device_of, modules_of
 from srquant.upscale.engines.protocol import Images
-from srquant.upscale.tiles.tiling import device_of, measure_tiling
+from srquant.upscale.tiles.tiling import measure_tiling
 
 
 class TorchEngine:
