@@ -66,6 +66,23 @@ def double(x: Tensor) -> Tensor:
 
 
 @contextmanager
+def without_cudnn(x: Tensor) -> Iterator[None]:
+    """Convolve ``x`` on CUDA by matrix products, so that sums of integers that float32 can hold are exact.
+
+    cuDNN may choose Winograd's algorithm, which transforms the integers to fractions and rounds them. On other devices
+    nothing changes.
+    """
+    before = torch.backends.cudnn.enabled
+    if x.is_cuda:
+        torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        if x.is_cuda:
+            torch.backends.cudnn.enabled = before
+
+
+@contextmanager
 def full_float32() -> Iterator[None]:
     """Compute float32 convolutions and matrix products with all 24 bits of their operands; also a decorator.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from srquant.cli.options import Overwrite, Scale
+from srquant.cli.options import Device, Overwrite, Scale
 from srquant.cli.output import check_output, progress, show
 from srquant.cli.settings import find_method, layer_bits, layer_kinds, method_config, parse_override, skip_bits_of
 from srquant.errors import CheckpointError
@@ -105,6 +105,7 @@ def quantize(
     patch: Patch = 48,
     seed: Seed = 0,
     scale: Scale = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
@@ -113,10 +114,12 @@ def quantize(
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
+    from srquant.devices import find_device
     from srquant.insertion.policy import LayerBits, Policy
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
 
+    computing = find_device(device)
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
         layer_bits("--head-bits", head_bits),
@@ -133,7 +136,7 @@ def quantize(
     network = load_float(model, scale)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
     with progress() as step:
-        quantized = chosen.quantize(network, pictures, policy, config, step)
+        quantized = chosen.quantize(network.to(computing), pictures, policy, config, step)
     save(freeze(quantized), output, overwrite)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")

@@ -36,12 +36,12 @@ import torch
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
+from srquant.devices import full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
 from srquant.distillation.losses import WHITE, normalised, output_loss
 from srquant.distillation.recipes import Progress, counter
-from srquant.devices import full_float32
 from srquant.errors import PolicyError
 from srquant.grids.range_rules import Bounds, Rule, minmax, quantile, symmetric_max, symmetric_mse
 from srquant.insertion.collect_ranges import Collection, activation_bounds
