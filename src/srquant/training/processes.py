@@ -68,9 +68,7 @@ class Processes:
             raise InputError(f"--precision {self.precision}: use {' or '.join(PRECISIONS)}")
         device = find_device(self.accelerator)
         if device.type == "mps" and self.count > 1:
-            raise InputError(
-                f"--devices {self.devices} --num-nodes {self.nodes}: mps computes in one process"
-            )
+            raise InputError(f"--devices {self.devices} --num-nodes {self.nodes}: mps computes in one process")
         if device.index is not None and self.devices > 1:
             raise InputError(f"--device {self.accelerator} --devices {self.devices}: leave out the device's number")
         if device.type == "cuda" and torch.cuda.device_count() < self.devices:

@@ -99,6 +99,7 @@ def dtype_of(network: Network, precision: Precision) -> torch.dtype:
 def runner(network: Network, dtype: torch.dtype, compiled: bool) -> Callable[[Tensor], Tensor]:
     """The function that upscales pictures of this type; a network of another type is a copy, channels last."""
     if dtype != torch.float32:
-        network = copy.deepcopy(network).to(dtype=dtype, memory_format=torch.channels_last)
+        network = copy.deepcopy(network).to(dtype)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
     return run
