@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from srquant import devices
 from srquant.data.calibration import CalibrationSet
 
 DEVICE = torch.device("meta")
@@ -75,6 +76,10 @@ class SecondDevice(TorchDispatchMode):
         return compute(func, args, kwargs or {})
 
 
+WITHOUT: set[torch.dtype] = set()
+"""Types of numbers that the second device can't compute with now."""
+
+
 class Constructors(TorchFunctionMode):
     """``torch.tensor`` makes tensors of the device ``meta`` without values: here they get their values."""
 
@@ -103,6 +108,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             return value
         if id(value) in found:
             return found[id(value)]
+        if wrap and value.dtype in WITHOUT:
+            raise TypeError(f"{func}: the device has no {value.dtype}")
         return OnDevice(value) if wrap else value
 
     if wrap and wanted is not None and isinstance(result, Tensor) and any(result is t for t in tensors):
@@ -136,6 +143,15 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
             yield DEVICE
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+@pytest.fixture
+def device_without_float64(second_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """The second device, which refuses float64 as mps does."""
+    monkeypatch.setattr(devices, "WITHOUT_FLOAT64", (second_device.type,))
+    WITHOUT.add(torch.float64)
+    yield second_device
+    WITHOUT.clear()
 
 
 @pytest.fixture(scope="session")

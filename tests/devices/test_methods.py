@@ -54,11 +54,28 @@ def test_methods_give_the_same_file_on_every_device(second_device, network, file
     assert file_of(name, network.to(second_device), POLICY, settings) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"), [("mse", ["rounding=gptaq"]), ("ptq4sr", ["pac=false"]), ("adabm", ["epochs=3"])]
+)
+def test_a_device_without_float64(device_without_float64, network, calibration, name, settings):
+    """The network is settled on the CPU; what needs float64 before is computed there."""
+    method = METHODS[name]
+    config = configure(method.config, settings)
+    expected = method.quantize(copy.deepcopy(network), calibration, POLICY, config).network.state_dict()
+    found = method.quantize(network.to(device_without_float64), calibration, POLICY, config).network.cpu().state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
+
+
 @pytest.mark.parametrize("name", ["mse", "tails"])
 def test_grids_per_channel_and_on_sums(second_device, network, file_of, name):
     settings = ["rounding=gptaq"] if name == "mse" else []
     expected = file_of(name, copy.deepcopy(network), PER_CHANNEL, settings)
     assert file_of(name, network.to(second_device), PER_CHANNEL, settings) == expected
+
+
+def tensors_of(lesson):
+    return [lesson.images, lesson.output, *lesson.features]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
@@ -73,11 +90,8 @@ def test_lessons_stay_on_the_device_while_they_fit(second_device, network, calib
         assert (len(recorded), len(recorded.kept)) == (2, kept)
         assert len(list(recorded.folder.iterdir())) == 2 - kept
     for lesson, other in zip(found, expected, strict=True):
-        for a, b in zip(
-            [lesson.images, lesson.output, *lesson.features], [other.images, other.output, *other.features]
-        ):
-            assert a.device == second_device
-            assert torch.equal(a.cpu(), b)
+        tensors = zip(tensors_of(lesson), tensors_of(other), strict=True)
+        assert all(a.device == second_device and torch.equal(a.cpu(), b) for a, b in tensors)
 
 
 def test_lessons_are_on_disk_on_the_cpu():

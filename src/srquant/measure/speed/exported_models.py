@@ -66,7 +66,7 @@ def export_float(network: Network, folder: Path) -> list[ExportedModel]:
 
 
 def export_for_device(model: Network | FrozenModel, device: str, folder: Path) -> list[ExportedModel]:
-    """The model for PyTorch on a device: the float network in float32 and float16, and the quantized one if it runs there.
+    """The model for PyTorch on a device: its float network in float32 and float16, and the quantized one if it runs.
 
     Args:
         model: from ``open_model``; left unchanged.
