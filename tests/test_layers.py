@@ -11,6 +11,7 @@ PACKAGE = SOURCE / "srquant"
 
 LAYERS = (
     ("errors", "files"),
+    ("devices",),
     ("grids",),
     ("models", "data"),
     ("quantizers",),

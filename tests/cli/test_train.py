@@ -16,7 +16,7 @@ from srquant.training.run_folder import RunFolder
 
 from .conftest import write_picture
 
-SHORT = ("--steps", 4, "--batch", 2, "--patch", 12, "--accelerator", "cpu")
+SHORT = ("--steps", 4, "--batch", 2, "--patch", 12, "--device", "cpu")
 CANDIDATES = {"cadyq": 8, "cabm": 8}
 """Most bits of activations, of methods whose layers choose."""
 

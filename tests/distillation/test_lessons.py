@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from srquant.distillation.features import features_of
-from srquant.distillation.lessons import LAYOUT, FreshLessons, read_lessons, write_lessons
+from srquant.distillation.lessons import LAYOUT, FreshLessons, write_lessons
 from srquant.distillation.losses import normalised
 
 
 def test_lessons_round_trip(teacher, calibration, tmp_path):
     batches = list(calibration.batches(2))
-    assert write_lessons(teacher, iter(batches), tmp_path) == 3
-    for images, lesson in zip(batches, read_lessons(tmp_path, 3), strict=True):
+    lessons = write_lessons(teacher, iter(batches), tmp_path)
+    assert len(lessons) == 3
+    for images, lesson in zip(batches, lessons, strict=True):
         with torch.no_grad(), features_of(teacher) as features:
             output = teacher(images.contiguous(memory_format=LAYOUT))
             expected = features.take()
@@ -27,8 +28,7 @@ def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
     from srquant.models.load import build
 
     deep = build("edsr", {"blocks": 12, "features": 4}).eval()
-    write_lessons(deep, calibration.batches(5), tmp_path)
-    (lesson,) = read_lessons(tmp_path, 1)
+    (lesson,) = write_lessons(deep, calibration.batches(5), tmp_path)
     with torch.no_grad(), features_of(deep) as features:
         deep(lesson.images)
         expected = features.take()
@@ -39,14 +39,14 @@ def test_features_of_many_modules_keep_their_order(calibration, tmp_path):
 
 def test_fresh_lessons_are_those_that_would_be_recorded(teacher, calibration, tmp_path):
     fresh = FreshLessons(teacher, lambda: calibration.batches(2))
-    write_lessons(teacher, calibration.batches(2), tmp_path)
+    kept = write_lessons(teacher, calibration.batches(2), tmp_path)
     for _ in range(2):
-        for lesson, recorded in zip(fresh, read_lessons(tmp_path, 3), strict=True):
+        for lesson, recorded in zip(fresh, kept, strict=True):
             assert torch.equal(lesson.images, recorded.images)
             assert torch.equal(lesson.output, recorded.output)
             assert not lesson.output.requires_grad
-            for feature, kept in zip(lesson.features, recorded.features, strict=True):
-                torch.testing.assert_close(feature, kept, rtol=2**-11, atol=1e-9)
+            for feature, stored in zip(lesson.features, recorded.features, strict=True):
+                torch.testing.assert_close(feature, stored, rtol=2**-11, atol=1e-9)
 
 
 def test_fresh_lessons_are_made_one_at_a_time(teacher, calibration):

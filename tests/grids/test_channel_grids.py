@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srquant.grids import channel_grids
+from srquant.grids import pieces
 from srquant.grids.channel_grids import as_rows, has_rows
 from srquant.grids.uniform import fake_quantize
 
@@ -36,7 +36,7 @@ def without_rows(x):
 
 def test_rows_give_the_points_and_gradients_of_whole_tensors(case, monkeypatch):
     x, lower, upper = case
-    monkeypatch.setattr(channel_grids, "PIECE", 20)
+    monkeypatch.setattr(pieces, "PIECE", 20)
     assert has_rows(x, lower)
     assert not has_rows(without_rows(x), lower)
     for by_rows, whole in zip(learned(x, lower, upper), learned(without_rows(x), lower, upper), strict=True):

@@ -142,7 +142,7 @@ def test_folders_of_other_things_are_left_alone(tmp_path):
 def test_runs_killed_at_random_moments_end_as_one_that_was_not(smooth_pictures, tmp_path):
     network = "edsr:blocks=1,features=4,scale=2"
     options = f"train --method float --init {network} --hr {smooth_pictures(3, 28, 30)} --steps 40 --batch 2 --patch 8"
-    options += " --ema 0.9 --log-every 1 --checkpoint-every 3 --accelerator cpu"
+    options += " --ema 0.9 --log-every 1 --checkpoint-every 3 --device cpu"
     ended = subprocess.run(
         [sys.executable, Path(__file__).with_name("killed_runs.py"), "5", "6", tmp_path, *options.split()],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -29,7 +29,7 @@ def command(smooth_pictures):
 
     def make(path, **options):
         network = "edsr:blocks=1,features=4,scale=2"
-        options = {"steps": 12, "patch": 8, "log-every": 3, "accelerator": "cpu", "ema": 0.9} | options
+        options = {"steps": 12, "patch": 8, "log-every": 3, "device": "cpu", "ema": 0.9} | options
         text = f"train --method float --init {network} --hr {pictures} --set learning_rate=0.001 -o {path}"
         return text.split() + [str(part) for name, value in options.items() for part in (f"--{name}", value)]
 
@@ -133,9 +133,9 @@ def test_other_errors_stay_what_they_are():
     [
         ({"devices": 0}, "--devices 0"),
         ({"nodes": 0}, "--num-nodes 0"),
-        ({"accelerator": "gpu"}, "--accelerator gpu: use auto or cpu or cuda"),
+        ({"accelerator": "gpu"}, "--device gpu: use auto, cpu, cuda, cuda:N or mps"),
         ({"precision": "16"}, "--precision 16: use 32 or bf16"),
-        ({"accelerator": "cuda", "devices": 99}, "99: this machine has"),
+        ({"accelerator": "cuda:0", "devices": 99}, "cuda:0"),
     ],
 )
 def test_values_out_of_range(values, says):

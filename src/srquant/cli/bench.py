@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import DEFAULT_INPUT, InputSize, Json, Model, Scale, Threads, input_size, usable_cores
+from srquant.cli.options import DEFAULT_INPUT, Device, InputSize, Json, Model, Scale, Threads, input_size, usable_cores
 from srquant.cli.output import check_json, note, progress, show, table, write_json
 
 if TYPE_CHECKING:
@@ -21,22 +21,29 @@ def bench(
     size: InputSize = DEFAULT_INPUT,
     rounds: Rounds = 7,
     threads: Threads = None,
+    device: Device = "auto",
     scale: Scale = None,
     json: Json = None,
 ) -> None:
-    """Time a model in float, in ONNX Runtime's own int8 and in srquant's integer arithmetic, one process each."""
+    """Time a model in float, in ONNX Runtime's own int8 and in srquant's integer arithmetic, one process each.
+
+    These run on the CPU. With another --device, PyTorch on it is timed as well.
+    """
     height, width = input_size(size)
     check_json(json)
 
     from srquant.deploy.file.open_model import open_model
-    from srquant.measure.speed.exported_models import export_all
+    from srquant.devices import CPU, find_device
+    from srquant.measure.speed.exported_models import export_all, export_for_device
     from srquant.measure.speed.time_models import time_models
 
-    threads = threads or usable_cores()
+    computing, threads = find_device(device), threads or usable_cores()
     opened = open_model(model, scale)
     with tempfile.TemporaryDirectory() as folder:
         note("exporting")
         models = export_all(opened, Path(folder))
+        if computing != CPU:
+            models += export_for_device(opened, str(computing), Path(folder))
         with progress() as step:
             measured = time_models(models, height, width, threads, rounds, partial(step, "rounds"))
     rows = table("engine", "precision", "median ms", "min ms", "max ms", "peak MB", title=f"{model.name}, {size}")

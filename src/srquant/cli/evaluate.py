@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srquant.cli.options import Depth, Engine, Json, Model, Scale, Threads
+from srquant.cli.engine_place import find_place
+from srquant.cli.options import Compile, Depth, Device, Engine, Json, Model, Precision, Scale, Threads
 from srquant.cli.output import check_json, progress, show, table, write_json
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def evaluate(
     scale: Scale = None,
     depth: Depth = None,
     threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compiled: Compile = False,
     json: Json = None,
 ) -> None:
     """Measure PSNR and SSIM on benchmark sets."""
@@ -51,13 +55,13 @@ def evaluate(
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.cost.layer_costs import picture_fab
     from srquant.measure.quality import scores
-    from srquant.upscale.engines.open_engine import open_engine
     from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
+    place = find_place(device, engine, precision, compiled)
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
     sets = [BenchmarkSet(folder, network.facts.scale) for folder in data]
-    running = open_engine(engine, network, threads)
+    running = place.open_engine(network, threads)
     upscaler, bits = partial(upscale_tile, running), picture_fab(network)
     with progress() as step:
         reports = [

@@ -23,6 +23,19 @@ Depth = Annotated[
     typer.Option(help="Number of residual blocks to run, if the model was trained for several depths; default: all."),
 ]
 Engine = Annotated[str, typer.Option(help="auto (the fastest that works), torch, openvino or onnxruntime.")]
+DEVICE_HELP = "auto (the first GPU: CUDA, else mps; else the CPU), cpu, cuda, cuda:N or mps."
+Device = Annotated[str, typer.Option(metavar="NAME", help=DEVICE_HELP)]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|32|16|bf16",
+        help="Numbers of a float network in PyTorch: float32, float16 or bfloat16; auto: 16 on CUDA, else 32.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile a float network with PyTorch: slow start, then faster."),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Overwrite, Scale
+from srquant.cli.options import Device, Overwrite, Scale
 from srquant.cli.output import check_output, show
 from srquant.cli.settings import (
     effort_setting,
@@ -143,6 +143,7 @@ def quantize(
     seed: Seed = 0,
     run: RunDir = None,
     scale: Scale = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
@@ -152,10 +153,12 @@ def quantize(
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
+    from srquant.devices import find_device
     from srquant.insertion.policy import LayerBits, Policy
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
 
+    computing = find_device(device)
     chosen = find_method(method)
     policy = Policy(
         LayerBits(weight_bits, activation_bits),
@@ -172,7 +175,9 @@ def quantize(
     model = find_model(model)
     network = load_float(model, scale)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
-    quantized = quantize_network(Inputs(chosen, config, network, model, policy, pictures), folder, overwrite)
+    quantized = quantize_network(
+        Inputs(chosen, config, network.to(computing), model, policy, pictures), folder, overwrite
+    )
     save(freeze(quantized), output, overwrite)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srquant.cli.output import check_folder, note, progress
-from srquant.cli.train_inputs import start_identity
+from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import PolicyError
 from srquant.insertion.policy import Policy

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from srquant.cli.options import Scale
+from srquant.cli.options import DEVICE_HELP, Scale
 from srquant.cli.quantize import EndBits, Layers, Overrides, Settings
 from srquant.cli.settings import layer_bits, layer_kinds, parse_override
-from srquant.cli.train_inputs import body_bits, find_trained, first_network, start_identity
+from srquant.cli.start_identity import start_identity
+from srquant.cli.train_inputs import body_bits, find_trained, first_network
 
 if TYPE_CHECKING:
-    from srquant.training.processes import Accelerator, Precision
+    from srquant.training.processes import Precision
 
 MethodName = Annotated[str, typer.Option("--method", show_default=False, help="Training method, see srquant methods.")]
 Init = Annotated[
@@ -69,7 +70,7 @@ CheckpointEvery = Annotated[int, typer.Option(help="Steps between two checkpoint
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events as well.")]
 Devices = Annotated[int, typer.Option(help="Number of processes on this machine, one device each.")]
 Nodes = Annotated[int, typer.Option("--num-nodes", help="Number of machines; start the command on each.")]
-AcceleratorName = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
+DeviceName = Annotated[str, typer.Option("--device", "--accelerator", metavar="NAME", help=DEVICE_HELP)]
 PrecisionName = Annotated[str, typer.Option("--precision", help="32 or bf16.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start again from step 0 instead of continuing the run in RUN_DIR.")
@@ -101,7 +102,7 @@ def train(
     tensorboard: TensorBoard = False,
     devices: Devices = 1,
     num_nodes: Nodes = 1,
-    accelerator: AcceleratorName = "auto",
+    device: DeviceName = "auto",
     precision: PrecisionName = "32",
     scale: Scale = None,
     overwrite: Overwrite = False,
@@ -118,7 +119,7 @@ def train(
 
     chosen = find_trained(method)
     config = configure(chosen.config, settings or [])
-    processes = Processes(devices, num_nodes, cast("Accelerator", accelerator), cast("Precision", precision))
+    processes = Processes(devices, num_nodes, device, cast("Precision", precision))
     run = Run(steps, batch, seed, ema, log_every, checkpoint_every, validate_every, tensorboard)
     bits = LayerBits(*body_bits(method, weight_bits, activation_bits))
     ends = layer_bits("--head-bits", head_bits), layer_bits("--tail-bits", tail_bits)

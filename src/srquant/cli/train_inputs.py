@@ -1,6 +1,5 @@
 """Read the values of the options of ``srquant train``: method, bits, and the network to start from."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,14 +116,6 @@ def architecture_arguments(init: str, text: str) -> "dict[str, Argument]":
             )
         arguments[name] = _argument(value)
     return arguments
-
-
-def start_identity(init: str) -> str:
-    """Identifies the starting weights independently of their path: SHA-256 of the file, or the architecture's text."""
-    from srquant.models.packaged import find_model
-
-    path = find_model(Path(init))
-    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path.is_file() else init
 
 
 def _argument(text: str) -> "Argument":

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from srquant.cli.options import Depth, Engine, Model, Overwrite, Scale, Threads, tile_size
+from srquant.cli.engine_place import find_place
+from srquant.cli.options import Compile, Depth, Device, Engine, Model, Overwrite, Precision, Scale, Threads, tile_size
 from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
@@ -40,6 +41,9 @@ def upscale(
     scale: Scale = None,
     depth: Depth = None,
     threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compiled: Compile = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
@@ -48,9 +52,9 @@ def upscale(
         raise ImageError(f"{source} doesn't exist: check the name")
 
     from srquant.deploy.file.open_model import open_network
-    from srquant.upscale.engines.open_engine import open_engine
 
-    running = open_engine(engine, open_network(model, scale, depth), threads)
+    place = find_place(device, engine, precision, compiled)
+    running = place.open_engine(open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
     if not running.tiling.exact:
         note(

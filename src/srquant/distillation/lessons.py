@@ -1,6 +1,7 @@
 """Lessons: batches of calibration crops with the float network's outputs and features.
 
-They are computed once and kept on disk (``recorded``), or computed whenever they are needed (``FreshLessons``).
+They are computed once (``recorded``) and kept on the network's device while they fit into its memory, the others on
+disk, on the CPU all on disk; or they are computed whenever they are needed (``FreshLessons``).
 """
 
 import tempfile
@@ -13,12 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from srquant.devices import CPU, free_memory, full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.losses import normalised
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of, on_device_of
 
 LAYOUT = torch.channels_last
 """Memory format of pictures and feature maps in training: convolutions take half the time of contiguous ones."""
+
+MEMORY_SHARE = 0.5
+"""Share of a device's free memory that lessons may take; learning needs the rest."""
 
 FEATURE_SCALE = 2.0**7
 """Normalised features are multiplied by this before they are stored in half precision, to avoid subnormal values."""
@@ -39,18 +44,33 @@ class Lesson:
     features: list[Tensor]
 
 
+Stored = dict[str, Tensor]
+"""Tensors of a stored lesson: ``images``, ``output``, ``feature0000`` ..., channels last."""
+
+
 @dataclass(frozen=True)
 class Lessons:
-    """Recorded lessons; can be iterated any number of times, one lesson is in memory at a time."""
+    """Recorded lessons; can be iterated any number of times, one of those on disk is in memory at a time.
 
+    Attributes:
+        kept: the first lessons, on the device.
+        folder: holds the other lessons, in files named by their numbers.
+        count: number of all lessons.
+        device: of the tensors of a lesson.
+    """
+
+    kept: list[Stored]
     folder: Path
     count: int
+    device: torch.device
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Lesson]:
-        return read_lessons(self.folder, self.count)
+        for i in range(self.count):
+            stored = self.kept[i] if i < len(self.kept) else load_file(_file(self.folder, i))
+            yield _read(stored, self.device)
 
 
 @dataclass(frozen=True)
@@ -66,12 +86,13 @@ class FreshLessons:
     batches: Callable[[], Iterable[Tensor]]
 
     def __iter__(self) -> Iterator[Lesson]:
-        return (lesson_of(self.teacher, images) for images in self.batches())
+        return (lesson_of(self.teacher, images) for images in on_device_of(self.teacher, self.batches()))
 
 
 @torch.no_grad()
+@full_float32()
 def lesson_of(teacher: Network, images: Tensor) -> Lesson:
-    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1]."""
+    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1], on its device."""
     with features_of(teacher) as features:
         output = teacher(images.contiguous(memory_format=LAYOUT))
         return Lesson(images, output, [normalised(feature) for feature in features.take()])
@@ -79,38 +100,51 @@ def lesson_of(teacher: Network, images: Tensor) -> Lesson:
 
 @contextmanager
 def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
-    """The teacher's lessons, kept in a temporary folder.
+    """The teacher's lessons, on its device or in a temporary folder.
 
     Args:
         teacher: float; runs once per batch.
-        batches: ``N x 3 x H x W`` in [0, 1], one for each lesson.
+        batches: ``N x 3 x H x W`` in [0, 1], one for each lesson, on any device.
     """
     with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        yield Lessons(Path(folder), write_lessons(teacher.eval(), batches, Path(folder)))
+        yield write_lessons(teacher.eval(), batches, Path(folder), memory_for_lessons(device_of(teacher)))
+
+
+def memory_for_lessons(device: torch.device) -> int:
+    """Bytes of lessons that stay on a device; 0 on the CPU, which reads files from its cache as fast."""
+    return 0 if device == CPU else int(MEMORY_SHARE * free_memory(device))
 
 
 @torch.no_grad()
-def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path) -> int:
-    """Run the teacher on every batch and write its lessons to ``folder``; returns their number."""
-    count = 0
+@full_float32()
+def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path, memory: int = 0) -> Lessons:
+    """Run the teacher on every batch; keep the first lessons, up to ``memory`` bytes, and write the others to disk."""
+    kept: list[Stored] = []
+    count, device = 0, device_of(teacher)
     with features_of(teacher) as features:
-        for images in batches:
+        for images in on_device_of(teacher, batches):
             output = teacher(images.contiguous(memory_format=LAYOUT))
             lesson = {"images": _last(images), "output": _last(output)}
             for i, feature in enumerate(features.take()):
                 lesson[f"feature{i:04d}"] = _stored(normalised(feature))
-            save_file(lesson, folder / f"{count}.safetensors")
+            memory -= sum(tensor.nbytes for tensor in lesson.values())
+            if memory >= 0:
+                kept.append(lesson)
+            else:
+                save_file({name: tensor.cpu() for name, tensor in lesson.items()}, _file(folder, count))
             count += 1
-    return count
+    return Lessons(kept, folder, count, device)
 
 
-def read_lessons(folder: Path, count: int) -> Iterator[Lesson]:
-    """The lessons that ``write_lessons`` wrote, in their order; one is in memory at a time."""
-    for i in range(count):
-        tensors = load_file(folder / f"{i}.safetensors")
-        names = sorted(name for name in tensors if name.startswith("feature"))
-        images, output = (tensors[name].movedim(-1, 1) for name in ("images", "output"))
-        yield Lesson(images, output, [_read(tensors[name]) for name in names])
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number}.safetensors"
+
+
+def _read(stored: Stored, device: torch.device) -> Lesson:
+    tensors = {name: tensor.to(device) for name, tensor in stored.items()}
+    names = sorted(name for name in tensors if name.startswith("feature"))
+    images, output = (tensors[name].movedim(-1, 1) for name in ("images", "output"))
+    return Lesson(images, output, [_restored(tensors[name]) for name in names])
 
 
 def _stored(feature: Tensor) -> Tensor:
@@ -118,7 +152,8 @@ def _stored(feature: Tensor) -> Tensor:
     return _last(feature * FEATURE_SCALE).half()
 
 
-def _read(stored: Tensor) -> Tensor:
+def _restored(stored: Tensor) -> Tensor:
+    """In single precision, in the order of axes of a feature."""
     return stored.float().div_(FEATURE_SCALE).movedim(-1, 1)
 
 

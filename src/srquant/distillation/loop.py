@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from srquant.devices import full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.errors import PolicyError
@@ -37,6 +38,7 @@ def adam(rates: Iterable[Rate], betas: tuple[float, float] = (0.9, 0.999)) -> to
     return torch.optim.Adam(groups, betas=betas)
 
 
+@full_float32()
 def train_pass(
     student: Network,
     lessons: Iterable[Lesson],

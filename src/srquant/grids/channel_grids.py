@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from srquant.grids.pieces import PIECE, is_channels_last
+from srquant.grids.pieces import is_channels_last, piece_size
 
 
 def has_rows(x: Tensor, bound: Tensor) -> bool:
@@ -31,7 +31,7 @@ def as_rows(x: Tensor, bound: Tensor) -> Tensor:
 
 def rows_at_a_time(*rows: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Tensors of one shape ``pixels x channels``, cut into pieces that fit into a processor's cache."""
-    count = max(1, PIECE // rows[0].shape[1])
+    count = max(1, piece_size(rows[0]) // rows[0].shape[1])
     return zip(*(torch.split(tensor, count) for tensor in rows), strict=True)
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srquant.devices import has_float64
+
 GRAY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (Rec. 601)."""
 
@@ -24,7 +26,7 @@ def gradient_density(images: Tensor) -> Tensor:
         ``N`` float32; 0 for a plain picture, 5 to 100 for photographs.
     """
     total = gradient_sum(F.pad(gray(images), (1, 1, 1, 1), mode="replicate"))
-    return density_of(total, images.shape[2] * images.shape[3])
+    return density_of(total, images.shape[2] * images.shape[3]).to(images.device)
 
 
 def density_of(total: Tensor, pixels: int) -> Tensor:
@@ -45,7 +47,7 @@ def gradient_sum(padded: Tensor) -> Tensor:
         padded: ``N x 1 x (H+2) x (W+2)``: the gray picture with one pixel of border on each side.
 
     Returns:
-        ``N`` float64.
+        ``N`` float64, on the CPU where the picture's device can't compute in float64.
     """
     horizontal, vertical = gradient_sums(padded)
     return horizontal + vertical
@@ -53,6 +55,7 @@ def gradient_sum(padded: Tensor) -> Tensor:
 
 def gradient_sums(padded: Tensor) -> tuple[Tensor, Tensor]:
     """The sums for the derivatives in x and in y, ``N`` float64 each; argument as ``gradient_sum``."""
+    padded = padded if has_float64(padded.device) else padded.cpu()
     horizontal = _smooth(padded[..., 2:] - padded[..., :-2], 2)
     vertical = _smooth(padded[..., 2:, :] - padded[..., :-2, :], 3)
     x, y = (d.abs().flatten(1).sum(1, dtype=torch.float64) / SOBEL_SUM for d in (horizontal, vertical))

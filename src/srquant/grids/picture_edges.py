@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srquant.devices import double
 from srquant.grids.picture_density import gradient_sums, gray
 
 WHITE = 255
@@ -24,7 +25,7 @@ def mean_gradients(images: Tensor) -> Tensor:
         ``N x 2`` float32.
     """
     sums = gradient_sums(F.pad(gray(images), (1, 1, 1, 1), mode="replicate"))
-    return (torch.stack(sums, 1) / (images.shape[2] * images.shape[3])).float()
+    return (torch.stack(sums, 1) / (images.shape[2] * images.shape[3])).float().to(images.device)
 
 
 def edge_score(images: Tensor) -> Tensor:
@@ -44,4 +45,4 @@ def edge_score(images: Tensor) -> Tensor:
     levels = (red + green + blue + (1 << (GRAY_BITS - 1))) >> GRAY_BITS
     centre = levels[:, 1:-1, 1:-1]
     corners = levels[:, :-2, :-2] + levels[:, :-2, 2:] + levels[:, 2:, :-2] + levels[:, 2:, 2:]
-    return (2 * corners - 8 * centre).abs().clamp(max=WHITE).double().mean((1, 2))
+    return double((2 * corners - 8 * centre).abs().clamp(max=WHITE)).mean((1, 2))

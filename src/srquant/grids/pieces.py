@@ -12,6 +12,8 @@ PIECE = 2**17
 def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]:
     """Pieces of tensors of one shape, small enough to stay in a processor's cache from one operation to the next.
 
+    On other devices than the CPU there is one piece: there, many small operations take longer than a large one.
+
     Args:
         tensors: any shape; tensors with the memory order of the first are cut into views, others are copied.
         alike: whether all values are treated the same way; if not, there is one piece, of whole tensors.
@@ -23,7 +25,12 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
         return [tensors]
     if is_channels_last(tensors[0]):
         tensors = tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)
-    return zip(*(torch.split(tensor.reshape(-1), PIECE) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor.reshape(-1), piece_size(tensors[0])) for tensor in tensors), strict=True)
+
+
+def piece_size(tensor: Tensor) -> int:
+    """Most values of a piece: all of the tensor's on other devices than the CPU."""
+    return PIECE if tensor.device.type == "cpu" else max(1, tensor.numel())
 
 
 def empty_like(x: Tensor) -> Tensor:

@@ -66,9 +66,19 @@ def quantile(rows: Tensor, share: float) -> Tensor:
     last = rows.shape[1] - 1
     position = share * last
     below = int(position)
-    ordered = torch.from_numpy(np.partition(rows.detach().cpu().numpy(), below, axis=1)).to(rows.device)
+    ordered = _ordered_around(rows.detach(), below)
     first, second = ordered[:, below], ordered[:, min(below + 1, last) :].amin(1)
     return first + (position - below) * (second - first)
+
+
+def _ordered_around(rows: Tensor, position: int) -> Tensor:
+    """The values of each row in an order in which none before ``position`` is larger, none behind it smaller.
+
+    On the CPU NumPy does this in a fraction of the time that PyTorch takes to sort.
+    """
+    if rows.device.type != "cpu":
+        return rows.sort(1).values
+    return torch.from_numpy(np.partition(rows.numpy(), position, axis=1))
 
 
 def shrink(rows: Tensor, levels: int, widest: Bounds, smallest: int = 1) -> Bounds:

@@ -40,7 +40,7 @@ class BranchedNetwork(Network):
 
     def picture_bits(self, density: Tensor) -> Tensor:
         """``N`` densities to ``N`` of -1, 0, 1 (int64)."""
-        lower, upper = self.thresholds
+        lower, upper = self.thresholds.to(density.device)
         bits: Tensor = (density > upper).long() - (density < lower).long()
         return bits
 

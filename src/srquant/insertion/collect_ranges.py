@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from srquant.devices import full_float32
 from srquant.errors import DatasetError
 from srquant.grids.range_rules import Bounds, Momentum, Rule, RunningBounds
 from srquant.insertion.plan import SIDES, QuantizationPlan
 from srquant.models.hooks import watch_inputs, watch_outputs
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of, on_device_of
 
 ActivationBounds = dict[str, Bounds]
 """Bounds by name: of a layer's input, of an add's sum, of a matmul's operands (``NAME.left``, ``NAME.right``);
@@ -46,6 +47,7 @@ class Collection:
 
 
 @torch.no_grad()
+@full_float32()
 def activation_bounds(
     network: Network, plan: QuantizationPlan, batches: Iterable[Tensor], collect: Collection
 ) -> ActivationBounds:
@@ -67,7 +69,7 @@ def activation_bounds(
     network.eval()
     with _updated(running, network, plan, pictures):
         if pictures:
-            network(BLACK_AND_WHITE)
+            network(BLACK_AND_WHITE.to(device_of(network)))
         with _updated(running, network, plan, others):
             _run(network, batches)
     _refuse_all_zero(running)
@@ -123,7 +125,7 @@ def _refuse_all_zero(running: Mapping[str, RunningBounds]) -> None:
 
 def _run(network: Network, batches: Iterable[Tensor]) -> None:
     count = 0
-    for batch in batches:
+    for batch in on_device_of(network, batches):
         if not bool(torch.isfinite(batch).all()):
             raise DatasetError(f"calibration batch {count} has values that are not finite; remove that picture")
         network(batch)

@@ -23,8 +23,9 @@ import math
 import torch
 from torch import Tensor
 
+from srquant.devices import has_float64
 from srquant.grids.uniform import zero_point
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import (
     QuantLayer,
@@ -48,11 +49,15 @@ FINE = 16
 def settle(network: Network) -> float:
     """Move all bounds of a quantized network onto its lattice, in place.
 
+    This and a settled network compute in float64, so on a device without it (mps) the network is moved to the CPU.
+
     The grids of the first layers, whose input is the picture, have a separate lattice.
 
     Returns:
         ``delta`` of all other layers.
     """
+    if not has_float64(device_of(network)):
+        network.cpu()
     static = {name: quantizer for name, quantizer in activation_quantizers(network).items() if quantizer.static}
     heads = {quantizer for name, quantizer in static.items() if name in network.facts.head}
     inner = set(static.values()) - heads

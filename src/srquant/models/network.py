@@ -1,8 +1,10 @@
 """A float super-resolution network, and the facts that the other packages need about it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
@@ -74,6 +76,17 @@ class Network(nn.Module):
     def branch_for(self, image: Tensor) -> "Network":
         """The network that upscales a picture, ``1 x 3 x H x W`` in [0, 1]: itself, unless the picture decides."""
         return self
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """The device of the weights; the CPU for a network without weights."""
+    return next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+
+
+def on_device_of(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The same batches, each moved to the device of the network's weights when it is needed."""
+    device = device_of(network)
+    return (batch.to(device) for batch in batches)
 
 
 def modules_of(network: nn.Module, kind: type[M]) -> dict[str, M]:

@@ -1,6 +1,6 @@
 """Quantizers with learnable bounds: one for activations, one for weights."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ ON_GRID = 1e-3
 
 WHOLE = 1e-4
 """A weight grid whose nearest point to zero is at most this many steps away needs no change to be an integer grid."""
+
+
+HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 class InputQuantizer(nn.Module):
@@ -37,6 +40,13 @@ class InputQuantizer(nn.Module):
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.bits = bits
+
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Values to grid points, computed in float32 at least: training in bfloat16 must not change the rounding."""
+        if x.dtype not in HALF_PRECISION:
+            return cast(Tensor, super().__call__(x, *args, **kwargs))
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, super().__call__(x.float(), *args, **kwargs))
 
     def padded(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         """Grid points with zeros around them (rows above and below, columns left and right)."""

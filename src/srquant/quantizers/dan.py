@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.grids.pieces import PIECE, empty_like, is_channels_last
+from srquant.grids.pieces import empty_like, is_channels_last, piece_size
 from srquant.grids.uniform import StraightThrough, step_size
 from srquant.quantizers.base import ActivationQuantizer, zero_padded
 from srquant.quantizers.grid_spec import GridSpec, UniformSpec
@@ -188,7 +188,7 @@ def rows(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """
     if is_channels_last(tensors[0]):
         return (piece for sample in zip(*tensors, strict=True) for piece in _pixels(*sample))
-    height = max(1, PIECE // tensors[0][0, 0].numel())
+    height = max(1, piece_size(tensors[0]) // tensors[0][0, 0].numel())
     return zip(*(torch.split(tensor.flatten(0, 1).flatten(1), height) for tensor in tensors), strict=True)
 
 
@@ -198,7 +198,7 @@ def _pixels(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     channels, pixels = large[0].shape[0], large[0][0].numel()
     together = math.gcd(pixels, TOGETHER)
     matrices = (tensor.permute(1, 2, 0).reshape(-1, together * channels) for tensor in large)
-    height = max(1, PIECE // (together * channels))
+    height = max(1, piece_size(large[0]) // (together * channels))
     least, half = (tensor.reshape(1, channels).repeat(1, together) for tensor in (least, half))
     for piece in zip(*(torch.split(matrix, height) for matrix in matrices), strict=True):
         yield *piece, least, half

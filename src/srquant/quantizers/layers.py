@@ -306,7 +306,7 @@ def expand_to_weight(per_channel: Tensor, weight: Tensor) -> Tensor:
 def quantized_weight(layer: QuantLayer) -> Tensor:
     """The weight on its grid, to be multiplied with grid points of the input; float64 where settled on a lattice."""
     if layer.cached_weight is not None:
-        return layer.cached_weight
+        return layer.cached_weight.to(layer.weight.device)
     scaled = scaled_weight(layer.weight, layer.input_quantizer)
     if layer.lattice is not None:
         return _settled_weight(layer, scaled)

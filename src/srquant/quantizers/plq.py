@@ -201,7 +201,7 @@ class PLQuantizer(ActivationQuantizer):
 
         The dense region stays symmetric up to a few ``delta``.
         """
-        edges, last = self.edges(), torch.tensor(self.region_levels) - 1
+        edges, last = self.edges(), torch.tensor(self.region_levels, device=self.lower.device) - 1
         start = (edges[0] / delta).round() * delta
         widths = _odd(edges.diff() / (last * delta)) * last * delta
         self.settled = torch.cat([start.reshape(1), start + widths.cumsum(0)])

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import distributed
 
+from srquant.devices import find_device
 from srquant.errors import InputError, TrainingError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Accelerator = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16"]
-ACCELERATORS: tuple[Accelerator, ...] = ("auto", "cpu", "cuda")
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16")
 
 LONGEST_WAIT = timedelta(hours=1)
@@ -50,7 +49,7 @@ class Processes:
     Attributes:
         devices: number of processes per machine, with one device each.
         nodes: number of machines.
-        accelerator: ``auto`` is ``cuda`` if this machine has a CUDA device, else ``cpu``.
+        accelerator: name of the device, as ``find_device`` takes it; one with a number is for one process.
         precision: ``bf16`` computes convolutions and matrix products in bfloat16; parameters stay float32.
 
     Raises:
@@ -59,19 +58,20 @@ class Processes:
 
     devices: int = 1
     nodes: int = 1
-    accelerator: Accelerator = "auto"
+    accelerator: str = "auto"
     precision: Precision = "32"
 
     def __post_init__(self) -> None:
         if min(self.devices, self.nodes) < 1:
             raise InputError(f"--devices {self.devices} --num-nodes {self.nodes}: use at least 1 each")
-        for option, value, known in (
-            ("accelerator", self.accelerator, ACCELERATORS),
-            ("precision", self.precision, PRECISIONS),
-        ):
-            if value not in known:
-                raise InputError(f"--{option} {value}: use {' or '.join(known)}")
-        if self.device == "cuda" and torch.cuda.device_count() < self.devices:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"--precision {self.precision}: use {' or '.join(PRECISIONS)}")
+        device = find_device(self.accelerator)
+        if device.type == "mps" and self.count > 1:
+            raise InputError(f"--devices {self.devices} --num-nodes {self.nodes}: mps computes in one process")
+        if device.index is not None and self.devices > 1:
+            raise InputError(f"--device {self.accelerator} --devices {self.devices}: leave out the device's number")
+        if device.type == "cuda" and torch.cuda.device_count() < self.devices:
             raise InputError(f"--devices {self.devices}: this machine has {torch.cuda.device_count()} CUDA devices")
 
     @property
@@ -81,10 +81,14 @@ class Processes:
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        if self.accelerator == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.accelerator
+        """``cpu``, ``cuda`` or ``mps``."""
+        return find_device(self.accelerator).type
+
+    @property
+    def fabric_devices(self) -> int | list[int]:
+        """The devices of this machine as Fabric takes them: how many, or the number of the one that was named."""
+        number = find_device(self.accelerator).index
+        return self.devices if number is None else [number]
 
 
 def launch(processes: Processes, find_unused_parameters: bool = True) -> "Fabric":
@@ -105,7 +109,7 @@ def launch(processes: Processes, find_unused_parameters: bool = True) -> "Fabric
     strategy = DDPStrategy(find_unused_parameters=find_unused_parameters, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=processes.device,
-        devices=processes.devices,
+        devices=processes.fabric_devices,
         num_nodes=processes.nodes,
         strategy=strategy if processes.count > 1 else "auto",
         precision="bf16-mixed" if processes.precision == "bf16" else "32-true",

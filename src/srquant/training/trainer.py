@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.data.pairs import PairSet
+from srquant.devices import full_float32
 from srquant.distillation.loop import adam
 from srquant.errors import TrainingError
 from srquant.insertion.quantized_model import QuantizedModel
@@ -64,6 +65,7 @@ class Trainer:
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.averages = Averages(student, run.ema)
 
+    @full_float32()
     def train(self) -> QuantizedModel | Network:
         """Do the remaining steps.
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srquant.models.network import Network
+from srquant.devices import double, full_float32
+from srquant.models.network import Network, on_device_of
 from srquant.quantizers.layers import QuantLayer, quantized_weight
 from srquant.weight_rounding.gptq import damped, gptq_weight, input_columns, zero_padded
 from srquant.weight_rounding.run_side_by_side import run_side_by_side
@@ -28,6 +29,7 @@ SMALLEST_ERROR = 1e-4
 
 
 @torch.no_grad()
+@full_float32()
 def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids and change their biases, in place.
 
@@ -35,7 +37,7 @@ def apply_gptaq(student: Network, batches: Iterable[Tensor]) -> None:
         student: quantized, with final bounds and the weights of the float network.
         batches: calibration crops, ``N x 3 x H x W`` in [0, 1]; the centres of the first 100 are used.
     """
-    run_side_by_side(student, middle(torch.cat(list(batches))[:CROPS]), adjust_layer)
+    run_side_by_side(student, middle(torch.cat(list(on_device_of(student, batches)))[:CROPS]), adjust_layer)
 
 
 def middle(images: Tensor) -> Tensor:
@@ -54,12 +56,12 @@ def adjust_layer(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) ->
     """
     weight, bias = layer.layer.weight, layer.layer.bias
     seen = statistics(layer, inputs, quantized_inputs)
-    rows = weight.reshape(len(seen.mean), -1, seen.mean.shape[1]).double()
+    rows = double(weight.reshape(len(seen.mean), -1, seen.mean.shape[1]))
     weight.copy_((rows + rows @ least_squares_change(seen)).view_as(weight))
     weight.copy_(gptq_weight(layer, seen.moments))
     if bias is not None:
-        points = quantized_weight(layer).reshape(rows.shape).double()
-        bias.add_(_outputs(rows, seen.float_mean) - _outputs(points, seen.mean))
+        points = double(quantized_weight(layer).reshape(rows.shape))
+        bias.add_((_outputs(rows, seen.float_mean) - _outputs(points, seen.mean)).to(bias.device))
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def statistics(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) -> S
     for picture, seen in zip(zero_padded(layer, inputs), points, strict=True):
         (x,), (q,) = input_columns(layer, picture[None]), input_columns(layer, seen[None])
         weight = 1 / max(float((x - q).square().mean()), smallest_error)
-        moments, lost = moments + weight * (q @ q.mT).double(), lost + weight * ((x - q) @ q.mT).double()
-        total, float_total = total + weight * q.double().sum(2), float_total + weight * x.double().sum(2)
+        moments, lost = moments + weight * double(q @ q.mT), lost + weight * double((x - q) @ q.mT)
+        total, float_total = total + weight * double(q).sum(2), float_total + weight * double(x).sum(2)
         positions += weight * q.shape[2]
     mean, float_mean = total / positions, float_total / positions
     if layer.layer.bias is not None:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srquant.devices import double, full_float32
 from srquant.grids.uniform import fake_quantize
 from srquant.models.hooks import watch_inputs
-from srquant.models.network import Network
+from srquant.models.network import Network, on_device_of
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLayer, channel_steps, quant_layers
 
@@ -26,6 +27,7 @@ POSITIONS = 512
 
 
 @torch.no_grad()
+@full_float32()
 def apply_gptq(student: Network, network: Network, batches: Iterable[Tensor]) -> None:
     """Put the weights of all quantized layers on their grids, in place.
 
@@ -46,11 +48,11 @@ def input_moments(network: Network, layers: Mapping[str, QuantLayer], batches: I
 
     def add(name: str, inputs: tuple[Tensor, ...]) -> None:
         for columns in input_columns(layers[name], zero_padded(layers[name], inputs[0])):
-            seen = (columns @ columns.transpose(1, 2)).double()
+            seen = double(columns @ columns.transpose(1, 2))
             moments[name] = moments[name] + seen if name in moments else seen
 
     with watch_inputs({name: network.module.get_submodule(name) for name in layers}, add):
-        for images in batches:
+        for images in on_device_of(network, batches):
             network.eval()(images)
     return moments
 
@@ -90,7 +92,7 @@ def gptq_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
     steps, groups = channel_steps(layer.weight, layer.input_quantizer), len(moments)
     relative = torch.ones_like(layer.weight) if steps is None else steps.expand_as(layer.weight)
     shape = groups, -1, moments.shape[1]
-    rows, shares = (values.reshape(shape).double() for values in (layer.weight, relative))
+    rows, shares = (double(values.reshape(shape)) for values in (layer.weight, relative))
     moments = moments / (shares[:, 0, :, None] * shares[:, 0, None, :])
     order = moments.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
     factors = inverse_factors(moments[:, order][:, :, order])
@@ -122,7 +124,7 @@ def rounded(rows: Tensor, factors: Tensor, quantizer: WeightQuantizer) -> Tensor
     """
     groups, outputs, inputs = rows.shape
     shape = groups, outputs
-    lower, upper = (bound.double().flatten().expand(groups * outputs).view(shape) for bound in quantizer.grid())
+    lower, upper = (double(bound).flatten().expand(groups * outputs).view(shape) for bound in quantizer.grid())
     left, points = rows.clone(), torch.empty_like(rows)
     for i in range(inputs):
         points[..., i] = fake_quantize(left[..., i], lower, upper, quantizer.levels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.deploy.frozen.grid import FrozenGrid
+from srquant.devices import without_cudnn
 from srquant.grids.uniform import on_lattice
 from srquant.quantizers.module_spec import LayerSpec
 
@@ -118,7 +119,8 @@ class FrozenConv2d(FrozenLayer):
     def forward(self, x: Tensor) -> Tensor:
         """``N x C_in x H x W`` values to ``N x C_out x H' x W'`` values."""
         integers, weight = self.integers(x), self.weight.to(self.accumulator)
-        sums = F.conv2d(integers, weight, None, self.stride, self.padding, self.dilation, self.groups).float()
+        with without_cudnn(integers):
+            sums = F.conv2d(integers, weight, None, self.stride, self.padding, self.dilation, self.groups).float()
         shape = (1, -1, 1, 1)
         return sums * self.output_scale().view(shape) + self.corrected_bias().view(shape)
 

@@ -1,5 +1,6 @@
 """Export a model in all forms that are compared: float and integer, for each engine."""
 
+import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.onnx.model import save_onnx, to_onnx
 from srquant.deploy.openvino.model import save_openvino, to_openvino
+from srquant.devices import has_float64
 from srquant.insertion.branched_network import NAMES, BranchedNetwork
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.cost.layer_summaries import layer_summaries
@@ -60,6 +62,26 @@ def export_float(network: Network, folder: Path) -> list[ExportedModel]:
         ExportedModel("torch", "float32", "torch", pickled),
         ExportedModel("openvino", "float32", "openvino", xml),
         ExportedModel("onnxruntime", "float32", "onnxruntime", onnx_file),
+    ]
+
+
+def export_for_device(model: Network | FrozenModel, device: str, folder: Path) -> list[ExportedModel]:
+    """The model for PyTorch on a device: its float network in float32 and float16, and the quantized one if it runs.
+
+    Args:
+        model: from ``open_model``; left unchanged.
+        device: another one than the CPU, such as ``cuda``.
+        folder: for the files.
+    """
+    network = float_form(model.network) if isinstance(model, FrozenModel) else model
+    networks = {"float32": copy.deepcopy(network).eval(), "float16": copy.deepcopy(network).eval().half()}
+    if isinstance(model, FrozenModel) and has_float64(torch.device(device)):
+        networks["int8"] = model.network
+    for precision, exported in networks.items():
+        torch.save(exported, folder / f"{device.replace(':', '_')}_{precision}.pt")
+    return [
+        ExportedModel(f"torch-{device}", name, "torch", folder / f"{device.replace(':', '_')}_{name}.pt", device)
+        for name in networks
     ]
 
 

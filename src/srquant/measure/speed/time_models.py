@@ -24,17 +24,19 @@ class ExportedModel:
         precision: of its convolutions, ``float32``, ``int8`` or ``mixed``.
         kind: the program that runs it.
         path: pickled network (``torch``), ``.xml``, or ``.onnx``.
+        device: where it runs; only ``torch`` runs on other devices than the CPU.
     """
 
     engine: str
     precision: str
     kind: EngineName
     path: Path
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model's times, and the peak memory of its process in bytes."""
+    """A model's times, and its peak memory in bytes: of its process, on CUDA of the device."""
 
     model: ExportedModel
     timing: Timing
@@ -67,7 +69,7 @@ def time_models(
 @contextmanager
 def warmed_up(model: ExportedModel, height: int, width: int, threads: int) -> Iterator["Worker"]:
     """The process of one model, after one run to warm up."""
-    arguments = [model.kind, str(model.path), str(height), str(width), str(threads)]
+    arguments = [model.kind, str(model.path), str(height), str(width), str(threads), model.device]
     command = [sys.executable, "-m", "srquant.measure.speed.worker", *arguments]
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -94,7 +96,7 @@ class Worker:
         return float(self._request("run"))
 
     def peak_memory(self) -> int:
-        """Peak resident memory so far in bytes."""
+        """Peak memory so far in bytes, see ``Measured``."""
         return int(self._request("memory"))
 
     def answer(self) -> str:

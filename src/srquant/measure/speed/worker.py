@@ -1,9 +1,9 @@
 """A process that runs one exported model on request; it is separate so that its memory is used by that model only.
 
-    python -m srquant.measure.speed.worker torch|openvino|onnxruntime MODEL HEIGHT WIDTH THREADS
+    python -m srquant.measure.speed.worker torch|openvino|onnxruntime MODEL HEIGHT WIDTH THREADS DEVICE
 
 It reads commands from stdin: it answers ``run`` with the milliseconds of one inference, and ``memory`` with its peak
-resident memory in bytes.
+resident memory in bytes, on CUDA with that of the device.
 """
 
 import sys
@@ -21,23 +21,30 @@ CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 """The same as ``deploy.openvino.model.CPU_OPTIONS``; importing that would load PyTorch into this process."""
 
 
-def torch_runner(path: str, images: Images, threads: int) -> Callable[[], object]:
-    """Run a pickled network in float32, channels last."""
+def torch_runner(path: str, images: Images, threads: int, device: str) -> Callable[[], object]:
+    """Run a pickled network on a device, channels last, in float32 or, if its weights are, in float16."""
     import torch
 
+    from srquant.devices import full_float32
+
     torch.set_num_threads(threads)
-    network = torch.load(path, weights_only=False).eval().to(memory_format=torch.channels_last)
-    tensor = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+    network = torch.load(path, weights_only=False).eval().to(device).to(memory_format=torch.channels_last)
+    is_half = any(values.dtype == torch.float16 for values in network.state_dict().values())
+    tensor = torch.from_numpy(images).to(device, torch.float16 if is_half else torch.float32)
+    tensor = tensor.contiguous(memory_format=torch.channels_last)
 
     def run() -> object:
-        with torch.inference_mode():
-            return network(tensor)
+        with torch.inference_mode(), full_float32():
+            result = network(tensor)
+            if device != "cpu":
+                torch.accelerator.synchronize()
+            return result
 
     return run
 
 
-def openvino_runner(path: str, images: Images, threads: int) -> Callable[[], object]:
-    """Run an OpenVINO model with a fixed shape."""
+def openvino_runner(path: str, images: Images, threads: int, device: str) -> Callable[[], object]:
+    """Run an OpenVINO model with a fixed shape, on the CPU."""
     import openvino
 
     core = openvino.Core()
@@ -47,8 +54,8 @@ def openvino_runner(path: str, images: Images, threads: int) -> Callable[[], obj
     return lambda: request.infer([images], share_inputs=True)
 
 
-def onnxruntime_runner(path: str, images: Images, threads: int) -> Callable[[], object]:
-    """Run an ONNX model."""
+def onnxruntime_runner(path: str, images: Images, threads: int, device: str) -> Callable[[], object]:
+    """Run an ONNX model, on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -60,8 +67,12 @@ def onnxruntime_runner(path: str, images: Images, threads: int) -> Callable[[], 
 RUNNERS = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": onnxruntime_runner}
 
 
-def peak_memory() -> int:
-    """Peak resident memory in bytes; the current one if the system doesn't record the peak."""
+def peak_memory(device: str) -> int:
+    """Peak memory in bytes: on CUDA of the device, else resident; the current one if the system records no peak."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
@@ -72,13 +83,13 @@ def peak_memory() -> int:
 
 def main() -> None:
     """Load the model, run it once to warm up, print ``ready``, then answer commands until stdin is closed."""
-    kind, path, height, width, threads = sys.argv[1:]
+    kind, path, height, width, threads, device = sys.argv[1:]
     images = np.random.default_rng(0).random((1, 3, int(height), int(width)), np.float32)
-    run = stopwatch(RUNNERS[kind](path, images, int(threads)))
+    run = stopwatch(RUNNERS[kind](path, images, int(threads), device))
     run()
     print("ready", flush=True)
     for line in sys.stdin:
-        print(run() if line.strip() == "run" else peak_memory(), flush=True)
+        print(run() if line.strip() == "run" else peak_memory(device), flush=True)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class AdaptiveQuantizer(ActivationQuantizer):
     def __init__(self, plain: ActivationQuantizer, pictures: PictureBits | None) -> None:
         super().__init__(plain.lower, plain.upper, plain.bits)
         self.pictures = pictures
-        self.layer_to_bit = LayerToBit()
+        self.layer_to_bit = LayerToBit().to(self.lower.device)
 
     def current_bits(self) -> Tensor:
         """Bits for the current batch: ``N``, or 0-d where they don't depend on the picture."""
@@ -105,5 +105,6 @@ def mean_bits(network: Network) -> Tensor:
     """
     adaptive = adaptive_quantizers(network)
     fixed = [layer.input_quantizer.bits for name, layer in quant_layers(network).items() if name not in adaptive]
-    below = [torch.tensor(float(bits)) for bits in fixed if bits < MOST_BITS]
-    return torch.stack([*(quantizer.current_bits().mean() for quantizer in adaptive.values()), *below]).mean()
+    learned = [quantizer.current_bits().mean() for quantizer in adaptive.values()]
+    below = [learned[0].new_tensor(float(bits)) for bits in fixed if bits < MOST_BITS]
+    return torch.stack([*learned, *below]).mean()

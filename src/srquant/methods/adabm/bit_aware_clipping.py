@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from srquant.devices import full_float32
 from srquant.grids.range_rules import shrink
 from srquant.grids.uniform import MOST_BITS
 from srquant.models.hooks import watch_inputs
@@ -12,6 +13,7 @@ from srquant.quantizers.layers import quant_layers
 
 
 @torch.no_grad()
+@full_float32()
 def apply_bac(network: Network, images: Tensor, kept: float = 0.0) -> None:
     """Shrink the activation bounds of every layer below 8 bits to those of smallest squared error, in place.
 

@@ -61,7 +61,7 @@ class I2BCalibration:
 
     def update(self, density: Tensor) -> None:
         """Add the densities of one batch, ``N``."""
-        new = density.quantile(torch.tensor([self.share, 1 - self.share]))
+        new = density.quantile(density.new_tensor([self.share, 1 - self.share]))
         self.quantiles = new if self.quantiles is None else self.momentum * self.quantiles + (1 - self.momentum) * new
 
     def watching(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -74,7 +74,7 @@ from srquant.methods.adabm.image_to_bit import I2BCalibration
 from srquant.methods.adabm.layer_to_bit import LayerToBit, first_layer_bits, layer_sensitivities
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import BATCH, MOMENTUM, origin_of
-from srquant.models.network import Network, modules_of
+from srquant.models.network import Network, device_of, modules_of, on_device_of
 from srquant.quantizers.integer_weight import weight_levels
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 
@@ -211,14 +211,14 @@ def initialise(network: Network, calibration: CalibrationSet, plan: Quantization
     layers = adaptive_layers(plan, config)
     i2b = I2BCalibration(config.image_percentile / 100, config.momentum, scaled=config.image_gradient == "code")
     with layer_sensitivities(network, layers) as sensitivities:
-        batches = i2b.watching(calibration.batches(BATCH))
+        batches = i2b.watching(on_device_of(network, calibration.batches(BATCH)))
         bounds = activation_bounds(network, plan, batches, Collection(minmax, config.momentum))
     base, share = plan.policy.base, config.layer_percentile / 100
     of_weights = first_weight_bits(network, layers, share) if config.mixed == "both" else {}
     mixed = plan.with_bits({name: weight_bits(base, b_l) for name, b_l in of_weights.items()})
     student = insert_quantizers(network, mixed, bounds, omse_rule(config.omse, base.weight))
     make_weights_adaptive(student, base.weight, of_weights)
-    pictures = PictureBits(torch.zeros(1)) if config.image_to_bit else None
+    pictures = PictureBits(torch.zeros(1, device=device_of(network))) if config.image_to_bit else None
     make_adaptive(student, layers, pictures)
     if config.layer_to_bit:
         s = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
@@ -266,7 +266,7 @@ def omse_rule(reading: Literal["paper", "code"], base_bits: int) -> Rule:
 def clip(student: Network, calibration: CalibrationSet, config: AdaBM) -> None:
     """BaC of all activation bounds, in place."""
     size, kept = (BATCH, 0.0) if config.bac_range == "paper" else (config.batch, 0.5)
-    apply_bac(student, next(calibration.batches(size)), kept)
+    apply_bac(student, next(on_device_of(student, calibration.batches(size))), kept)
 
 
 def finetune(

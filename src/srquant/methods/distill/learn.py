@@ -10,6 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from srquant.devices import full_float32
 from srquant.distillation.iterations import cosine, repeat_forever
 from srquant.distillation.lessons import Lesson, Lessons
 from srquant.distillation.loop import Guards, Loss, Rate, adam, step
@@ -65,6 +66,7 @@ class Learning:
         return State(self.done, self.student.state_dict(), self.optimizer.state_dict(), self.best, self.best_error)
 
 
+@full_float32()
 def learn(
     student: Network,
     rates: Iterable[Rate],

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from srquant.data.calibration import CalibrationSet
+from srquant.devices import full_float32
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
@@ -52,6 +53,7 @@ def started(network: Network, calibration: CalibrationSet, plan: QuantizationPla
 
 
 @torch.no_grad()
+@full_float32()
 def error(student: Network, held_out: Iterable[Lesson]) -> float:
     """Mean squared difference from the float network's pictures in [0, 1]; infinite where a value isn't finite."""
     student.eval()

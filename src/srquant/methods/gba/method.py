@@ -189,7 +189,7 @@ def quantized(
     student = insert_quantizers(network, plan, bounds, symmetric_mse)
     if stage in (config.dan_stages or ()):
         for layer in quant_layers(student).values():
-            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, layer.channel_axis)
+            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, layer.channel_axis).to(layer.weight.device)
     return student
 
 

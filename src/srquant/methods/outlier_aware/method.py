@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
+from srquant.devices import full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson, recorded
 from srquant.distillation.loop import Guards, Loss, Rate, adam, bound_rates, decay, rate_of, train_pass
@@ -51,7 +52,7 @@ from srquant.insertion.quantized_model import QuantizedModel
 from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import MOMENTUM, Ranges, insert_by_ranges, origin_of
-from srquant.models.network import Network, modules_of
+from srquant.models.network import Network, modules_of, on_device_of
 from srquant.quantizers.layers import activation_quantizers, bounded_quantizer, quant_layers
 from srquant.quantizers.plq import PLQ_BITS, Budget, PLQuantizer
 
@@ -165,11 +166,12 @@ def breakpoint_rule(share: float) -> Rule:
 
 
 @torch.no_grad()
+@full_float32()
 def feature_deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
     """Standard deviation of each feature in the float network, mean over pictures; one value per feature."""
     found = []
     with features_of(network.eval()) as features:
-        for images in batches:
+        for images in on_device_of(network, batches):
             network(images)
             found.append(torch.stack([feature.flatten(1).std(1) for feature in features.take()]))
     return torch.cat(found, dim=1).mean(1)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from srquant.devices import double
 from srquant.grids.range_rules import Bounds, Rule
 
 BINS = 2048
@@ -32,7 +33,7 @@ def _clip(values: Tensor, share: float) -> Bounds:
     if not width > 0:
         return lowest, highest
     parts = (torch.histc(part, BINS, float(lowest), float(highest)) for part in torch.split(values, COUNTABLE))
-    first, last = kept_bins(torch.stack(list(parts)).double().sum(0).tolist(), share)
+    first, last = kept_bins(double(torch.stack(list(parts))).sum(0).tolist(), share)
     return lowest + width * first, lowest + width * (last + 1)
 
 

@@ -116,7 +116,8 @@ class ActivationRLQ(RLQ):
         self.last.fill_(levels // 2 - 1 if signed else levels - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Any shape to the same, in float32 also where training computes in bfloat16."""
+        x = x.float()
         return self.quantized(x if self.tau is None else x + self.tau)
 
     def deployable(self) -> ActivationQuantizer:

@@ -51,7 +51,7 @@ from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.two_d_quant.dobi import dobi_by_sign, dobi_one_sided, dobi_two_sided, layers_after_gelu
 from srquant.methods.two_d_quant.selection import BestIterate, label
 from srquant.models.blocks.split_qkv import split_qkv
-from srquant.models.network import Network
+from srquant.models.network import Network, on_device_of
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 from srquant.weight_rounding.choose import ALIASES, ROUNDING, Rounding, round_weights
 
@@ -136,7 +136,7 @@ def dobi_stage(
     network: Network, calibration: CalibrationSet, policy: Policy, dobi: Literal["paper", "code", "none"]
 ) -> Network:
     """Stage 1, DOBI: a quantized copy of the float network; all statistics are those of the float one."""
-    images = next(calibration.batches(STATISTICS))
+    images = next(on_device_of(network, calibration.batches(STATISTICS)))
     activation = {"paper": dobi_by_sign, "code": dobi_two_sided, "none": minmax}[dobi]
     one_sided = dict.fromkeys(layers_after_gelu(network, images[:1]), dobi_one_sided) if dobi == "paper" else {}
     plan = resolve(network, policy)

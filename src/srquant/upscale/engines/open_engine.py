@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
+
+from srquant.devices import CPU
 from srquant.errors import EngineError, InputError, suggest
 from srquant.insertion.branched_network import BranchedNetwork
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of
 from srquant.upscale.engines.branching_engine import BranchingEngine
 from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.engines.protocol import Engine
-from srquant.upscale.engines.torch_engine import TorchEngine
+from srquant.upscale.engines.torch_engine import Precision, TorchEngine
 
 EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
     "openvino": OpenVINOEngine,
@@ -18,32 +21,56 @@ EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
 }
 """Engines that run an exported network, fastest first."""
 
+AUTO = "auto"
 
-def open_engine(name: str, network: Network, threads: int | None = None) -> Engine:
-    """The engine called ``name``; ``auto`` is the fastest that can run this network.
+
+def open_engine(
+    name: str, network: Network, threads: int | None = None, precision: Precision = "auto", compiled: bool = False
+) -> Engine:
+    """The engine called ``name``; ``auto`` is the fastest that can run this network on its device.
 
     Args:
         name: ``auto``, ``torch``, ``openvino`` or ``onnxruntime``.
-        network: float or frozen.
+        network: float or frozen, on the device that shall compute; only ``torch`` computes on other devices than the
+            CPU.
         threads: number of threads to compute with, all cores by default; ``torch`` ignores it and uses the number
             set for the whole process with ``torch.set_num_threads``.
+        precision: of a float network in ``torch``; the other engines compute float networks in float32.
+        compiled: whether ``torch`` compiles a float network.
 
     Raises:
-        InputError: there is no such engine.
+        InputError: there is no such engine, or it doesn't compute on this device, in this precision, or compiled.
         EngineError: the engine isn't installed or can't run this network.
     """
     if isinstance(network, BranchedNetwork):
-        return BranchingEngine(network, partial(open_engine, name, threads=threads))
-    if name == "auto":
+        return BranchingEngine(network, partial(open_engine, name, threads=threads, precision=precision))
+    if needs_torch(name, device_of(network), precision, compiled) or name == "torch":
+        return TorchEngine(network, precision, compiled)
+    if name == AUTO:
         return fastest(network, threads)
-    if name == "torch":
-        return TorchEngine(network)
-    if name not in EXPORTING_ENGINES:
-        raise InputError(f"no engine is called {name!r}; {suggest(name, ['auto', 'torch', *EXPORTING_ENGINES])}")
     try:
         return EXPORTING_ENGINES[name](network, threads)
     except ImportError as error:
         raise EngineError(f"engine {name} can't be loaded ({error}); install it or use --engine torch") from error
+
+
+def needs_torch(name: str, device: torch.device, precision: str = "auto", compiled: bool = False) -> bool:
+    """Whether only ``torch`` can do what is asked for.
+
+    Raises:
+        InputError: there is no such engine, or another engine than ``torch`` was asked for what only ``torch`` can do.
+    """
+    if name not in (AUTO, "torch", *EXPORTING_ENGINES):
+        raise InputError(f"no engine is called {name!r}; {suggest(name, [AUTO, 'torch', *EXPORTING_ENGINES])}")
+    reasons = {
+        f"--device {device}": device != CPU,
+        f"--precision {precision}": precision not in ("auto", "32"),
+        "--compile": compiled,
+    }
+    for option, given in reasons.items():
+        if given and name in EXPORTING_ENGINES:
+            raise InputError(f"{option}: engine {name} computes on the CPU in float32; use --engine torch or auto")
+    return any(reasons.values())
 
 
 def fastest(network: Network, threads: int | None) -> Engine:

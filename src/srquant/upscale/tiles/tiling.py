@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of
 
 PROBE = 32
 """Side of the small picture in pixels."""
@@ -57,11 +57,6 @@ def measure_tiling(network: Network) -> Tiling:
     if network.facts.tiles_exactly and not trace.mixes_all:
         return Tiling(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
     return Tiling(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
-
-
-def device_of(network: Network) -> torch.device:
-    """The device of the weights; the CPU for a network without weights."""
-    return next((t.device for t in network.state_dict().values()), torch.device("cpu"))
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,0 +1,108 @@
+"""Devices: find one by its name, measure its free memory, and compute on it in full float32 precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+from torch import Tensor
+
+from srquant.errors import InputError
+
+NAMES = "auto, cpu, cuda, cuda:N or mps"
+"""Names that ``find_device`` takes."""
+
+CPU = torch.device("cpu")
+
+WITHOUT_FLOAT64 = ("mps",)
+"""Types of devices that can't compute in float64."""
+
+
+def find_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is the first CUDA device, else mps, else the CPU.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` with the number of a device from 0, or ``mps``.
+
+    Raises:
+        InputError: the name has another form, or this machine doesn't have the device.
+    """
+    found = available_devices()
+    if name == "auto":
+        return torch.device(next((kind for kind in ("cuda", "mps") if kind in found), "cpu"))
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise InputError(f"--device {name}: use {NAMES}; this machine has {', '.join(found)}")
+    if name not in found:
+        raise InputError(f"--device {name}: this machine has no such device, only {', '.join(found)}")
+    return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """Names of the devices of this machine: ``cpu``, then ``cuda``, ``cuda:0`` ..., ``mps``."""
+    numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    cuda = ["cuda", *(f"cuda:{number}" for number in numbers)] if numbers else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of memory that tensors on a device can still take; 0 where PyTorch can't tell."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return int(psutil.virtual_memory().available) if device == CPU else 0
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether a device can compute in float64."""
+    return device.type not in WITHOUT_FLOAT64
+
+
+def double(x: Tensor) -> Tensor:
+    """The same values in float64; on the CPU where their device can't compute in float64."""
+    return x.double() if has_float64(x.device) else x.cpu().double()
+
+
+@contextmanager
+def without_cudnn(x: Tensor) -> Iterator[None]:
+    """Convolve ``x`` on CUDA by matrix products, so that sums of integers that float32 can hold are exact.
+
+    cuDNN may choose Winograd's algorithm, which transforms the integers to fractions and rounds them. On other devices
+    nothing changes.
+    """
+    before = torch.backends.cudnn.enabled
+    if x.is_cuda:
+        torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        if x.is_cuda:
+            torch.backends.cudnn.enabled = before
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 convolutions and matrix products with all 24 bits of their operands; also a decorator.
+
+    CUDA may otherwise round operands to 11 bits (TF32). Rounding to a grid turns such small differences into whole
+    steps, so results would differ from those of the CPU.
+    """
+    settings = _precision_settings()
+    before = [getattr(owner, name) for owner, name, _ in settings]
+    for owner, name, value in settings:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for (owner, name, _), value in zip(settings, before, strict=True):
+            setattr(owner, name, value)
+
+
+def _precision_settings() -> list[tuple[object, str, object]]:
+    """Object, attribute and value of PyTorch's settings without TF32: by names since release 2.9, before by flags."""
+    convolutions = getattr(torch.backends.cudnn, "conv", None)
+    if convolutions is not None:
+        return [(owner, "fp32_precision", "ieee") for owner in (convolutions, torch.backends.cuda.matmul)]
+    return [(owner, "allow_tf32", False) for owner in (torch.backends.cudnn, torch.backends.cuda.matmul)]

@@ -1,0 +1,75 @@
+"""Names of devices, and full precision of float32."""
+
+import pytest
+import torch
+
+from srquant.devices import available_devices, double, find_device, free_memory, full_float32
+from srquant.errors import InputError
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def test_the_best_device_is_chosen(two_gpus):
+    assert find_device("auto") == torch.device("cuda")
+    assert available_devices()[:4] == ["cpu", "cuda", "cuda:0", "cuda:1"]
+    assert find_device("cuda:1") == torch.device("cuda:1")
+    assert find_device("cpu") == torch.device("cpu")
+
+
+def test_mps_comes_before_the_cpu(no_gpu, monkeypatch):
+    assert find_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert find_device("auto") == find_device("mps") == torch.device("mps")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "meta", ""])
+def test_bad_names(no_gpu, name):
+    with pytest.raises(InputError, match=f"--device {name}: use auto, cpu, cuda, cuda:N or mps; this machine has cpu"):
+        find_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_missing_devices(no_gpu, name):
+    with pytest.raises(InputError, match=f"--device {name}: this machine has no such device, only cpu$"):
+        find_device(name)
+
+
+def test_missing_number(two_gpus):
+    with pytest.raises(
+        InputError, match="--device cuda:2: this machine has no such device, only cpu, cuda, cuda:0, cuda:1"
+    ):
+        find_device("cuda:2")
+
+
+def test_free_memory():
+    assert free_memory(torch.device("cpu")) > 2**20
+    assert free_memory(torch.device("meta")) == 0
+
+
+def test_double():
+    assert double(torch.ones(2)).dtype == torch.float64
+
+
+def test_without_tf32_inside_only():
+    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = convolutions.fp32_precision, products.fp32_precision
+
+    @full_float32()
+    def inside():
+        return convolutions.fp32_precision, products.fp32_precision
+
+    assert inside() == inside() == ("ieee", "ieee")
+    assert (convolutions.fp32_precision, products.fp32_precision) == before
+    with pytest.raises(ValueError, match="stop"), full_float32():
+        raise ValueError("stop")
+    assert (convolutions.fp32_precision, products.fp32_precision) == before
