@@ -15,8 +15,9 @@ ALL_BITS = (8, 6, 4, 3, 2)
 FOUR = (4,)
 SEEDS = (0, 1, 2)
 FIRST = (0,)
-MAIN_BITS = (4, 2)
-"""Bits at which networks with the main rows alone are measured."""
+MAIN = (4, 2)
+"""Bits at which the main rows are measured on every network: each method as published and with relative rates, and
+ours."""
 EDSR = "edsr_r8f64_x2"
 RNET = "rnet_r9f64_x4"
 IMDTN = "imdtn_x4"
@@ -32,10 +33,9 @@ class Net:
         sets: benchmark sets for all runs.
         four_bit_sets: more sets at 4 bits. Seeds after the first are measured on the first two sets only.
         seeds: of the calibration set at 4 bits; other bits use the first seed only.
-        bits: numbers of bits at which rows are measured, if the row is defined for them.
+        bits: numbers of bits at which rows are measured, if the row is defined for them; see also ``Row.everywhere``.
         attention: whether it has attention; this decides which kinds of layers are quantized.
         published: whether only rows that papers have are measured.
-        main: whether only the main rows are measured, see ``Row.main``.
         paper: network and scale of the papers' closest rows, if any.
         note: a remark for the reader of the tables.
     """
@@ -48,7 +48,6 @@ class Net:
     bits: tuple[int, ...] = FOUR
     attention: bool = False
     published: bool = False
-    main: bool = False
     paper: tuple[str, int] | None = None
     note: str = ""
 
@@ -70,8 +69,8 @@ class Row:
         paper: its names in the papers' tables.
         attention: on which networks: ``False`` without attention, ``True`` with it, None on both.
         only: the one network that it is measured on.
-        main: whether it is measured on every network: the best of each method as published and with relative rates,
-            and ours.
+        everywhere: bits at which it is measured on every network, whatever ``Net.bits`` are; networks with attention
+            leave 2 bits out.
         plotted: whether it has a line in the picture.
         repeated: whether it is measured with every seed of the network, or with the first one only.
         repeated_bits: bits at which it is measured with every seed.
@@ -91,7 +90,7 @@ class Row:
     paper: tuple[str, ...] = ()
     attention: bool | None = None
     only: str | None = None
-    main: bool = False
+    everywhere: tuple[int, ...] = ()
     plotted: bool = False
     repeated: bool = True
     repeated_bits: tuple[int, ...] = FOUR
@@ -140,16 +139,14 @@ NETWORKS = (
     Net(
         "edsr_r16f64_x4",
         "weights/edsr/edsr_r16f64_x4_own.pt",
-        bits=MAIN_BITS,
-        main=True,
+        bits=(),
         paper=("EDSR", 4),
         note="the papers' network, our own weights",
     ),
     Net(
         "srresnet_r16f64_x4",
         "weights/srresnet/srresnet_bn_r16f64_x4_tanh.pth",
-        bits=MAIN_BITS,
-        main=True,
+        bits=(),
         paper=("SRResNet", 4),
         note="the papers' network",
     ),
@@ -157,8 +154,7 @@ NETWORKS = (
         "rdn_x2",
         "weights/rdn/rdn_idealo_D10C3G64_x2.pth",
         sets=("Set5", "Set14"),
-        bits=MAIN_BITS,
-        main=True,
+        bits=(),
         paper=("RDN", 2),
         note="idealo's RDN with 10 blocks of 3 layers; the papers' has 16 of 8",
     ),
@@ -240,8 +236,26 @@ LARGE_PATCH = 384
 PATCH_2DQUANT = 64
 """2DQuant's crops, before upscaling, at every scale."""
 
+CROPS = ("epochs=30", "batch=4")
+"""As many steps and crops as the normal length of distill: 750 steps of 4 crops of 100 pictures."""
+
+AS_LONG = (
+    ("gba relative", "gba", (*LEARNED, *CROPS), (4, 3)),
+    ("adabm relative", "adabm", (*THRIFTY, *CROPS), FOUR),
+    ("adabm relative", "adabm", (*THRIFTY, *CROPS, "clamp_bits=true"), (3, 2)),
+    (
+        "outlier-aware relative",
+        "outlier-aware",
+        ("rates=relative", "learning_rate=0.004", "weights=omse", *CROPS),
+        (4, 3),
+    ),
+    ("2dquant", "2dquant", ("iterations=750", "batch=4", *LEARNED), LOW),
+    ("ptq4sr", "ptq4sr", ("iterations=750", "batch=4"), LOW),
+)
+"""Label, method, settings and bits of the methods that learn for as long as distill."""
+
 ROWS = (
-    Row("float", FLOAT, main=True),
+    Row("float", FLOAT, everywhere=MAIN),
     Row("minmax", "minmax", bits=ALL_BITS, paper=("MinMax",), plotted=True),
     Row("minmax, weights by error", "minmax", ("weights=omse",), paper=("MinMax",), only=EDSR, repeated=False),
     Row("minmax, weights by error, batches of 4", "minmax", ("weights=omse", "batch=4"), paper=("MinMax",), only=EDSR),
@@ -260,11 +274,11 @@ ROWS = (
         plotted=True,
     ),
     Row("mse", "mse", bits=ALL_BITS, paper=("MSE",), plotted=True),
-    Row("mse, compensated", "mse", COMPENSATED, ALL_BITS, plotted=True, main=True),
-    Row("mse, corrected", "mse", CORRECTED, (4, 3, 2), plotted=True, repeated=False, main=True),
+    Row("mse, compensated", "mse", COMPENSATED, ALL_BITS, plotted=True, everywhere=MAIN),
+    Row("mse, corrected", "mse", CORRECTED, (4, 3, 2), plotted=True, repeated=False, everywhere=MAIN),
     Row("mse+FT", "mse", ("finetune=together",), ALL_BITS, attention=False, plotted=True),
     Row("tails", "tails", bits=ALL_BITS, attention=False),
-    Row("distill", "distill", bits=(8, *LOW), repeated_bits=LOW, plotted=True, main=True),
+    Row("distill", "distill", bits=(8, *LOW), repeated_bits=LOW, plotted=True, everywhere=(8, *MAIN)),
     Row(
         "distill, grids per channel",
         "distill",
@@ -273,14 +287,14 @@ ROWS = (
         granularity="channel",
         activation_granularity="channel",
         plotted=True,
-        main=True,
+        everywhere=(8, *MAIN),
     ),
     Row("distill quick", "distill", ("effort=quick",), LOW, only=EDSR),
     Row("distill long", "distill", ("effort=long",), LOW, only=EDSR, repeated_bits=LOW),
-    Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True, main=True),
+    Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True, everywhere=MAIN),
     Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR, repeated=False),
-    Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False, main=True),
-    Row("adabm", "adabm", ("clamp_bits=true",), (8, 3, 2), ("AdaBM",), attention=False, main=True),
+    Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False, everywhere=MAIN),
+    Row("adabm", "adabm", ("clamp_bits=true",), (8, 3, 2), ("AdaBM",), attention=False, everywhere=MAIN),
     Row(
         "adabm as its code",
         "adabm",
@@ -303,7 +317,7 @@ ROWS = (
         attention=False,
         only=EDSR,
     ),
-    Row("adabm relative", "adabm", THRIFTY, (6, 4), ("AdaBM",), attention=False, plotted=True, main=True),
+    Row("adabm relative", "adabm", THRIFTY, (6, 4), ("AdaBM",), attention=False, plotted=True, everywhere=MAIN),
     Row(
         "adabm relative",
         "adabm",
@@ -312,15 +326,24 @@ ROWS = (
         ("AdaBM",),
         attention=False,
         plotted=True,
-        main=True,
+        everywhere=MAIN,
     ),
     Row("adabm relative, more bits", "adabm", BALANCED, only=EDSR),
-    Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True, main=True),
+    Row("2dquant", "2dquant", SHORT, FOUR, ("2DQuant",), attention=True, everywhere=MAIN),
     Row("2dquant DOBI", "2dquant", ("dqc=false",), ALL_BITS, ("DOBI", "2DQuant[DOBI]")),
-    Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True, main=True),
+    Row("2dquant DOBI, compensated", "2dquant", ("dqc=false", *COMPENSATED), ALL_BITS, plotted=True, everywhere=MAIN),
     Row("2dquant DOBI, corrected", "2dquant", ("dqc=false", *CORRECTED), (4, 3, 2), repeated=False),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORT), paper=("2DQuant[DQC]",), attention=True, only=IMDTN),
-    Row("2dquant", "2dquant", (*SHORTER, *LEARNED), ALL_BITS, ("2DQuant",), attention=False, plotted=True, main=True),
+    Row(
+        "2dquant",
+        "2dquant",
+        (*SHORTER, *LEARNED),
+        ALL_BITS,
+        ("2DQuant",),
+        attention=False,
+        plotted=True,
+        everywhere=MAIN,
+    ),
     Row("2dquant, compensated", "2dquant", (*SHORTER, *LEARNED, *COMPENSATED), (4, 3), only=EDSR, repeated=False),
     Row("2dquant DQC", "2dquant", ("dobi=none", *SHORTER, *LEARNED), attention=False, only=EDSR),
     Row("2dquant absolute rates", "2dquant", SHORTER, attention=False, only=EDSR, repeated=False),
@@ -335,7 +358,7 @@ ROWS = (
         ("OutlierAware", "PLQ+SAFT"),
         attention=False,
         plotted=True,
-        main=True,
+        everywhere=MAIN,
     ),
     Row(
         "outlier-aware relative",
@@ -345,7 +368,11 @@ ROWS = (
         ("OutlierAware", "PLQ+SAFT"),
         attention=False,
         plotted=True,
-        main=True,
+        everywhere=MAIN,
+    ),
+    *(
+        Row(f"{label}, as long as distill", method, settings, bits, only=EDSR, repeated=False)
+        for label, method, settings, bits in AS_LONG
     ),
     Row("outlier-aware SAFT alone", "outlier-aware", ("plq=false",), paper=("MinMax+SAFT",), only=EDSR, repeated=False),
     Row(
@@ -360,10 +387,10 @@ ROWS = (
     Row("outlier-aware, scaled softmax", "outlier-aware", ("softmax=scaled",), only=EDSR, repeated=False),
     Row("outlier-aware, layers", "outlier-aware", ("features=layers",), only=EDSR, repeated=False),
     Row("outlier-aware, levels of the code", "outlier-aware", ("levels=code",), only=EDSR, repeated=False),
-    Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), main=True),
+    Row("gba", "gba", (), (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), everywhere=MAIN),
     Row("gba, a tenth of the rate", "gba", ("learning_rate=0.001",), only=EDSR),
     Row("gba*", "gba", MIXED, (6, 4, 3), ("GBA*", "GBA[all]"), only=EDSR),
-    Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True, main=True),
+    Row("gba relative", "gba", LEARNED, (6, 4, 3), ("GBA", "GBA[aGBA+DAN]"), plotted=True, everywhere=MAIN),
     Row("gba relative, compensated", "gba", (*LEARNED, *COMPENSATED), only=EDSR, repeated=False),
     Row(
         "gba* relative, matmuls too, weights per channel, corrected",
@@ -458,7 +485,6 @@ def runs() -> list[Run]:
         for row in ROWS
         if row.attention in (None, network.attention) and row.only in (None, network.name)
         if row.paper or row.method == FLOAT or not network.published
-        if row.main or not network.main
         for run in _runs(network, row)
     ]
     first = (FLOAT_BITS, *FOUR)
@@ -470,7 +496,8 @@ def _runs(network: Net, row: Row) -> Iterator[Run]:
         yield _run(network, row, FLOAT_BITS, 0, network.sets + network.four_bit_sets)
         return
     for bits in row.bits:
-        if bits in network.bits:
+        everywhere = bits in row.everywhere and not (network.attention and bits == 2)
+        if bits in network.bits or everywhere:
             sets = network.sets + (network.four_bit_sets if bits in FOUR else ())
             seeds = network.seeds if bits in row.repeated_bits and row.repeated else FIRST
             yield from (_run(network, row, bits, seed, network.sets[:2] if seed else sets) for seed in seeds)
