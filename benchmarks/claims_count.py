@@ -63,6 +63,7 @@ CASES = (
     Case("minmax", "minmax"),
     Case("percentile", "percentile"),
     Case("mse", "mse"),
+    Case("distill", "distill", ("steps=1",)),
     Case("ptq4sr", "ptq4sr", ("pac=false",)),
     Case("adabm", "adabm", ("finetune=false", "clamp_bits=true")),
     Case("2dquant", "2dquant", ("dqc=false",)),

@@ -43,6 +43,13 @@ SYSTEMS = (
         evidence="GPTQ and GPTAQ were published for language models; no paper on super-resolution has such rows.",
     ),
     System(
+        "distill",
+        (),
+        ("distill", "distill, grids per channel", "distill long"),
+        counted="distill",
+        evidence="Ours, from no paper: weights, biases and bounds learn, without true pictures.",
+    ),
+    System(
         "PTQ4SR",
         ("PTQ4SR", "DBDC+Pac"),
         ("ptq4sr",),
