@@ -71,7 +71,8 @@ class FreshLessons:
 
 @torch.no_grad()
 def lesson_of(teacher: Network, images: Tensor) -> Lesson:
-    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1]."""
+    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1], on the teacher's device."""
+    images = images.to(next(teacher.parameters()).device)
     with features_of(teacher) as features:
         output = teacher(images.contiguous(memory_format=LAYOUT))
         return Lesson(images, output, [normalised(feature) for feature in features.take()])
