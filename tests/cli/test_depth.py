@@ -31,7 +31,11 @@ def test_info_lists_depths(run, read, deep):
     assert full["blocks"] == ["body.0", "body.1"]
     assert half["bit_ops"] < full["bit_ops"]
     assert half["size_bytes"] < full["size_bytes"] < value["size_bytes"]
-    assert "depth 1: " in run("info", deep).stdout
+    printed = run("info", deep).stdout
+    assert "depth 1: " in printed
+    assert printed.count("counted as b/32: ") == 3  # the network, and each depth
+    assert 0 < full["compression"]["operations_saved"] < half["compression"]["operations_saved"] < 1
+    assert half["compression"]["weights"] < full["compression"]["weights"]
     alone = read("info", deep, "--depth", 1)
     assert len(value["layers"]) - len(alone["layers"]) == 2
     assert "depths" not in alone

@@ -90,7 +90,7 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
 
 
 def depth_line(cost: "DepthCost") -> str:
-    """One line: operations and size of the network at one depth, and how many of both QuantSR would count."""
+    """One line: operations and size of the network at one depth, and both counted as QuantSR does."""
     blocks = ", ".join(cost.blocks)
     size = f"{cost.size_bytes:,} bytes as a separate file"
     return f"depth {cost.depth}: {cost.bit_ops / 1e12:.3f} T bit operations, {size} ({blocks}); {cost.compression}"

@@ -86,13 +86,14 @@ class FreshLessons:
     batches: Callable[[], Iterable[Tensor]]
 
     def __iter__(self) -> Iterator[Lesson]:
-        return (lesson_of(self.teacher, images) for images in on_device_of(self.teacher, self.batches()))
+        return (lesson_of(self.teacher, images) for images in self.batches())
 
 
 @torch.no_grad()
 @full_float32()
 def lesson_of(teacher: Network, images: Tensor) -> Lesson:
-    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1], on its device."""
+    """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1], on the teacher's device."""
+    images = images.to(device_of(teacher))
     with features_of(teacher) as features:
         output = teacher(images.contiguous(memory_format=LAYOUT))
         return Lesson(images, output, [normalised(feature) for feature in features.take()])

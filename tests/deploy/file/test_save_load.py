@@ -356,3 +356,15 @@ def test_others_may_read_a_file_as_any_other(small_model, tmp_path):
     plain.touch()
     save(small_model, tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(("architecture", "argument"), [("srresnet", "tanh"), ("rdn", "idealo")])
+def test_files_from_before_an_argument_existed(
+    path, tmp_path, edited, freeze_by_policy, upscaled, architecture, argument
+):
+    model = freeze_by_policy(build(architecture, NETWORKS[architecture]), Policy(LayerBits(3, 4)))
+    save(model, path)
+    edited(path, tmp_path / "old", lambda header, _: header["arguments"].pop(argument))
+    loaded = load(tmp_path / "old")
+    assert loaded.network.facts == model.network.facts
+    assert torch.equal(upscaled(loaded), upscaled(model))

@@ -181,8 +181,9 @@ def test_order_is_kept_in_the_state():
         (edsr, Policy(LayerBits(2, 2))),
         (edsr, Policy(LayerBits(8, 8))),
         (swinir, Policy(LayerBits(3, 3), None, None, kinds=("linear", "matmul"))),
+        (swinir, Policy(LayerBits(3, 3), None, None, kinds=TRAINED["quantsr"].attention)),
     ],
-    ids=["w4a4 float ends", "w2a2", "w8a8", "swinir"],
+    ids=["w4a4 float ends", "w2a2", "w8a8", "swinir", "swinir, default layers"],
 )
 def test_shortcuts_are_folded_at_every_depth(make: Callable[[], Network], policy: Policy):
     """Up to float rounding; not settled, as settling moves bounds."""

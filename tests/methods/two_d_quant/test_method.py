@@ -194,8 +194,8 @@ def test_feature_loss_as_printed(calibration):
     """Eq. 5 by hand; lambda is 1 where it isn't given."""
     network = edsr()
     student = dobi_stage(network, calibration, Policy(LayerBits(2, 2), symmetric_weights=False), "paper")
-    with recorded(network, calibration.batches(4)) as lessons:
-        (lesson,) = lessons
+    (images,) = calibration.batches(4)
+    lesson = lesson_of(network, images)
     with torch.no_grad(), features_of(student) as features, features_of(network) as float_features:
         output, taken = student(lesson.images), features.take()
         network(lesson.images)
@@ -203,7 +203,7 @@ def test_feature_loss_as_printed(calibration):
         for f, q in zip(float_features.take(), taken, strict=True):
             for n, (f_n, q_n) in enumerate(zip(f, q, strict=True)):
                 expected[n] += (f_n / f_n.norm() - q_n / q_n.norm()).norm() / f_n.numel()
-        assert printed_feature_loss(taken, lesson.features) == pytest.approx(float(expected.mean()), rel=1e-3)
+        assert printed_feature_loss(taken, lesson.features) == pytest.approx(float(expected.mean()), rel=1e-5)
         picture = float(output_loss(output, lesson.output))
         for weight, factor in ((None, 1.0), (100.0, 100.0)):
             loss = dqc_loss(TwoDQuant(loss="printed", feature_weight=weight), student, lesson)
@@ -212,7 +212,7 @@ def test_feature_loss_as_printed(calibration):
 
 
 def test_feature_loss_as_printed_is_next_to_nothing(shared):
-    """Of the published EDSR after DOBI: 0.3 % of the output loss."""
+    """Of the published EDSR after DOBI: 0.5 % of the output loss on two crops, 0.3 % on eight."""
     network = load_model(shared / "weights" / "edsr" / "edsr_r8f64_x2.pt").eval()
     crops = CalibrationSet(shared / "data" / "DIV2K_test_LR" / "LR_bicubic" / "X4", 2, 0, 48)
     student = dobi_stage(network, crops, Policy(symmetric_weights=False), "paper")
@@ -222,7 +222,7 @@ def test_feature_loss_as_printed_is_next_to_nothing(shared):
         output = output_loss(student(images), lesson.output)
         share = float(printed_feature_loss(features.take(), lesson.features) / output)
     print(f"L_F / L_O as printed: {share:.1e}")
-    assert share == pytest.approx(0.003, rel=0.3)
+    assert share == pytest.approx(0.0046, rel=0.1)
 
 
 def test_fresh_crops_differ_in_every_step(calibration, monkeypatch):
