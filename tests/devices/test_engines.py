@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from srquant.deploy.frozen.freeze import freeze
+from srquant.distillation.loop import adam
 from srquant.errors import InputError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
+from srquant.methods.trained_registry import TRAINED
 from srquant.models.load import build
 from srquant.upscale.engines.open_engine import open_engine
 
@@ -40,22 +42,19 @@ def test_other_engines_compute_on_the_cpu(second_device, network, name):
         open_engine(name, network.to(second_device))
 
 
-def test_training_steps(second_device, network, calibration):
-    from srquant.distillation.loop import adam
-    from srquant.methods.trained_registry import TRAINED
-
-    crops = list(calibration.batches(4))
-    for method in TRAINED.values():
-        student = method.prepare(copy.deepcopy(network), crops, Policy(LayerBits(4, 4)), method.config(), 4)
-        student.to(second_device).train()
-        optimizer = adam(student.rates())
-        low = crops[0].to(second_device)
-        high = torch.zeros(4, 3, 28, 28, device=second_device)
-        for step in range(2):
-            loss = student(low, high, step)
-            assert loss.device == second_device, method.name
-            optimizer.zero_grad()
-            loss.backward()
-            student.after_backward()
-            optimizer.step()
-            student.after_step(step)
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_steps(second_device, network, calibration, name):
+    """The student computes on the device it was moved to."""
+    method, crops = TRAINED[name], list(calibration.batches(4))
+    policy = Policy(LayerBits(8, 8), head=None, tail=None)
+    student = method.prepare(network, crops, policy, method.config(), 4).to(second_device)
+    optimizer = adam(student.rates())
+    low, high = crops[0].to(second_device), torch.zeros(4, 3, 28, 28, device=second_device)
+    for step in range(2):
+        loss = student(low, high, step)
+        assert loss.device == second_device
+        optimizer.zero_grad()
+        loss.backward()
+        student.after_backward()
+        optimizer.step()
+        student.after_step(step)

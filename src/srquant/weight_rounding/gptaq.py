@@ -61,7 +61,7 @@ def adjust_layer(layer: QuantLayer, inputs: Tensor, quantized_inputs: Tensor) ->
     weight.copy_(gptq_weight(layer, seen.moments))
     if bias is not None:
         points = double(quantized_weight(layer).reshape(rows.shape))
-        bias.add_((_outputs(rows, seen.float_mean) - _outputs(points, seen.mean)).to(bias.device))
+        bias.copy_(double(bias) + (_outputs(rows, seen.float_mean) - _outputs(points, seen.mean)))
 
 
 @dataclass(frozen=True)
