@@ -22,8 +22,7 @@ from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Granularity, LayerBits, Policy
-from srquant.insertion.quantized_model import Origin, QuantizedModel
-from srquant.insertion.settle_on_lattice import settle
+from srquant.insertion.quantized_model import Origin
 from srquant.methods.distill.effort import Amount
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.method import crops, held_out_crops, without_features
@@ -32,6 +31,7 @@ from srquant.methods.distill.rates import own_size_rates, size
 from srquant.methods.distill.saved import Saved
 from srquant.methods.distill.start import MOMENTUM
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
+from srquant.methods.settle_trained import deployable
 from srquant.models.load import load_model
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers, scaled_weight
@@ -92,9 +92,8 @@ def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
     begin = time.process_time()
     student = learned(choice, network, calibration, bits, steps)
     seconds = time.process_time() - begin
-    settle(student)
-    policy = Policy(LayerBits(bits, bits))
-    engine, _ = fastest(freeze(QuantizedModel(student, policy, Origin("distill"))).network)
+    quantized = deployable(student, Policy(LayerBits(bits, bits)), Origin("distill"))
+    engine, _ = fastest(freeze(quantized).network)
     sets = [BenchmarkSet(shared() / "data" / name, network.facts.scale) for name in SETS]
     return {"psnr_y": [score(engine, benchmark).psnr_y for benchmark in sets], "processor_seconds": seconds}
 

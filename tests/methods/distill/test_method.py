@@ -101,6 +101,14 @@ def test_curve_has_finite_numbers(edsr, calibration, folder):
     assert all(math.isfinite(float(row["held_out_psnr"])) and float(row["loss"]) > 0 for row in rows)
 
 
+@pytest.mark.parametrize("policy", [Policy(LayerBits(4, 4)), CHANNELS])
+def test_the_result_is_as_good_as_its_best_iterate(edsr, calibration, folder, policy):
+    quantized = quantize(edsr, calibration, policy, Distill(steps=40, batch=2, learning_rate=0.01), None, folder)
+    rows = list(csv.DictReader(folder.metrics.read_text().splitlines()))
+    best = max(float(row["held_out_psnr"]) for row in rows)
+    assert -10 * math.log10(error_of(quantized, edsr, calibration)) > best - 0.1
+
+
 def test_learned_network_survives_its_file(edsr, calibration, tmp_path):
     quantized = quantize(edsr, calibration, CHANNELS, Distill(steps=3, batch=2))
     save(freeze(quantized), tmp_path / "model.safetensors")

@@ -35,7 +35,6 @@ from srquant.distillation.recipes import Progress, distillation
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.insertion.settle_on_lattice import settle
 from srquant.methods.distill.effort import EFFORT, EFFORTS, Amount, Effort, estimated_seconds
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.rates import own_size_rates
@@ -43,6 +42,7 @@ from srquant.methods.distill.saved import Saved
 from srquant.methods.distill.start import best_start
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
+from srquant.methods.settle_trained import deployable
 from srquant.models.network import Network
 from srquant.training.run_folder import RunFolder
 
@@ -110,10 +110,9 @@ def quantize(
         rates = own_size_rates(student, config.learning_rate, config.bound_rate)
         loss = distillation(config.feature_weight, root_mean_square_by_crop)
         learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
-    student = Network(student.module, network.facts)
-    settle(student)
     saved.finish()
-    return QuantizedModel(student, policy, origin_of("distill", config, calibration))
+    origin = origin_of("distill", config, calibration)
+    return deployable(Network(student.module, network.facts), policy, origin)
 
 
 def crops(calibration: CalibrationSet, amount: Amount, different: float) -> Iterator[Tensor]:
