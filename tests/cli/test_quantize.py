@@ -193,7 +193,7 @@ def test_without_a_method_it_learns_and_says_how_long_it_will_take(run, files, c
     saved = load(target)
     assert saved.origin.method == "distill"
     assert (saved.policy.granularity, saved.policy.activation_granularity) == ("channel", "channel")
-    assert (tmp_path / "small.run" / "metrics.csv").read_text().startswith("step,loss,held_out_psnr")
+    assert (tmp_path / "small.run" / "metrics.csv").read_text().startswith("step,loss,held_out_loss")
 
 
 def test_grids_per_tensor_if_asked_for(quantize, tmp_path):

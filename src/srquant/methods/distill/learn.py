@@ -137,12 +137,7 @@ def pause(learning: Learning, saved: Saved, log: Log | None, begin: float) -> No
     present = learning.evaluate()
     if log is not None:
         loss = math.fsum(learning.losses) / len(learning.losses)
-        numbers = {"loss": loss, "held_out_psnr": psnr(present), "seconds": round(time.perf_counter() - begin, 1)}
+        numbers = {"loss": loss, "held_out_loss": present, "seconds": round(time.perf_counter() - begin, 1)}
         log.write(learning.done, numbers)
     learning.losses.clear()
     saved.save(learning.state())
-
-
-def psnr(squared_error: float) -> float:
-    """In dB, of a mean squared error of pictures in [0, 1]; 200 for equal pictures."""
-    return -10 * math.log10(max(squared_error, 1e-20))

@@ -3,9 +3,8 @@
 1. Start: ranges of smallest squared error as ``mse``, those of the picture itself without clipping, at 7 and 8 bits
    those of ``tails`` if they are better. Weights are rounded by GPTQ, then moved as near to the float weights as
    they can be while they are rounded to the same points.
-2. Learning: everything learns at once, with straight-through gradients; the loss is the root mean square difference
-   from the float network's picture of each crop. Adam; rates are in units of each tensor's size and follow half a
-   cosine.
+2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
+   the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine.
 3. The iterate with the smallest error on held-out crops of the calibration pictures is kept, and settled.
 
 Grids have exactly ``2**bits`` points, ranges are static, and no true picture is needed.
@@ -30,7 +29,6 @@ from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import recorded
-from srquant.distillation.losses import root_mean_square_by_crop
 from srquant.distillation.recipes import Progress, distillation
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
@@ -39,7 +37,7 @@ from srquant.methods.distill.effort import EFFORT, EFFORTS, Amount, Effort, esti
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.rates import own_size_rates
 from srquant.methods.distill.saved import Saved
-from srquant.methods.distill.start import best_start
+from srquant.methods.distill.start import DISTANCE, best_start
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable
@@ -108,7 +106,7 @@ def quantize(
         student = best_start(teacher, calibration, plan, held_out)
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
         rates = own_size_rates(student, config.learning_rate, config.bound_rate)
-        loss = distillation(config.feature_weight, root_mean_square_by_crop)
+        loss = distillation(config.feature_weight, DISTANCE)
         learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
     saved.finish()
     origin = origin_of("distill", config, calibration)

@@ -11,9 +11,9 @@ from srquant.training.checkpoint import load_fields, save_fields
 from srquant.training.log import Log, opened
 from srquant.training.run_folder import RunFolder
 
-COLUMNS = ("loss", "held_out_psnr", "seconds")
-"""Numbers of a row of ``metrics.csv`` besides the step: mean loss since the last row, PSNR against the float network on
-held-out crops in dB, seconds since the run was started or continued."""
+COLUMNS = ("loss", "held_out_loss", "seconds")
+"""Numbers of a row of ``metrics.csv`` besides the step: mean loss since the last row, loss on held-out crops, seconds
+since the run was started or continued."""
 
 
 @dataclass(frozen=True)

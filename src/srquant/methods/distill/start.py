@@ -8,6 +8,7 @@ import torch
 from srquant.data.calibration import CalibrationSet
 from srquant.devices import full_float32
 from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.losses import output_loss
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
 from srquant.methods.distill.near_float import move_near_float
@@ -18,6 +19,9 @@ from srquant.weight_rounding.choose import round_weights
 
 MOMENTUM = 0.9
 """Weight of earlier batches in the moving average of activation bounds, as in ``mse``."""
+
+DISTANCE = output_loss
+"""Distance from the float network's pictures: mean absolute difference."""
 
 SHARE = Tails.share
 """Share of values that ``tails`` cuts on each side."""
@@ -55,11 +59,10 @@ def started(network: Network, calibration: CalibrationSet, plan: QuantizationPla
 @torch.no_grad()
 @full_float32()
 def error(student: Network, held_out: Iterable[Lesson]) -> float:
-    """Mean squared difference from the float network's pictures in [0, 1]; infinite where a value isn't finite."""
+    """The loss on lessons that are not learned from, ``DISTANCE``; infinite where a value isn't finite."""
     student.eval()
     errors = [
-        float((student(lesson.images.contiguous(memory_format=LAYOUT)) - lesson.output).square().mean())
-        for lesson in held_out
+        float(DISTANCE(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
     ]
     mean = sum(errors) / len(errors)
     return mean if math.isfinite(mean) else math.inf
