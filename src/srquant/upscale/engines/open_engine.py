@@ -43,7 +43,9 @@ def open_engine(
         EngineError: the engine isn't installed or can't run this network.
     """
     if isinstance(network, BranchedNetwork):
-        return BranchingEngine(network, partial(open_engine, name, threads=threads, precision=precision))
+        return BranchingEngine(
+            network, partial(open_engine, name, threads=threads, precision=precision, compiled=compiled)
+        )
     if needs_torch(name, device_of(network), precision, compiled) or name == "torch":
         return TorchEngine(network, precision, compiled)
     if name == AUTO:
