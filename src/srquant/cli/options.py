@@ -22,7 +22,9 @@ Depth = Annotated[
     int | None,
     typer.Option(help="Number of residual blocks to run, if the model was trained for several depths; default: all."),
 ]
-Engine = Annotated[str, typer.Option(help="auto (the fastest that works), torch, openvino or onnxruntime.")]
+Engine = Annotated[
+    str, typer.Option(help="auto (the fastest that works), torch, openvino, onnxruntime, or triton (CUDA devices).")
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
 ]

@@ -11,6 +11,7 @@ from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.engines.torch_engine import TorchEngine
+from srquant.upscale.engines.triton_engine import TritonEngine
 
 EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
     "openvino": OpenVINOEngine,
@@ -18,15 +19,18 @@ EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
 }
 """Engines that run an exported network, fastest first."""
 
+DEVICE_ENGINES: dict[str, Callable[[Network], Engine]] = {"torch": TorchEngine, "triton": TritonEngine}
+"""Engines that run the network itself, on its device."""
+
 
 def open_engine(name: str, network: Network, threads: int | None = None) -> Engine:
     """The engine called ``name``; ``auto`` is the fastest that can run this network.
 
     Args:
-        name: ``auto``, ``torch``, ``openvino`` or ``onnxruntime``.
+        name: ``auto``, ``torch``, ``triton``, ``openvino`` or ``onnxruntime``.
         network: float or frozen.
-        threads: number of threads to compute with, all cores by default; ``torch`` ignores it and uses the number
-            set for the whole process with ``torch.set_num_threads``.
+        threads: number of threads to compute with, all cores by default; ``torch`` and ``triton`` ignore it and use
+            the number set for the whole process with ``torch.set_num_threads``.
 
     Raises:
         InputError: there is no such engine.
@@ -36,10 +40,11 @@ def open_engine(name: str, network: Network, threads: int | None = None) -> Engi
         return BranchingEngine(network, partial(open_engine, name, threads=threads))
     if name == "auto":
         return fastest(network, threads)
-    if name == "torch":
-        return TorchEngine(network)
+    if name in DEVICE_ENGINES:
+        return DEVICE_ENGINES[name](network)
     if name not in EXPORTING_ENGINES:
-        raise InputError(f"no engine is called {name!r}; {suggest(name, ['auto', 'torch', *EXPORTING_ENGINES])}")
+        known = ["auto", *DEVICE_ENGINES, *EXPORTING_ENGINES]
+        raise InputError(f"no engine is called {name!r}; {suggest(name, known)}")
     try:
         return EXPORTING_ENGINES[name](network, threads)
     except ImportError as error:

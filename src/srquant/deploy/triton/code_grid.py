@@ -1,0 +1,89 @@
+"""The grid of a convolution's input, as bytes with the channels of a pixel side by side."""
+
+import torch
+from torch import Tensor, nn
+
+from srquant.deploy.frozen.channels import ChannelScaling
+from srquant.deploy.frozen.layers import FrozenConv2d
+from srquant.grids.uniform import step_size
+
+SIGNED_FROM = 129
+"""Levels from which codes are shifted by 128, because they don't fit into a signed byte."""
+
+
+def padded_channels(channels: int) -> int:
+    """Channels of a pixel in memory: 32, or a multiple of 64."""
+    return 32 if channels <= 32 else -(-channels // 64) * 64
+
+
+class CodeGrid(nn.Module):
+    """Uniform grids, one per channel, equal ones where the layer has one grid.
+
+    Args:
+        lower: first grid point, float32 ``C``.
+        step: float32 ``C``.
+        levels: 3..256.
+        padded_zero: code of a padded zero per channel, float32 ``C``.
+        lattice: of the layer; None if it isn't settled.
+
+    Attributes:
+        shift: 0 or 128, subtracted from codes so that they fit into int8.
+    """
+
+    def __init__(self, lower: Tensor, step: Tensor, levels: int, padded_zero: Tensor, lattice: float | None) -> None:
+        super().__init__()
+        self.lower: Tensor
+        self.step: Tensor
+        self.padded: Tensor
+        self.levels, self.lattice = levels, lattice
+        self.channels = len(lower)
+        self.shift = 0 if levels < SIGNED_FROM else 128
+        self.register_buffer("lower", pad_channels(lower, 0.0))
+        self.register_buffer("step", pad_channels(step, 1.0))
+        self.register_buffer("padded", pad_channels((padded_zero - self.shift).to(torch.int8), 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``N x C x H x W`` values to int8 ``N x H x W x padded_channels(C)``, codes minus ``shift``."""
+        lower, step = (t[: self.channels] for t in (self.lower, self.step))
+        position = x.permute(0, 2, 3, 1).sub(lower).div_(step).round_().clamp_(0, self.levels - 1)
+        codes = torch.zeros(*position.shape[:3], len(self.lower), dtype=torch.int8, device=x.device)
+        codes[..., : self.channels] = position.sub_(self.shift)
+        return codes
+
+    def same(self, other: "CodeGrid") -> bool:
+        """Whether both give the same codes."""
+        pairs = (self.lower, other.lower), (self.step, other.step)
+        return self.levels == other.levels and all(torch.equal(a, b) for a, b in pairs)
+
+
+def pad_channels(values: Tensor, filling: float) -> Tensor:
+    """One value per channel, and ``filling`` for channels that only exist in memory."""
+    padded = values.new_full((padded_channels(len(values)),), filling)
+    padded[: len(values)] = values
+    return padded
+
+
+def code_grid(layer: FrozenConv2d) -> CodeGrid:
+    """The grid of a convolution that ``is_supported``."""
+    grid, channels = layer.grid, layer.weight.shape[1]
+    if isinstance(layer.before, ChannelScaling):
+        lower, step = layer.before.lower.flatten(), layer.before.step.flatten()
+        zero = (-lower / step).round().clamp(0, grid.levels - 1)
+        padded = zero if any(layer.before.padding) else torch.full_like(zero, grid.zero_point)
+    else:
+        lower, step = grid.lower.expand(channels), step_size(grid.lower, grid.upper, grid.levels).expand(channels)
+        padded = torch.full_like(lower, grid.zero_point)
+    return CodeGrid(lower, step, grid.levels, padded, layer.lattice)
+
+
+def is_supported(layer: FrozenConv2d) -> bool:
+    """Whether the kernels compute this convolution: 3x3, stride 1, padding 1, no groups, a uniform grid as input."""
+    rows, columns = layer.padding
+    if isinstance(layer.before, ChannelScaling):
+        rows, columns = max(rows, layer.before.padding[0]), max(columns, layer.before.padding[1])
+        if float(layer.grid.lower) != 0.0 or layer.grid.step != 1.0:
+            return False
+    elif layer.before is not None:
+        return False
+    window = tuple(layer.weight.shape[2:]), layer.stride, (rows, columns), layer.dilation, layer.groups
+    return window == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
