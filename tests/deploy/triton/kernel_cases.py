@@ -36,6 +36,8 @@ def layer(c_in: int, c_out: int, levels: int) -> FrozenConv2d:
 
 def outputs_match(first: FrozenConv2d, second: FrozenConv2d, x: Tensor, residual: Tensor, add: FrozenAdd) -> None:
     packed, following = PackedLayer(first), PackedLayer(second)
+    position = first.grid(x) + first.grid.zero_point - packed.grid.shift
+    assert torch.equal(packed.grid(x)[..., : x.shape[1]], position.permute(0, 2, 3, 1).to(torch.int8)), "encode"
     plain, wanted = Convolution(packed), first(x)
     codes = packed.grid(x)
     assert torch.equal(plain(codes), wanted), "values"

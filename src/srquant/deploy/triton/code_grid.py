@@ -7,8 +7,8 @@ from srquant.deploy.frozen.channels import ChannelScaling
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.grids.uniform import step_size
 
-SIGNED_FROM = 129
-"""Levels from which codes are shifted by 128, because they don't fit into a signed byte."""
+LARGEST_CODE, SMALLEST_CODE = 127, -128
+"""Of a signed byte."""
 
 
 def padded_channels(channels: int) -> int:
@@ -24,36 +24,36 @@ class CodeGrid(nn.Module):
         step: float32 ``C``.
         levels: 3..256.
         padded_zero: code of a padded zero per channel, float32 ``C``.
+        shift: subtracted from codes, so that they fit into int8.
         lattice: of the layer; None if it isn't settled.
 
     Attributes:
-        shift: 0 or 128, subtracted from codes so that they fit into int8.
+        zero_padded: whether padded zeros have the code 0 after the shift.
     """
 
-    def __init__(self, lower: Tensor, step: Tensor, levels: int, padded_zero: Tensor, lattice: float | None) -> None:
+    def __init__(
+        self, lower: Tensor, step: Tensor, levels: int, padded_zero: Tensor, shift: int, lattice: float | None
+    ) -> None:
         super().__init__()
         self.lower: Tensor
         self.step: Tensor
         self.padded: Tensor
-        self.levels, self.lattice = levels, lattice
-        self.channels = len(lower)
-        self.shift = 0 if levels < SIGNED_FROM else 128
+        self.levels, self.shift, self.lattice = levels, shift, lattice
+        self.zero_padded = bool((padded_zero == shift).all())
         self.register_buffer("lower", pad_channels(lower, 0.0))
         self.register_buffer("step", pad_channels(step, 1.0))
         self.register_buffer("padded", pad_channels((padded_zero - self.shift).to(torch.int8), 0))
 
     def forward(self, x: Tensor) -> Tensor:
         """``N x C x H x W`` values to int8 ``N x H x W x padded_channels(C)``, codes minus ``shift``."""
-        lower, step = (t[: self.channels] for t in (self.lower, self.step))
-        position = x.permute(0, 2, 3, 1).sub(lower).div_(step).round_().clamp_(0, self.levels - 1)
-        codes = torch.zeros(*position.shape[:3], len(self.lower), dtype=torch.int8, device=x.device)
-        codes[..., : self.channels] = position.sub_(self.shift)
-        return codes
+        from srquant.deploy.triton.kernels.encode import encode
+
+        return encode(x, self.lower, self.step, self.levels, self.shift)
 
     def same(self, other: "CodeGrid") -> bool:
         """Whether both give the same codes."""
         pairs = (self.lower, other.lower), (self.step, other.step)
-        return self.levels == other.levels and all(torch.equal(a, b) for a, b in pairs)
+        return (self.levels, self.shift) == (other.levels, other.shift) and all(torch.equal(a, b) for a, b in pairs)
 
 
 def pad_channels(values: Tensor, filling: float) -> Tensor:
@@ -73,7 +73,15 @@ def code_grid(layer: FrozenConv2d) -> CodeGrid:
     else:
         lower, step = grid.lower.expand(channels), step_size(grid.lower, grid.upper, grid.levels).expand(channels)
         padded = torch.full_like(lower, grid.zero_point)
-    return CodeGrid(lower, step, grid.levels, padded, layer.lattice)
+    return CodeGrid(lower, step, grid.levels, padded, shift_of(padded, grid.levels), layer.lattice)
+
+
+def shift_of(padded_zero: Tensor, levels: int) -> int:
+    """The code of a padded zero, if all codes minus it fit into int8 and it is the same for all channels."""
+    zero = int(padded_zero[0])
+    if bool((padded_zero == zero).all()) and zero <= -SMALLEST_CODE and levels - 1 - zero <= LARGEST_CODE:
+        return zero
+    return 0 if levels - 1 <= LARGEST_CODE else -SMALLEST_CODE
 
 
 def is_supported(layer: FrozenConv2d) -> bool:

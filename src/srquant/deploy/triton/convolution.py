@@ -81,6 +81,10 @@ class Convolution(nn.Module):
         super().__init__()
         self.packed, self.relu, self.sum_points = packed, relu, sum_points
         self.next_grid, self.keeps_values, self.settled = next_grid, keeps_values, settled
+        self.multiplies = settled and next_grid is not None and next_grid.lattice == packed.lattice
+        self.next_step: Tensor | None
+        step = None if next_grid is None else next_grid.step.reciprocal() if self.multiplies else next_grid.step
+        self.register_buffer("next_step", step)
 
     def forward(self, source: Tensor, residual: Tensor | None = None) -> Output:
         """Convolve.
@@ -100,8 +104,8 @@ class Convolution(nn.Module):
         values = empty_values(source, p.channels) if self.keeps_values else None
         codes = None if self.next_grid is None else source.new_empty(*source.shape[:3], len(p.scale))
         added = None if residual is None else residual.contiguous(memory_format=torch.channels_last)
-        tensors = source, p.weight, p.first_sum, p.grid.padded, p.scale, p.bias, added, values, codes
-        convolve(Operands(*tensors, p.channels, self.relu, self._sum_grid(), self._next_grid()))
+        inputs = source, p.weight, p.first_sum, p.grid.padded, p.grid.zero_padded, p.scale, p.bias, added
+        convolve(Operands(*inputs, values, codes, p.channels, self.relu, self._sum_grid(), self._next_grid()))
         if values is None or codes is None:
             return next(t for t in (values, codes) if t is not None)
         return values, codes
@@ -114,12 +118,10 @@ class Convolution(nn.Module):
     def _next_grid(self) -> "NextGrid | None":
         from srquant.deploy.triton.kernels.launch import NextGrid
 
-        grid = self.next_grid
-        if grid is None:
+        grid, step = self.next_grid, self.next_step
+        if grid is None or step is None:
             return None
-        multiply = self.settled and grid.lattice == self.packed.lattice
-        step = grid.step.reciprocal() if multiply else grid.step
-        return NextGrid(grid.lower, step, grid.levels - 1, grid.shift, multiply)
+        return NextGrid(grid.lower, step, grid.levels - 1, grid.shift, self.multiplies)
 
 
 def empty_values(source: Tensor, channels: int) -> Tensor:

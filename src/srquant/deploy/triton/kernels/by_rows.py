@@ -27,6 +27,7 @@ def by_rows(
     sum_grid,
     lower,
     step,
+    ZERO_PADDED: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
     C_VALUES: tl.constexpr,
@@ -57,7 +58,10 @@ def by_rows(
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             for k in tl.static_range(0, C_IN, BLOCK_K):
                 place = (pixels + (right - 1))[:, None] * C_IN + (k + inner)[None, :]
-                padding = tl.load(padded + k + inner)[None, :] + tl.zeros((BLOCK_W, BLOCK_K), tl.int8)
+                if ZERO_PADDED:
+                    padding = 0
+                else:
+                    padding = tl.load(padded + k + inner)[None, :] + tl.zeros((BLOCK_W, BLOCK_K), tl.int8)
                 block_of_codes = tl.load(source + place, mask=inside[:, None], other=padding)
                 window = weight + (right * C_OUT + channels)[None, :] * C_IN + (k + inner)[:, None]
                 above = tl.dot(block_of_codes, tl.load(window + 6 * C_OUT * C_IN), above, out_dtype=tl.int32)

@@ -22,6 +22,7 @@ def by_tiles(
     sum_grid,
     lower,
     step,
+    ZERO_PADDED: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
     C_VALUES: tl.constexpr,
@@ -52,7 +53,10 @@ def by_tiles(
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         for k in tl.static_range(0, C_IN, BLOCK_K):
             place = (pixels + (down_by * width + right_by))[:, None] * C_IN + (k + inner)[None, :]
-            padding = tl.load(padded + k + inner)[None, :] + tl.zeros((BLOCK_H * BLOCK_W, BLOCK_K), tl.int8)
+            if ZERO_PADDED:
+                padding = 0
+            else:
+                padding = tl.load(padded + k + inner)[None, :] + tl.zeros((BLOCK_H * BLOCK_W, BLOCK_K), tl.int8)
             block_of_codes = tl.load(source + place, mask=inside[:, None], other=padding)
             window = weight + (tap * C_OUT + channels)[None, :] * C_IN + (k + inner)[:, None]
             sums = tl.dot(block_of_codes, tl.load(window), sums, out_dtype=tl.int32)

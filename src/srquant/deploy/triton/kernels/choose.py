@@ -39,7 +39,7 @@ def kind_of(operands: Operands) -> tuple[Any, ...]:
     o = operands
     pictures, height, width, c_in = o.source.shape
     parts = (o.residual is None, o.values is None, o.codes is None, o.sum_grid is None)
-    return o.source.device, c_in, o.weight.shape[1], *parts, pictures * height * width >= LARGE_PICTURE
+    return o.source.device, o.zero_padded, c_in, o.weight.shape[1], *parts, pictures * height * width >= LARGE_PICTURE
 
 
 def fastest(candidates: Sequence[Configuration], milliseconds: Callable[[Configuration], float]) -> Configuration:

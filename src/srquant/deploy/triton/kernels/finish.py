@@ -3,11 +3,7 @@
 import triton
 import triton.language as tl
 
-ROUNDING: tl.constexpr = tl.constexpr(12582912.0)
-"""1.5 * 2**23: adding it to a float32 between 0 and 2**22 rounds to an integer, half to even; its low bits hold it."""
-
-ROUNDING_BITS: tl.constexpr = tl.constexpr(0x4B400000)
-"""The bits of ``ROUNDING`` as an int32."""
+from srquant.deploy.triton.kernels.to_codes import ROUNDING, to_codes
 
 
 @triton.jit
@@ -70,13 +66,6 @@ def finish(
     if values is not None:
         tl.store(values + place, value, mask=exists)
     if codes is not None:
-        difference = value - tl.load(lower + channels)[None, :]
-        steps = tl.load(step + channels)[None, :]
-        if MULTIPLY:
-            position = difference * steps
-        else:
-            position = tl.div_rn(difference, steps + tl.zeros_like(difference))
-        rounded = tl.minimum(tl.maximum(position, 0.0), LAST) + ROUNDING
-        code = rounded.to(tl.int32, bitcast=True) - (ROUNDING_BITS + SHIFT)
+        code = to_codes(value, tl.load(lower + channels), tl.load(step + channels), LAST, SHIFT, MULTIPLY)
         there = pixels[:, None] * C_CODES + channels[None, :]
-        tl.store(codes + there, code.to(tl.int8), mask=inside[:, None] & (channels < C_CODES)[None, :])
+        tl.store(codes + there, code, mask=inside[:, None] & (channels < C_CODES)[None, :])

@@ -55,6 +55,7 @@ class Operands:
         weight: int8 ``9 x C_out x C_in``.
         first_sum: int32 ``C_out``, where sums start: what the shift and the zero point add.
         padded: int8 ``C_in``, codes of padded zeros.
+        zero_padded: whether these are all zero, which is faster.
         scale: float32 ``C_out``.
         bias: float32 ``C_out``.
         residual: float32 ``N x channels x H x W``, channels last; added to the result, if there is one.
@@ -70,6 +71,7 @@ class Operands:
     weight: Tensor
     first_sum: Tensor
     padded: Tensor
+    zero_padded: bool
     scale: Tensor
     bias: Tensor
     residual: Tensor | None
@@ -104,6 +106,7 @@ def launch(operands: Operands, configuration: Configuration) -> None:
         None if o.sum_grid is None else o.sum_grid.numbers,
         None if o.next_grid is None else o.next_grid.lower,
         None if o.next_grid is None else o.next_grid.step,
+        ZERO_PADDED=o.zero_padded,
         C_IN=c_in,
         C_OUT=c_out,
         C_VALUES=o.channels,
