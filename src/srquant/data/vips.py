@@ -13,7 +13,6 @@ class NoVipsError(Exception):
     """Stands for ``pyvips.Error``; never raised."""
 
 
-pyvips: Any
 try:
     import pyvips
 except Exception as error:  # cffi's errors and missing libraries have no common base
