@@ -14,7 +14,7 @@ class NoVipsError(Exception):
 
 
 try:
-    import pyvips
+    import pyvips as pyvips
 except Exception as error:  # cffi's errors and missing libraries have no common base
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     logging.getLogger("srquant").warning(
