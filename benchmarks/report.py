@@ -18,8 +18,16 @@ def machine() -> str:
     if cpuinfo.exists():
         lines = cpuinfo.read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "openvino", "onnxruntime"))
+    packages = ", ".join(filter(None, map(_version, ("torch", "openvino", "onnxruntime"))))
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+
+
+def _version(package: str) -> str:
+    """Name and version of a package; empty if it isn't installed."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def write(output: Path, title: str, about: str, rows: list[Any], columns: dict[str, str]) -> None:

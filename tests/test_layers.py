@@ -21,7 +21,7 @@ LAYERS = (
     ("methods",),
     ("deploy.layer_precision", "deploy.frozen"),
     ("deploy.file", "deploy.export"),
-    ("deploy.openvino", "deploy.onnx"),
+    ("deploy.openvino", "deploy.onnx", "deploy.triton"),
     ("measure",),
     ("upscale",),
     ("report",),

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
-from srquant.data.images import read_rgb
+from srquant.data.images import png_bytes, read_rgb
 from srquant.data.resize import downscale
 from srquant.errors import EngineError
 
@@ -77,4 +76,4 @@ def tiles(image: Pixels) -> list[Pixels]:
 def write_png(image: Pixels, path: Path) -> None:
     """Write ``H x W x 3``; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pyvips.Image.new_from_array(np.ascontiguousarray(image), interpretation="srgb").write_to_file(str(path))
+    path.write_bytes(png_bytes(image))

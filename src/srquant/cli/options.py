@@ -22,7 +22,9 @@ Depth = Annotated[
     int | None,
     typer.Option(help="Number of residual blocks to run, if the model was trained for several depths; default: all."),
 ]
-Engine = Annotated[str, typer.Option(help="auto (the fastest that works), torch, openvino or onnxruntime.")]
+Engine = Annotated[
+    str, typer.Option(help="auto (the fastest that works), torch, openvino, onnxruntime, or triton (CUDA devices).")
+]
 DEVICE_HELP = "auto (the first GPU: CUDA, else mps; else the CPU), cpu, cuda, cuda:N or mps."
 Device = Annotated[str, typer.Option(metavar="NAME", help=DEVICE_HELP)]
 Precision = Annotated[

@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
-from srquant.data.images import list_images, read_rgb
+from srquant.data.images import list_images, png_bytes, read_rgb
 from srquant.data.resize import downscale
 from srquant.errors import DatasetError
 from srquant.files import write_whole
@@ -118,7 +117,7 @@ def _is_writable(folder: Path) -> bool:
 
 def _keep(image: NDArray[np.uint8], places: list[Path]) -> None:
     """Write the picture to the first path that is writable, if there is one."""
-    content = pyvips.Image.new_from_array(image, interpretation="srgb").pngsave_buffer()
+    content = png_bytes(image)
     for place in places:
         with contextlib.suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)

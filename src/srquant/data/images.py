@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
+from srquant.data import pillow, vips
+from srquant.data.vips import pyvips
 from srquant.errors import DatasetError, ImageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif"})
@@ -38,6 +39,8 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: as ``read_rgb``.
     """
+    if not vips.WORKS:
+        return pillow.size(path)
     try:
         image = _open(path)
     except pyvips.Error as error:
@@ -61,6 +64,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         ImageError: missing, not a picture, truncated, damaged, or with values that are not finite.
     """
+    if not vips.WORKS:
+        return pillow.read_rgb(path)
     try:
         opened = _open(path)
         array, broken = _to_rgb(opened).numpy(), not _is_finite(opened)
@@ -72,6 +77,14 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     image: NDArray[np.uint8] = np.ascontiguousarray(array)
     return image
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """``H x W x 3``, 8 bit, as the content of a PNG file."""
+    if not vips.WORKS:
+        return pillow.png_bytes(image)
+    content: bytes = pyvips.Image.new_from_array(np.ascontiguousarray(image), interpretation="srgb").pngsave_buffer()
+    return content
 
 
 def _open(path: Path) -> pyvips.Image:

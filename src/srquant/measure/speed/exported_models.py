@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyvips
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from srquant.data.calibration import CalibrationSet
+from srquant.data.images import png_bytes
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.onnx.model import save_onnx, to_onnx
 from srquant.deploy.openvino.model import save_openvino, to_openvino
@@ -154,5 +154,5 @@ def write_noise(folder: Path) -> Path:
     """Write the pictures of ``noise`` as PNG files into a new folder."""
     folder.mkdir()
     for i, image in enumerate(noise()):
-        pyvips.Image.new_from_array(image, interpretation="srgb").write_to_file(str(folder / f"{i}.png"))
+        (folder / f"{i}.png").write_bytes(png_bytes(image))
     return folder

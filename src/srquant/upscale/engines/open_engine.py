@@ -14,6 +14,7 @@ from srquant.upscale.engines.onnxruntime_engine import OnnxRuntimeEngine
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.engines.torch_engine import Precision, TorchEngine
+from srquant.upscale.engines.triton_engine import TritonEngine
 
 EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
     "openvino": OpenVINOEngine,
@@ -21,7 +22,8 @@ EXPORTING_ENGINES: dict[str, Callable[[Network, int | None], Engine]] = {
 }
 """Engines that run an exported network, fastest first."""
 
-AUTO = "auto"
+AUTO, TORCH, TRITON = "auto", "torch", "triton"
+"""The fastest engine, and those that run the network itself on its device."""
 
 
 def open_engine(
@@ -30,11 +32,11 @@ def open_engine(
     """The engine called ``name``; ``auto`` is the fastest that can run this network on its device.
 
     Args:
-        name: ``auto``, ``torch``, ``openvino`` or ``onnxruntime``.
-        network: float or frozen, on the device that shall compute; only ``torch`` computes on other devices than the
-            CPU.
-        threads: number of threads to compute with, all cores by default; ``torch`` ignores it and uses the number
-            set for the whole process with ``torch.set_num_threads``.
+        name: ``auto``, ``torch``, ``triton``, ``openvino`` or ``onnxruntime``.
+        network: float or frozen, on the device that shall compute; only ``torch`` and ``triton`` compute on other
+            devices than the CPU.
+        threads: number of threads to compute with, all cores by default; ``torch`` and ``triton`` ignore it and use the
+            number set for the whole process with ``torch.set_num_threads``.
         precision: of a float network in ``torch``; the other engines compute float networks in float32.
         compiled: whether ``torch`` compiles a float network.
 
@@ -46,8 +48,10 @@ def open_engine(
         return BranchingEngine(
             network, partial(open_engine, name, threads=threads, precision=precision, compiled=compiled)
         )
-    if needs_torch(name, device_of(network), precision, compiled) or name == "torch":
+    if needs_torch(name, device_of(network), precision, compiled) or name == TORCH:
         return TorchEngine(network, precision, compiled)
+    if name == TRITON:
+        return TritonEngine(network)
     if name == AUTO:
         return fastest(network, threads)
     try:
@@ -62,16 +66,18 @@ def needs_torch(name: str, device: torch.device, precision: str = "auto", compil
     Raises:
         InputError: there is no such engine, or another engine than ``torch`` was asked for what only ``torch`` can do.
     """
-    if name not in (AUTO, "torch", *EXPORTING_ENGINES):
-        raise InputError(f"no engine is called {name!r}; {suggest(name, [AUTO, 'torch', *EXPORTING_ENGINES])}")
+    known = (AUTO, TORCH, TRITON, *EXPORTING_ENGINES)
+    if name not in known:
+        raise InputError(f"no engine is called {name!r}; {suggest(name, known)}")
     reasons = {
-        f"--device {device}": device != CPU,
+        f"--device {device}": device != CPU and name != TRITON,
         f"--precision {precision}": precision not in ("auto", "32"),
         "--compile": compiled,
     }
     for option, given in reasons.items():
-        if given and name in EXPORTING_ENGINES:
-            raise InputError(f"{option}: engine {name} computes on the CPU in float32; use --engine torch or auto")
+        if given and name not in (AUTO, TORCH):
+            where = "exact integers" if name == TRITON else "on the CPU in float32"
+            raise InputError(f"{option}: engine {name} computes {where}; use --engine torch or auto")
     return any(reasons.values())
 
 

@@ -15,7 +15,7 @@ class Engine(Protocol):
     """Runs one network.
 
     Attributes:
-        name: ``torch``, ``openvino`` or ``onnxruntime``.
+        name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``.
         network: the network that it runs.
         tiling: the overlap, alignment and memory of its tiles.
     """

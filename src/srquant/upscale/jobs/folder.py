@@ -11,7 +11,7 @@ from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
 from srquant.upscale.jobs.one_picture import check_target, write_target
 from srquant.upscale.jobs.staging import make_folder
-from srquant.upscale.pictures.read import Picture, open_picture
+from srquant.upscale.pictures.library import AnyPicture, open_picture
 from srquant.upscale.pictures.write import SAVERS, check_format
 from srquant.upscale.tiles.spans import TileSize
 
@@ -178,7 +178,7 @@ class FolderRun:
         except ImageError as error:
             self.failures.append(Failure(job.source, error))
 
-    def write(self, job: Job, picture: Picture, digest: str) -> None:
+    def write(self, job: Job, picture: AnyPicture, digest: str) -> None:
         """Upscale and record one picture."""
         before = self.pixels
 

@@ -8,10 +8,10 @@ from srquant.files import remove_stale
 from srquant.upscale.engines.branching_engine import engine_for
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.staging import make_folder, staged
-from srquant.upscale.pictures.read import Picture, PictureRows, open_picture
+from srquant.upscale.pictures.library import AnyPicture, encode, open_picture, rows_of
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.pictures.uncompressed_png import write_stored_png
-from srquant.upscale.pictures.write import check_format, encode
+from srquant.upscale.pictures.write import check_format
 from srquant.upscale.tiles.spans import TileSize
 from srquant.upscale.tiles.upscale_tiles import upscale_rows
 
@@ -67,7 +67,7 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
 
 def write_target(
     engine: Engine,
-    picture: Picture,
+    picture: AnyPicture,
     target: Path,
     tile: TileSize,
     progress: RowsDone,
@@ -83,8 +83,8 @@ def write_target(
     """
     make_folder(target.parent)
     scale = engine.network.facts.scale
-    engine = engine_for(engine, lambda: PictureRows(open_picture(picture.path)))
-    blocks = rows_done(upscale_rows(engine, PictureRows(picture), tile), scale, picture.height, progress)
+    engine = engine_for(engine, lambda: rows_of(open_picture(picture.path)))
+    blocks = rows_done(upscale_rows(engine, rows_of(picture), tile), scale, picture.height, progress)
     with staged(target) as (path, rows):
         with rows.open("wb") as file:
             write_stored_png(file, blocks, scale * picture.height, scale * picture.width)

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyvips
-
+from srquant.data.vips import pyvips
 from srquant.errors import OutputError
 from srquant.files import replacing, temporary
 

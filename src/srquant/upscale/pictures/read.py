@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
-import pyvips
 
+from srquant.data.vips import pyvips
 from srquant.errors import ImageError
 from srquant.upscale.pictures.rows import Pixels
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pyvips
-
+from srquant.data.vips import pyvips
 from srquant.errors import OutputError
+from srquant.upscale.pictures.pillow_picture import PillowPicture
 from srquant.upscale.pictures.read import Picture, load
 
 SAVERS: dict[str, dict[str, str | int | bool]] = {
@@ -23,7 +23,7 @@ LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 METADATA = ("exif-", "icc-profile-data", "iptc-data", "xmp-data", "resolution-unit")
 
 
-def check_format(picture: Picture, target: Path, scale: int) -> None:
+def check_format(picture: Picture | PillowPicture, target: Path, scale: int) -> None:
     """Check that the target's format can store the picture.
 
     Raises:

@@ -1,0 +1,64 @@
+"""Read and write pictures with Pillow, where pyvips can't be loaded. Pictures are in memory as a whole."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srquant.errors import EngineError, ImageError
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The first frame of a picture, after EXIF orientation.
+
+    Raises:
+        EngineError: Pillow isn't installed either.
+        ImageError: missing, not a picture, truncated or damaged.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise EngineError("neither pyvips nor Pillow can be loaded: pip install 'pyvips[binary]' or pillow") from error
+    if not path.exists():
+        raise ImageError(f"{path} doesn't exist: check the name")
+    try:
+        with Image.open(path) as image:
+            yield ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ImageError(f"can't read {path} as a picture ({error}): replace the file or leave it out") from None
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Height and width; see ``opened``."""
+    with opened(path) as image:
+        return image.height, image.width
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """``H x W x 3``, 8 bit, as ``images.read_rgb``; but of 16-bit colours the lower byte is dropped."""
+    with opened(path) as image:
+        if image.mode.startswith("I;16"):
+            image = image.point(lambda value: (value + 128) / 257).convert("L")
+        pixels: NDArray[np.uint8] = np.array(without_alpha(image).convert("RGB"))
+    return pixels
+
+
+def without_alpha(image: Any) -> Any:
+    """The picture without its transparency, which is dropped, not blended; palettes are expanded."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image.convert({"RGBA": "RGB", "LA": "L"}.get(image.mode, image.mode))
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """``H x W x 3``, 8 bit, as the content of a PNG file."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(content, "PNG")
+    return content.getvalue()
