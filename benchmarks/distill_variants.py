@@ -17,7 +17,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.lessons import Lesson, Lessons, recorded
 from srquant.distillation.loop import Loss, Rate
-from srquant.distillation.losses import output_loss, root_mean_square, root_mean_square_by_crop, squared_distance
+from srquant.distillation.losses import output_loss, root_mean_square, squared_distance
 from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import resolve
@@ -40,6 +40,13 @@ from srquant.weight_rounding.choose import round_weights
 
 WEIGHTS, CALIBRATION = "weights/edsr/edsr_r8f64_x2.pt", "data/DIV2K_test_LR/LR_bicubic/X4"
 SETS = ("Set5", "Set14")
+
+
+def root_mean_square_by_crop(student: Tensor, teacher: Tensor) -> Tensor:
+    """The root mean square difference of each crop, averaged over crops."""
+    return (student - teacher).square().flatten(1).mean(1).clamp(min=1e-24).sqrt().mean()
+
+
 LOSSES = {"absolute": output_loss, "squares": root_mean_square, "squares by crop": root_mean_square_by_crop}
 
 
@@ -70,7 +77,7 @@ class Choice:
 
     label: str
     start: Literal["gptq", "on points", "nearest", "gptaq"] = "gptq"
-    loss: str = "squares by crop"
+    loss: str = "absolute"
     feature_weight: float = 0.0
     learning_rate: float = 0.003
     bound_rate: float = 0.001

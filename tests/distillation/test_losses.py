@@ -12,7 +12,6 @@ from srquant.distillation.losses import (
     normalised,
     output_loss,
     root_mean_square,
-    root_mean_square_by_crop,
     squared_distance,
 )
 
@@ -84,10 +83,3 @@ def test_root_mean_square_is_that_of_all_values_and_rests_at_zero():
     assert root_mean_square(pictures, pictures).item() == pytest.approx(1e-12, rel=1e-3, abs=0)
     root_mean_square(pictures, pictures.detach()).backward()
     assert torch.equal(pictures.grad, torch.zeros_like(pictures))
-
-
-def test_root_mean_square_by_crop_is_the_mean_over_crops():
-    student, teacher = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
-    student[0] += 0.3
-    student[1, :, :2] += 0.1
-    assert root_mean_square_by_crop(student, teacher) == pytest.approx((0.3 + 0.1 * 0.5**0.5) / 2)

@@ -46,7 +46,7 @@ app = typer.Typer(
 EXAMPLES: dict[Callable[..., None], str] = {
     info: "srquant info edsr_w4a4.safetensors",
     methods: "srquant methods gba",
-    quantize: "srquant quantize edsr.pt --finetune -w 4 -a 4 --calibration DIR -o edsr_w4a4.safetensors",
+    quantize: "srquant quantize edsr.pt -w 4 -a 4 --calibration DIR -o edsr_w4a4.safetensors",
     train: "srquant train --method quantsr --init edsr.pt -w 4 -a 4 --hr DIV2K --steps 100000 -o RUN_DIR",
     evaluate: "srquant evaluate edsr_w4a4.safetensors --data Set5 --engine openvino --json out.json",
     export: "srquant export edsr_w4a4.safetensors -o edsr_w4a4.xml",

@@ -80,15 +80,6 @@ def root_mean_square(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().mean().clamp(min=SMALLEST_NORM**2).sqrt()
 
 
-def root_mean_square_by_crop(student: Tensor, teacher: Tensor) -> Tensor:
-    """``root_mean_square`` of each crop, averaged over crops: crops with little detail count as much as others.
-
-    PSNR, which is averaged over pictures too, depends on the logarithm of each picture's error.
-    """
-    squares = (student - teacher).square().flatten(1).mean(1)
-    return squares.clamp(min=SMALLEST_NORM**2).sqrt().mean()
-
-
 class _SquaredDistance(torch.autograd.Function):
     """Gradient in the feature ``s`` with direction ``d = s / |s|`` and target ``t``: ``2 (d <d, t> - t) / |s|``."""
 
