@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill_ideas import FEWEST
 from distill_variants import Choice, measure
 from ptq_run import write
 from report import write as write_report
@@ -42,6 +43,10 @@ CHOICES = (
     Choice("oscillation damping", damping=0.02),
     Choice("low-rank changes of weights, rank 8", rank=8),
     Choice("blocks one by one first, a third of the steps", blocks_share=1 / 3),
+    Choice("GBA's bits of layers", idea="bits"),
+    Choice("GBA's dynamic ranges (DAN)", idea="dan"),
+    Choice("outlier-aware's piecewise linear grids", idea="plq"),
+    Choice("QuantSR's shift of each channel", idea="shifts"),
     Choice("4, then 3, then 2 bits, a quarter of the steps each but the last", progressive=True),
 )
 
@@ -112,7 +117,7 @@ def main() -> None:
         return
     if not arguments.assemble:
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            todo = [(choice, bits) for bits in BITS for choice in CHOICES]
+            todo = [(choice, bits) for bits in BITS for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
             list(pool.map(lambda run: execute(arguments.output, *run), todo))
     rows = [row(arguments.output, choice) for choice in CHOICES]
     target = (arguments.assemble or arguments.output) / "distill_choices"

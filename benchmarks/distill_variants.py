@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from distill_ideas import Idea, add_idea, plan_with
 from ptq_run import fastest, score, shared
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -73,6 +74,7 @@ class Choice:
             everything learns together.
         progressive: whether two more bits, then one more are learned first, each for a quarter of the steps; the
             weights learned become the float weights of the next start.
+        idea: of a published method, added to ``distill``.
     """
 
     label: str
@@ -90,6 +92,7 @@ class Choice:
     rank: int = 0
     blocks_share: float = 0.0
     progressive: bool = False
+    idea: Idea = "none"
 
 
 def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
@@ -107,7 +110,8 @@ def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
 
 def learned(choice: Choice, network: Network, calibration: CalibrationSet, bits: int, steps: int) -> Network:
     """The quantized network after all stages, not settled."""
-    teacher = network if choice.feature_weight or choice.blocks_share else without_features(network)
+    needs_features = choice.feature_weight or choice.blocks_share or choice.idea == "bits"
+    teacher = network if needs_features else without_features(network)
     with ExitStack() as stack:
         held_out = list(stack.enter_context(recorded(without_features(network), held_out_crops(calibration))))
         batches = crops(calibration, Amount(steps, choice.batch), choice.different)
@@ -129,11 +133,13 @@ def started(choice: Choice, network: Network, calibration: CalibrationSet, bits:
     """Ranges and rounding."""
     policy = Policy(LayerBits(bits, bits), granularity=choice.granularity, activation_granularity=choice.granularity)
     ranges = Ranges(mse, symmetric_mse, MOMENTUM, minmax)
-    student = insert_by_ranges(network, calibration, resolve(network, policy), ranges)
+    plan = plan_with(choice.idea, resolve(network, policy), network, calibration)
+    student = insert_by_ranges(network, calibration, plan, ranges)
     if choice.start != "nearest":
         round_weights(student, network, calibration.batches(BATCH), "gptaq" if choice.start == "gptaq" else "gptq")
     if choice.start in ("gptq", "gptaq"):
         move_near_float(student, network)
+    add_idea(choice.idea, student, plan, network, calibration)
     return student
 
 
