@@ -22,6 +22,8 @@ CASES = {
     "adabm": [["epochs=3"], ["epochs=3", "image_to_bit=false"]],
     "2dquant": [["iterations=2", "batch=2"]],
     "outlier-aware": [["epochs=3"], ["epochs=3", "finetune=vft"]],
+    "distill": [["steps=2", "batch=2"]],
+    "auto": [],  # distill with other numbers of steps
     "gba": [["epochs=1"], ["epochs=1", "mixed=both", "dan_stages=none", "rounding=gptq"]],
 }
 POLICY = Policy(LayerBits(4, 4))
