@@ -59,7 +59,7 @@ def quantize(method: str, settings: list[str], crops: int) -> None:
     network = Network(EDSR(*EDSR_16_64_X4), facts(*EDSR_16_64_X4)).eval()
     calibration, chosen = CalibrationSet(shared() / CALIBRATION, crops, patch=PATCH), METHODS[method]
     chosen.quantize(network, calibration, Policy(LayerBits(4, 4)), configure(chosen.config, settings))
-    print(peak_memory())
+    print(peak_memory("cpu"))
 
 
 def measure(method: str, settings: tuple[str, ...], crops: int) -> Row:

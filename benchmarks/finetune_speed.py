@@ -161,7 +161,7 @@ def serve(name: str, recipe: str, implementation: str, crops: int) -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "memory":
-            print(peak_memory(), flush=True)
+            print(peak_memory("cpu"), flush=True)
         else:
             seconds, steps = turn()
             print(seconds / steps, flush=True)

@@ -103,7 +103,7 @@ def measure(run: Run) -> dict[str, Any]:
     start = time.perf_counter(), time.process_time()
     quantized = quantize(run, network)
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory()}
+    result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory("cpu")}
     frozen, size = through_file(quantized)
     engine, complaint = fastest(frozen.network)
     bits = picture_fab(frozen.network)

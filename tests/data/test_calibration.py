@@ -7,7 +7,7 @@ import pytest
 import pyvips
 import torch
 
-from srquant.data import calibration
+from srquant.data import picture_cache
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import DatasetError, ImageError
 
@@ -100,12 +100,15 @@ def test_pictures_are_read_when_their_batch_is_made(folder, monkeypatch):
     chosen = CalibrationSet(folder, 10, patch=8)
     read = []
     monkeypatch.setattr(
-        calibration, "read_rgb", lambda path, inner=calibration.read_rgb: read.append(path) or inner(path)
+        picture_cache, "read_rgb", lambda path, inner=picture_cache.read_rgb: read.append(path) or inner(path)
     )
     batches = chosen.batches(3)
     assert not read
     next(batches)
     assert len(read) == 3
+    list(batches)
+    list(chosen.batches(3, epoch=1))
+    assert sorted(read) == sorted(chosen.files), "each picture is read once"
 
 
 def test_the_choice_is_seeded(folder):

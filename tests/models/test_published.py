@@ -54,7 +54,6 @@ def test_set5(weights, scale, expected, shared):
     [
         ("edsr/edsr_r8f64_x2.pt", 33.37),
         ("carn/carn_x2_only.pth", 33.57),
-        ("rdn/rdn_idealo_D10C3G64_x2.pth", 32.44),
     ],
 )
 def test_set14(weights, expected, shared):

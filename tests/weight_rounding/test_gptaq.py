@@ -109,9 +109,9 @@ def test_statistics_by_hand(bias):
     assert float(seen.lost) == pytest.approx(4 * 2 - bias * 4 * 2001 * mean / 2001, rel=1e-4)
 
 
-def test_a_hundred_crops_decide(monkeypatch):
+def test_a_hundred_crops_decide(monkeypatch, teacher):
     seen = []
     monkeypatch.setattr(gptaq, "run_side_by_side", lambda student, images, visit: seen.append(images))
     batches = [torch.rand(60, 3, 40, 40) for _ in range(2)]
-    apply_gptaq(None, batches)
+    apply_gptaq(teacher, batches)
     assert torch.equal(seen[0], torch.cat([batches[0], batches[1][:40]])[..., 4:36, 4:36])

@@ -229,7 +229,7 @@ def saft_loss(config: OutlierAware, teacher: Network, calibration: CalibrationSe
         total = config.output_weight * WHITE * output_loss(output, lesson.output)
         if not lesson.features:
             return total
-        equal = torch.full((len(features),), 1 / len(features))
+        equal = output.new_full((len(features),), 1 / len(features))
         return total + sensitivity_loss(features, lesson.features, equal if s is None else s)
 
     return loss
