@@ -31,10 +31,11 @@ def plan_with(idea: Idea, plan: QuantizationPlan, network: Network, calibration:
     if idea != "bits":
         return plan
     config = gba.GBA(mixed="both", dan_stages=None, ranges="mse")
+    body = gba.body_of(plan, config)
     with recorded(network, calibration.batches(config.allocation_batch)) as lessons:
         for group in gba.MIXED[config.mixed]:
             bounds = gba.initialise_bounds(network, calibration, plan, config)
-            plan = gba.allocate(group, gba.body_of(plan, config), network, plan, bounds, lessons, config, None)
+            plan = gba.allocate(group, body, network, plan, bounds, lessons, config, None)
     return plan
 
 
