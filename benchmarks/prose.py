@@ -92,6 +92,12 @@ def quality(setting: str) -> dict[str, Any]:
     return _only("quality", results("quality")["rows"], setting=setting)
 
 
+def fair(column: str, bits: int, network: str = EDSR, sep: str = " / ") -> str:
+    """PSNR-Y in dB on Set5 and Set14 of a cell of ``fair.json``, with two digits."""
+    means = _only("fair", results("fair")["rows"], network=network, bits=bits)["scores"][column]["psnr_y"]
+    return sep.join(f"{means[name]:.2f}" for name in (SET5, SET14))
+
+
 def why(label: str) -> dict[str, Any]:
     """A point of ``ptq_why.json``."""
     return _only("ptq_why", results("ptq_why")["points"], label=label)

@@ -14,6 +14,7 @@ from prose import (
     both,
     by_patch,
     fab,
+    fair,
     psnr,
     quality,
     relation,
@@ -44,6 +45,8 @@ def readme() -> Iterator[str]:
     for name, setting in measured:
         row = quality(setting)
         yield f"| {name} | {row['set5_openvino']:.2f} | {row['set14_openvino']:.2f} |"
+    for bits in (4, 3, 2):
+        yield f"| {bits} / {bits} | `distill`, one grid per tensor | {fair('tensor', bits, sep=' | ')} |"
     yield f"| 3 / 3 | `mse`, GPTAQ rounding | {both('mse, corrected', 3, sep=' | ')} |"
     yield f"relative learning rates, 300 steps of 2 crops | {both('2dquant', 2, sep=' | ')} |"
     yield f"| 2 / 2 | `mse`, GPTAQ rounding | {both('mse, corrected', 2, sep=' | ')} |"

@@ -194,6 +194,7 @@ def test_without_a_method_it_learns_and_says_how_long_it_will_take(run, files, c
     assert saved.origin.method == "distill"
     assert (saved.policy.granularity, saved.policy.activation_granularity) == ("channel", "channel")
     assert (tmp_path / "small.run" / "metrics.csv").read_text().startswith("step,loss,held_out_loss")
+    assert not (tmp_path / "small.run" / "checkpoint.pt").exists()
 
 
 def test_grids_per_tensor_if_asked_for(quantize, tmp_path):
@@ -208,3 +209,30 @@ def test_another_run_in_the_folder_is_not_overwritten(quantize, complaint, tmp_p
     (tmp_path / "out.safetensors").unlink()
     assert "base: " in complaint(quantize(*arguments, "-w", 5))
     assert quantize(*arguments, "-w", 5, "--overwrite").exit_code == 0
+
+
+@pytest.fixture
+def stopped(run, files, calibration, tmp_path, monkeypatch):
+    """A command, after its process was stopped when everything was learned but nothing written."""
+    command = ("quantize", files / "edsr.pt", *calibration, "--method", "distill", "--set", "steps=4", "--overwrite")
+    command += ("-o", tmp_path / "out.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr("srquant.deploy.file.save_load.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*command).exit_code != 0
+    return command
+
+
+def test_the_same_command_continues_also_with_overwrite(run, stopped, tmp_path):
+    saved = tmp_path / "out.run" / "checkpoint.pt"
+    before = saved.read_bytes()
+    steps = (tmp_path / "out.run" / "metrics.csv").read_text()
+    assert run(*stopped).exit_code == 0
+    assert before
+    assert not saved.exists()
+    assert (tmp_path / "out.run" / "metrics.csv").read_text() == steps
+
+
+def test_a_damaged_state_is_replaced_only_with_overwrite(run, stopped, complaint, tmp_path):
+    (tmp_path / "out.run" / "checkpoint.pt").write_bytes(b"damaged")
+    assert "checkpoint.pt" in complaint(run(*(part for part in stopped if part != "--overwrite")))
+    assert run(*stopped).exit_code == 0

@@ -149,7 +149,7 @@ def quantize(
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     check_output(output, overwrite)
 
-    from srquant.cli.quantize_run import Inputs, quantize_network, run_folder
+    from srquant.cli.quantize_run import Inputs, finish, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
@@ -179,6 +179,7 @@ def quantize(
         Inputs(chosen, config, network.to(computing), model, policy, pictures), folder, overwrite
     )
     save(freeze(quantized), output, overwrite)
+    finish(folder)
     size, before = output.stat().st_size, model.stat().st_size
     show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")
 

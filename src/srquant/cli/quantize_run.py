@@ -8,11 +8,12 @@ from typing import Any
 from srquant.cli.output import check_folder, note, progress
 from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
-from srquant.errors import PolicyError
+from srquant.errors import CheckpointError, OutputError, PolicyError
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.distill.effort import EFFORTS
 from srquant.methods.distill.method import Distill
+from srquant.methods.distill.saved import Saved
 from srquant.methods.options import text_of
 from srquant.methods.registry import Method
 from srquant.models.network import Network
@@ -72,10 +73,32 @@ def quantize_network(inputs: Inputs, folder: RunFolder | None, overwrite: bool) 
     if method.in_folder is None or folder is None:
         with progress() as step:
             return method.quantize(*arguments, step)
-    folder.begin(inputs.configuration(), overwrite)
+    begin(folder, inputs.configuration(), overwrite)
     note(announcement(inputs))
     with progress() as step:
         return method.in_folder(*arguments, step, folder)
+
+
+def begin(folder: RunFolder, wanted: Mapping[str, str], overwrite: bool) -> None:
+    """Continue a run with these settings; with ``overwrite`` replace one with other settings or a damaged state.
+
+    Raises:
+        OutputError: as ``RunFolder.begin``.
+        CheckpointError: the state is damaged.
+    """
+    try:
+        folder.begin(wanted, overwrite=False)
+        Saved(folder).state()
+    except (OutputError, CheckpointError):
+        if not overwrite:
+            raise
+        folder.begin(wanted, overwrite=True)
+
+
+def finish(folder: RunFolder | None) -> None:
+    """Remove the state of a run whose result is written; the curve stays."""
+    if folder is not None:
+        folder.checkpoint.unlink(missing_ok=True)
 
 
 def announcement(inputs: Inputs) -> str:

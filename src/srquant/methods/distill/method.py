@@ -93,7 +93,7 @@ def quantize(
         policy: which layers are quantized, and with how many bits.
         config: the method's options.
         progress: called after every step of learning.
-        folder: an existing folder that keeps the curve and, until the end, the state to continue from.
+        folder: an existing folder that keeps the curve and the state to continue from.
 
     Raises:
         PolicyError: as ``Quantize``; or the loss isn't finite.
@@ -108,7 +108,6 @@ def quantize(
         rates = own_size_rates(student, config.learning_rate, config.bound_rate)
         loss = distillation(config.feature_weight, DISTANCE)
         learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
-    saved.finish()
     origin = origin_of("distill", config, calibration)
     return deployable(Network(student.module, network.facts), policy, origin)
 

@@ -63,8 +63,3 @@ class Saved:
     def log(self, done: int) -> AbstractContextManager[Log | None]:
         """The log, without rows of steps after ``done``."""
         return nullcontext() if self.folder is None else opened(self.folder.metrics, [*COLUMNS], done, None)
-
-    def finish(self) -> None:
-        """Remove the state; the curve stays."""
-        if self.folder is not None:
-            self.folder.checkpoint.unlink(missing_ok=True)
