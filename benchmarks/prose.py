@@ -82,8 +82,9 @@ def before(label: str, bits: int, on: str = SET5) -> TwoDigits:
 
 
 def best_post_training(bits: int, ranges: str | None = None) -> TwoDigits:
-    """Best PSNR-Y on Set5 of EDSR's rows in ``ptq.json``; of those with ``static`` or ``dynamic`` ranges if given."""
-    rows = (row for row in results("ptq")["entries"] if (row["network"], row["bits"]) == (EDSR, bits))
+    """Best PSNR-Y on Set5 of EDSR's rows in ``ptq.json`` but ``distill``; with ``static`` or ``dynamic`` ranges."""
+    rows = [row for row in results("ptq")["entries"] if (row["network"], row["bits"]) == (EDSR, bits)]
+    rows = [row for row in rows if not row["label"].startswith("distill")]
     return max(psnr(row["label"], bits) for row in rows if ranges in (None, row["ranges"]))
 
 
