@@ -60,15 +60,26 @@ def train_pass(
     Raises:
         PolicyError: the loss is not finite.
     """
-    student.eval().requires_grad_(False)
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.requires_grad_(True)
+    learn_only(student.eval(), optimizer)
     with cached_weights(student):
         for lesson in lessons:
             step(student, lesson, optimizer, loss)
             after_step()
             report()
+
+
+def learn_only(student: Network, optimizer: torch.optim.Optimizer) -> None:
+    """Only the optimizer's parameters learn."""
+    student.requires_grad_(False)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(True)
+
+
+def scale_rates(optimizer: torch.optim.Optimizer, first: Sequence[float], factor: float) -> None:
+    """Set the learning rate of each group to ``factor`` times its first one."""
+    for group, rate in zip(optimizer.param_groups, first, strict=True):
+        group["lr"] = rate * factor
 
 
 def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -80,7 +81,7 @@ class Network(nn.Module):
 
 def device_of(network: nn.Module) -> torch.device:
     """The device of the weights; the CPU for a network without weights."""
-    return next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    return next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
 
 
 def on_device_of(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:

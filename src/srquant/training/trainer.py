@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from srquant.data.pairs import PairSet
 from srquant.devices import full_float32
-from srquant.distillation.loop import adam
+from srquant.distillation.loop import adam, scale_rates
 from srquant.errors import TrainingError
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.models.network import Network
@@ -93,8 +93,7 @@ class Trainer:
         low, high = next(feed)
         interval.waited += time.perf_counter() - before
         torch.manual_seed(_step_seed(self.run.seed, step, self.fabric.global_rank))
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * self.student.rate_factor(step)
+        scale_rates(self.optimizer, self.rates, self.student.rate_factor(step))
         loss = self.module(self._pictures(low), self._pictures(high), step)
         self.fabric.backward(loss)
         self.student.after_backward()

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from srquant.distillation.lessons import LAYOUT
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of
 
 Effort = Literal["quick", "normal", "long"]
 
@@ -32,7 +32,7 @@ EFFORTS: dict[Effort, Amount] = {
     "long": Amount(6000, 4),
 }
 
-EFFORT = "how long to learn: quick 150, normal 750, long 6000 steps of 4 crops"
+EFFORT = "how long to learn: " + ", ".join(f"{name} {a.steps} steps of {a.batch} crops" for name, a in EFFORTS.items())
 """Help text."""
 
 QUANTIZED_OVER_FLOAT = 1.3
@@ -59,7 +59,7 @@ def estimated_seconds(network: Network, amount: Amount, patch: int, different: f
 def float_step_seconds(network: Network, batch: int, patch: int) -> float:
     """Seconds of one step of the float network: the second one, since the first is slower."""
     copied = copy.deepcopy(network).requires_grad_(True)
-    images = torch.rand(batch, 3, patch, patch, device=next(copied.parameters()).device)
+    images = torch.rand(batch, 3, patch, patch, device=device_of(network))
     for _ in range(2):
         start = time.perf_counter()
         copied(images.contiguous(memory_format=LAYOUT)).mean().backward()

@@ -13,7 +13,7 @@ from torch import Tensor
 from srquant.devices import full_float32
 from srquant.distillation.iterations import cosine, repeat_forever
 from srquant.distillation.lessons import Lesson, Lessons
-from srquant.distillation.loop import Guards, Loss, Rate, adam, step
+from srquant.distillation.loop import Guards, Loss, Rate, adam, learn_only, scale_rates, step
 from srquant.methods.distill.saved import Saved, State
 from srquant.methods.distill.start import error
 from srquant.models.network import Network
@@ -90,18 +90,18 @@ def learn(
         report: called after each step with the number of steps done.
     """
     optimizer, guards = adam(rates), Guards(student)
-    start_learning(student.eval(), optimizer)
+    learn_only(student.eval(), optimizer)
+    first = [float(group["lr"]) for group in optimizer.param_groups]
     learning = Learning(student, optimizer, held_out, copy.deepcopy(student.state_dict()), math.inf)
     state = saved.state()
     if state is None:
         learning.evaluate()
     else:
         learning.load(state)
-    first = [group["initial_lr"] for group in optimizer.param_groups]
     with saved.log(learning.done) as log:
         begin = time.perf_counter()
         for lesson in remaining(lessons, learning.done, steps):
-            set_rates(optimizer, first, cosine(learning.done / steps, LAST_RATE))
+            scale_rates(optimizer, first, cosine(learning.done / steps, LAST_RATE))
             learning.losses.append(step(student, lesson, optimizer, loss))
             guards()
             learning.done += 1
@@ -112,24 +112,9 @@ def learn(
     student.requires_grad_(False)
 
 
-def start_learning(student: Network, optimizer: torch.optim.Optimizer) -> None:
-    """The optimizer's parameters learn, and no others; its groups remember their first rates."""
-    student.requires_grad_(False)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-        for parameter in group["params"]:
-            parameter.requires_grad_(True)
-
-
 def remaining(lessons: Lessons, done: int, steps: int) -> Iterator[Lesson]:
     """The lessons of steps ``done`` to ``steps``."""
     return islice(repeat_forever(lessons), done, steps)
-
-
-def set_rates(optimizer: torch.optim.Optimizer, first: list[float], factor: float) -> None:
-    """All learning rates to ``factor`` times their first value."""
-    for group, rate in zip(optimizer.param_groups, first, strict=True):
-        group["lr"] = rate * factor
 
 
 def pause(learning: Learning, saved: Saved, log: Log | None, begin: float) -> None:

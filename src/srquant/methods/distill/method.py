@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from torch import Tensor
 
@@ -116,13 +117,12 @@ def crops(calibration: CalibrationSet, amount: Amount, different: float) -> Iter
     """The batches that are learned from: ``N x 3 x H x W`` in [0, 1], as many as the share of the steps says."""
     count = max(1, math.ceil(amount.steps * different))
     epochs = math.ceil(count * amount.batch / calibration.count)
-    return (batch for _, batch in zip(range(count), calibration.stream(amount.batch, epochs), strict=False))
+    return islice(calibration.stream(amount.batch, epochs), count)
 
 
 def held_out_crops(calibration: CalibrationSet) -> Iterator[Tensor]:
     """Batches that are not learned from, of the same pictures."""
-    batches = calibration.batches(HELD_OUT_BATCH, HELD_OUT_EPOCH)
-    return (batch for _, batch in zip(range(HELD_OUT_BATCHES), batches, strict=False))
+    return islice(calibration.batches(HELD_OUT_BATCH, HELD_OUT_EPOCH), HELD_OUT_BATCHES)
 
 
 def without_features(network: Network) -> Network:

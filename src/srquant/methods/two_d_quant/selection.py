@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srquant.data.benchmark import BenchmarkSet
-from srquant.models.network import Network
+from srquant.models.network import Network, device_of
 
 LUMINANCE = (65.481, 128.553, 24.966)
 """Weights of red, green and blue in [0, 1] in the luminance of studio-range BT.601; its offset cancels out."""
@@ -81,7 +81,7 @@ def luminance_psnr(network: Network, benchmark: BenchmarkSet) -> float:
 
 @torch.no_grad()
 def _psnr(network: Network, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> Tensor:
-    device = next(network.parameters()).device
+    device = device_of(network)
     images, truth = (torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].double() for pixels in (low, high))
     upscaled = network(_large_enough(images.float() / 255, network.facts.smallest))
     difference = (upscaled.clamp(0, 1) * 255).round()[..., : truth.shape[2], : truth.shape[3]] - truth
