@@ -47,6 +47,7 @@ CHOICES = (
     Choice("GBA's dynamic ranges (DAN)", idea="dan"),
     Choice("outlier-aware's piecewise linear grids", idea="plq"),
     Choice("QuantSR's shift of each channel", idea="shifts"),
+    Choice("AdaBM's bits by picture and layer", idea="branches"),
     Choice("4, then 3, then 2 bits, a quarter of the steps each but the last", progressive=True),
 )
 

@@ -1,25 +1,34 @@
 """The ideas of the published methods, each added to ``distill``: which of them still help when weights learn?"""
 
+from collections.abc import Iterable
 from typing import Literal
+
+import torch
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import recorded
+from srquant.distillation.loop import Rate
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.plan import QuantizationPlan
+from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, PictureBits, adaptive_quantizers, make_adaptive
+from srquant.methods.adabm.image_to_bit import I2BCalibration, ImageToBit
+from srquant.methods.adabm.layer_to_bit import LayerToBit, first_layer_bits, layer_sensitivities
+from srquant.methods.adabm.method import AdaBM
 from srquant.methods.gba import method as gba
 from srquant.methods.outlier_aware.method import STATISTICS, UNIFORM_BITS, breakpoint_rule
-from srquant.models.network import Network
+from srquant.methods.ranges.pipeline import BATCH
+from srquant.models.network import Network, modules_of
 from srquant.quantizers.base import ActivationQuantizer
 from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantLayer, bounded_quantizer, quant_layers
 from srquant.quantizers.plq import PLQuantizer
 from srquant.quantizers.shifted import ShiftedQuantizer
 
-Idea = Literal["none", "bits", "dan", "plq", "shifts"]
+Idea = Literal["none", "bits", "dan", "plq", "shifts", "branches"]
 """GBA's bits of layers from gradients; its dynamic ranges; outlier-aware's piecewise grids; QuantSR's learned shift of
-each channel."""
+each channel; AdaBM's bits by picture and layer, which don't learn here."""
 
-FEWEST: dict[Idea, int] = {"bits": 3, "plq": 3}
+FEWEST: dict[Idea, int] = {"bits": 3, "plq": 3, "branches": 4}
 """Fewest bits at which an idea is defined; 2 where nothing is said."""
 
 BREAKPOINT = 0.99
@@ -41,8 +50,10 @@ def plan_with(idea: Idea, plan: QuantizationPlan, network: Network, calibration:
 
 def add_idea(
     idea: Idea, student: Network, plan: QuantizationPlan, network: Network, calibration: CalibrationSet
-) -> None:
-    """Replace the grids of activations, in place, if the idea is a kind of grid."""
+) -> Network:
+    """Replace the grids of activations, in place, if the idea is a kind of grid; returns the network that learns."""
+    if idea == "branches":
+        return with_branches(student, plan, network, calibration)
     layers = quant_layers(student)
     if idea == "dan":
         for layer in layers.values():
@@ -59,6 +70,32 @@ def add_idea(
         for layer in layers.values():
             if layer.input_quantizer.bits < UNIFORM_BITS:
                 layer.input_quantizer = shifted(layer)
+    return student
+
+
+def with_branches(
+    student: Network, plan: QuantizationPlan, network: Network, calibration: CalibrationSet
+) -> AdaptiveNetwork:
+    """AdaBM's bits by picture and layer as they are before its finetuning; the mean over both is the base."""
+    config, pictures = AdaBM(), PictureBits(torch.zeros(1))
+    i2b = I2BCalibration(config.image_percentile / 100, config.momentum)
+    with layer_sensitivities(network, plan.body) as sensitivities, torch.no_grad():
+        for images in i2b.watching(calibration.batches(BATCH)):
+            network(images)
+    means = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
+    make_adaptive(student, plan.body, pictures)
+    first = first_layer_bits(means, config.layer_percentile / 100)
+    for quantizer, b_l in zip(adaptive_quantizers(student).values(), first, strict=True):
+        quantizer.layer_to_bit.factor.data.copy_(b_l)
+    return AdaptiveNetwork(student, i2b.image_to_bit(), pictures)
+
+
+def without_bit_mappings(rates: Iterable[Rate], student: Network) -> list[Rate]:
+    """The rates without those of AdaBM's bits, which would only grow: the loss has no price for them."""
+    mappings = (*modules_of(student, LayerToBit).values(), *modules_of(student, ImageToBit).values())
+    fixed = {id(parameter) for mapping in mappings for parameter in mapping.parameters()}
+    left = [Rate([value for value in rate.parameters if id(value) not in fixed], rate.learning_rate) for rate in rates]
+    return [rate for rate in left if rate.parameters]
 
 
 def shifted(layer: QuantLayer) -> ActivationQuantizer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from distill_ideas import Idea, add_idea, plan_with
+from distill_ideas import Idea, add_idea, plan_with, without_bit_mappings
 from ptq_run import fastest, score, shared
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -23,7 +23,9 @@ from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Granularity, LayerBits, Policy
-from srquant.insertion.quantized_model import Origin
+from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork
+from srquant.methods.adabm.branches import settle_branches
 from srquant.methods.distill.effort import Amount
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.method import crops, held_out_crops, without_features
@@ -35,7 +37,7 @@ from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.settle_trained import deployable
 from srquant.models.load import load_model
 from srquant.models.network import Network
-from srquant.quantizers.layers import quant_layers, scaled_weight
+from srquant.quantizers.layers import quant_layers, quantized_weight, scaled_weight
 from srquant.training.averages import Averages
 from srquant.weight_rounding.choose import round_weights
 
@@ -102,7 +104,7 @@ def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
     begin = time.process_time()
     student = learned(choice, network, calibration, bits, steps)
     seconds = time.process_time() - begin
-    quantized = deployable(student, Policy(LayerBits(bits, bits)), Origin("distill"))
+    quantized = finished(student, Policy(LayerBits(bits, bits)))
     engine, _ = fastest(freeze(quantized).network)
     sets = [BenchmarkSet(shared() / "data" / name, network.facts.scale) for name in SETS]
     return {"psnr_y": [score(engine, benchmark).psnr_y for benchmark in sets], "processor_seconds": seconds}
@@ -120,7 +122,19 @@ def learned(choice: Choice, network: Network, calibration: CalibrationSet, bits:
             student = started(choice, teacher, calibration, stage_bits)
             learn_stage(choice, student, lessons, held_out, stage_steps)
             teacher = with_weights_of(teacher, student)
-    return Network(student.module, network.facts)
+    student.facts = network.facts
+    return student
+
+
+def finished(student: Network, policy: Policy) -> QuantizedModel:
+    """The settled result; a network with bits by picture becomes three branches."""
+    origin = Origin("distill")
+    if not isinstance(student, AdaptiveNetwork):
+        return deployable(student, policy, origin)
+    with torch.no_grad():
+        for layer in quant_layers(student).values():
+            layer.weight.copy_(quantized_weight(layer))
+    return QuantizedModel(settle_branches(student), policy, origin)
 
 
 def stages(choice: Choice, bits: int, steps: int) -> list[tuple[int, int]]:
@@ -139,8 +153,7 @@ def started(choice: Choice, network: Network, calibration: CalibrationSet, bits:
         round_weights(student, network, calibration.batches(BATCH), "gptaq" if choice.start == "gptaq" else "gptq")
     if choice.start in ("gptq", "gptaq"):
         move_near_float(student, network)
-    add_idea(choice.idea, student, plan, network, calibration)
-    return student
+    return add_idea(choice.idea, student, plan, network, calibration)
 
 
 def learn_stage(choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], steps: int) -> None:
@@ -149,7 +162,7 @@ def learn_stage(choice: Choice, student: Network, lessons: Lessons, held_out: li
     if warm_up:
         learn_blocks(choice, student, lessons, held_out, warm_up)
     loss, done = loss_of(choice, student), Saved(None)
-    rates = own_size_rates(student, choice.learning_rate, choice.bound_rate)
+    rates = without_bit_mappings(own_size_rates(student, choice.learning_rate, choice.bound_rate), student)
     student.requires_grad_(True)
     if choice.rank:
         weights = {id(layer.weight) for layer in quant_layers(student).values()}

@@ -4,13 +4,11 @@ import pytest
 import torch
 from distill_choices import CHOICES
 from distill_ideas import FEWEST
-from distill_variants import Choice, learned, stages
+from distill_variants import Choice, finished, learned, stages
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.insertion.quantized_model import Origin
-from srquant.methods.settle_trained import deployable
 from srquant.quantizers.layers import quant_layers
 
 SPECIAL = (
@@ -40,7 +38,7 @@ def is_special(choice):
 def test_every_choice_gives_a_network_that_runs(teacher, calibration, choice):
     bits = FEWEST.get(choice.idea, 2)
     student = learned(choice, teacher, calibration, bits, steps=8)
-    frozen = freeze(deployable(student, Policy(LayerBits(bits, bits)), Origin("distill"))).network
+    frozen = freeze(finished(student, Policy(LayerBits(bits, bits)))).network
     images = torch.rand(1, 3, 12, 12)
     assert torch.isfinite(frozen(images)).all()
 
