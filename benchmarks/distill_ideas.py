@@ -13,7 +13,7 @@ from srquant.insertion.plan import QuantizationPlan
 from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, PictureBits, adaptive_quantizers, make_adaptive
 from srquant.methods.adabm.image_to_bit import I2BCalibration, ImageToBit
 from srquant.methods.adabm.layer_to_bit import LayerToBit, first_layer_bits, layer_sensitivities
-from srquant.methods.adabm.method import AdaBM
+from srquant.methods.adabm.options import AdaBM
 from srquant.methods.gba import method as gba
 from srquant.methods.outlier_aware.method import STATISTICS, UNIFORM_BITS, breakpoint_rule
 from srquant.methods.ranges.pipeline import BATCH

@@ -8,6 +8,7 @@ from srquant.distillation.recipes import Progress
 from srquant.insertion.policy import Granularity, LayerKind, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.adabm import method as adabm
+from srquant.methods.adabm.options import AdaBM
 from srquant.methods.auto import method as auto
 from srquant.methods.distill import method as distill
 from srquant.methods.gba import method as gba
@@ -100,7 +101,7 @@ METHODS: dict[str, Method[Any]] = {
         Method("percentile", "1 % and 99 % quantile (FQN, Li et al. 2019)", percentile.Percentile, percentile.quantize),
         Method("mse", "smallest squared error (OMSE, Choukroun et al. 2019)", mse.MSE, mse.quantize),
         Method("ptq4sr", "dual clipping, then pixel-aware (Tu et al. 2023)", ptq4sr.PTQ4SR, ptq4sr.quantize),
-        Method("adabm", "bits by picture and layer (Hong and Lee 2024)", adabm.AdaBM, adabm.quantize, ("linear",)),
+        Method("adabm", "bits by picture and layer (Hong and Lee 2024)", AdaBM, adabm.quantize, ("linear",)),
         Method("2dquant", "bounds by DOBI, then DQC (Liu et al. 2024)", two_d_quant.TwoDQuant, two_d_quant.quantize),
         Method(
             "outlier-aware",

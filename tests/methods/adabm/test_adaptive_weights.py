@@ -19,7 +19,10 @@ from srquant.methods.adabm.adaptive_weights import (
     make_weights_adaptive,
     weight_bits_above_base,
 )
-from srquant.methods.adabm.method import AdaBM, bit_loss, finetune, initialise, quantize
+from srquant.methods.adabm.finetune import bit_loss, finetune
+from srquant.methods.adabm.initialise import initialise
+from srquant.methods.adabm.method import quantize
+from srquant.methods.adabm.options import AdaBM
 from srquant.models.load import build
 from srquant.quantizers.base import WeightQuantizer
 from srquant.quantizers.layers import quant_layers, quantized_weight

@@ -18,17 +18,13 @@ from srquant.insertion.branched_network import BranchedNetwork, branches_of
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.measure.quality.scores import evaluate
-from srquant.methods.adabm import method as adabm
+from srquant.methods.adabm import finetune as finetuning
+from srquant.methods.adabm import initialise as initialising
 from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, adaptive_quantizers, mean_bits
-from srquant.methods.adabm.method import (
-    AdaBM,
-    bit_loss,
-    finetune,
-    initialise,
-    loss_of,
-    omse_rule,
-    quantize,
-)
+from srquant.methods.adabm.finetune import bit_loss, finetune, loss_of
+from srquant.methods.adabm.initialise import initialise, omse_rule
+from srquant.methods.adabm.method import quantize
+from srquant.methods.adabm.options import AdaBM
 from srquant.models.load import build, load_model
 from srquant.quantizers.layers import activation_quantizers, quant_layers
 from srquant.upscale.engines.torch_engine import TorchEngine
@@ -113,7 +109,7 @@ def test_groups_learn_in_turn_and_their_rates_decay_with_use(
         turns.append(group)
         optimizers[group] = optimizer
 
-    monkeypatch.setattr(adabm, "train_pass", note)
+    monkeypatch.setattr(finetuning, "train_pass", note)
     finetune(student, network, calibration, 4, AdaBM(order=order), None)
     assert turns == (expected * 4)[:10]
     last = {group: [g["lr"] for g in optimizer.param_groups] for group, optimizer in optimizers.items()}
@@ -127,7 +123,7 @@ def test_groups_learn_in_turn_and_their_rates_decay_with_use(
 def test_all_rates_decay_after_every_pass_as_in_the_paper(student, network, calibration, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        adabm, "train_pass", lambda student, lessons, optimizer, *_: seen.append(optimizer.param_groups[0]["lr"])
+        finetuning, "train_pass", lambda student, lessons, optimizer, *_: seen.append(optimizer.param_groups[0]["lr"])
     )
     finetune(student, network, calibration, 4, AdaBM(decay_schedule="paper"), None)
     assert seen == pytest.approx([0.01 * 0.9**epoch for epoch in range(10)])
@@ -329,7 +325,7 @@ def test_published_network_gains_by_the_full_search(published, shared, monkeypat
     pictures = CalibrationSet(shared / "data/DIV2K_test_LR/LR_bicubic/X4", count=100, seed=0, patch=48)
     benchmark, found = BenchmarkSet(shared / "data/Set5", 2), {}
     for name, rule in (("full", omse_rule), ("floor", floor_of_51_percent)):
-        monkeypatch.setattr(adabm, "omse_rule", rule)
+        monkeypatch.setattr(initialising, "omse_rule", rule)
         config = AdaBM(finetune=False, clamp_bits=True)
         model = freeze(quantize(published, pictures, Policy(LayerBits(bits, bits)), config))
         found[name] = evaluate(partial(upscale_tile, TorchEngine(model.network)), benchmark, "torch", None).psnr_y
