@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
-from ptq_rows import FLOAT_BITS, NETWORKS, ROWS
+from ptq_networks import NETWORKS
+from ptq_rows import FLOAT_BITS, ROWS
 from report import write
 
 SETS = ("Set5", "Set14")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ptq_networks import SEEDS
 from ptq_results import Entry
-from ptq_rows import SEEDS
 
 EDSR, IMDTN = "edsr_r8f64_x2", "imdtn_x4"
 

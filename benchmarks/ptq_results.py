@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ptq_networks import NETWORKS
 from ptq_papers import Drop, Key
-from ptq_rows import NETWORKS, ROWS
+from ptq_rows import ROWS
 from ptq_run import FLOAT, Run
 from ptq_store import Store
 

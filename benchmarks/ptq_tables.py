@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ptq_bars import write_bars
+from ptq_networks import NETWORKS, Net
 from ptq_papers import drops
 from ptq_plot import plot
 from ptq_results import Entry, Score, entries
-from ptq_rows import NETWORKS, Net
 from ptq_run import Run, shared
 from ptq_runs import UNKNOWN, collect
 from ptq_store import Store

@@ -12,10 +12,11 @@ import pyvips
 import torch
 from ptq import unfinished
 from ptq_bars import Above, AtLeast, Near, _answer
+from ptq_networks import NETWORKS
 from ptq_origin import origin
 from ptq_papers import drops
 from ptq_results import Entry, Score, entries
-from ptq_rows import NETWORKS, ROWS, runs
+from ptq_rows import ROWS, runs
 from ptq_run import Run, from_json, measure, shared, write
 from ptq_runs import restore
 from ptq_store import Store
