@@ -3,11 +3,14 @@
     python benchmarks/ptq_run.py SETTINGS OUTPUT
 
 It is started by ``ptq.py``. The frozen network runs in OpenVINO if possible; the result on the first set is compared
-with PyTorch's.
+with PyTorch's. A method that learns for long keeps its state in a folder beside the file, and the same command
+continues a stopped run; the finished file has the curve, and the folder is removed.
 """
 
+import csv
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +38,7 @@ from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.models.load import load_model
 from srquant.models.network import Network
+from srquant.training.run_folder import RunFolder
 from srquant.upscale.engines.float_layers import quantized_layers_in_float
 from srquant.upscale.engines.open_engine import open_engine
 from srquant.upscale.engines.protocol import Engine
@@ -93,23 +97,32 @@ def checkpoint(weights: str) -> Path:
     return Path(os.environ.get("SRQUANT_TRAINED", "trained")) / name if kind == "trained" else shared() / weights
 
 
-def measure(run: Run) -> dict[str, Any]:
-    """The content of the result file: scores by set, and the costs of the network."""
+def measure(run: Run, folder: RunFolder | None = None) -> dict[str, Any]:
+    """The content of the result file: scores by set, and the costs of the network.
+
+    Args:
+        run: the settings.
+        folder: keeps the state of a method that learns for long; None: it isn't kept.
+    """
     network = load_model(checkpoint(run.weights))
     sets = [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
     if run.method == FLOAT:
         engine = open_engine("openvino", network, 1)
         return {"engine": engine.name, "scores": [scores(engine, benchmark, None) for benchmark in sets]}
+    continued = folder is not None and folder.checkpoint.exists()
     start = time.perf_counter(), time.process_time()
-    quantized = quantize(run, network)
+    quantized = quantize(run, network, folder)
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory("cpu")}
+    if continued:
+        result |= {"seconds": None, "processor_seconds": None}
     frozen, size = through_file(quantized)
     engine, complaint = fastest(frozen.network)
     bits = picture_fab(frozen.network)
     measured = [scores(engine, benchmark, bits) for benchmark in sets]
     return {
         **result,
+        "curve": curve(folder),
         "size_bytes": size,
         "float_size_bytes": checkpoint(run.weights).stat().st_size,
         **cost_report(frozen, centre_crops(sets[0])).to_json(),
@@ -121,13 +134,25 @@ def measure(run: Run) -> dict[str, Any]:
     }
 
 
-def quantize(run: Run, network: Network) -> QuantizedModel:
-    """Run the method."""
+def quantize(run: Run, network: Network, folder: RunFolder | None) -> QuantizedModel:
+    """Run the method; one that can continue a stopped run does so."""
     method = METHODS[run.method]
     pictures = CalibrationSet(shared() / run.calibration, run.count, run.seed, run.patch)
     grids = {"granularity": run.granularity, "activation_granularity": run.activation_granularity}
     policy = Policy(LayerBits(run.bits, run.bits), kinds=run.layers, **grids)
-    return method.quantize(network, pictures, policy, configure(method.config, run.settings))
+    arguments = network, pictures, policy, configure(method.config, run.settings)
+    if method.in_folder is None or folder is None:
+        return method.quantize(*arguments)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return method.in_folder(*arguments, None, folder)
+
+
+def curve(folder: RunFolder | None) -> list[dict[str, float]]:
+    """Step, loss and held-out loss while the network learned; empty for methods without a curve."""
+    if folder is None or not folder.metrics.exists():
+        return []
+    with folder.metrics.open(newline="", encoding="utf-8") as file:
+        return [{name: float(row[name]) for name in ("step", "loss", "held_out_loss")} for row in csv.DictReader(file)]
 
 
 def through_file(quantized: QuantizedModel) -> tuple[FrozenModel, int]:
@@ -178,7 +203,9 @@ def main() -> None:
     """Measure the run on the command line."""
     run, output = from_json(sys.argv[1]), Path(sys.argv[2])
     made_from = origin(shared())
-    write({"run": asdict(run), **made_from, "result": measure(run)}, output)
+    folder = RunFolder(output.with_suffix(f".{made_from['code']}.run"))
+    write({"run": asdict(run), **made_from, "result": measure(run, folder)}, output)
+    shutil.rmtree(folder.path, ignore_errors=True)
 
 
 if __name__ == "__main__":

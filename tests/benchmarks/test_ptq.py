@@ -23,7 +23,9 @@ from ptq_store import Store
 from ptq_tables import assemble, versions
 
 from srquant.errors import InputError
+from srquant.methods.distill.saved import Saved
 from srquant.models.architectures.edsr import EDSR
+from srquant.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SCRIPT, RESULTS = ROOT / "benchmarks" / "ptq.py", ROOT / "docs" / "results"
@@ -84,6 +86,29 @@ def test_a_run_measures_quality_and_costs(pictures, run):
 def test_a_float_run_has_scores_only(pictures, run):
     result = measure(replace(run, method="float", label="float"))
     assert result.keys() == {"engine", "scores"}
+
+
+def test_a_stopped_run_that_learns_is_continued(tmp_path, pictures, run, monkeypatch):
+    """Stopped after its second save, the run ends with the same scores and curve; times are those of neither."""
+    learns = replace(run, method="distill", label="distill", settings=("steps=6", "batch=2"))
+    whole = measure(learns, RunFolder(tmp_path / "whole"))
+    assert [row["step"] for row in whole["curve"]] == [1, 2, 3, 4, 5, 6]
+    folder, save, times = RunFolder(tmp_path / "stopped"), Saved.save, []
+
+    def stop(self, state):
+        save(self, state)
+        times.append(state.steps)
+        if len(times) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saved, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            measure(learns, folder)
+    again = measure(learns, folder)
+    assert (again["scores"], again["curve"]) == (whole["scores"], whole["curve"])
+    assert whole["seconds"] > 0
+    assert again["seconds"] is None
 
 
 def test_settings_survive_the_command_line(run):
