@@ -6,6 +6,7 @@ import torch
 from srquant.deploy.file.save_load import load
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.edsr import EDSR
+from srquant.models.architectures.rrdbnet import RRDBNet
 from srquant.models.architectures.swinir import SwinIR
 
 
@@ -157,6 +158,14 @@ def test_existing_output_needs_overwrite(quantize, complaint, tmp_path):
 def test_bad_options_are_refused(quantize, complaint, arguments, says, tmp_path):
     assert says in complaint(quantize(*arguments))
     assert not list(tmp_path.iterdir())
+
+
+def test_crops_of_a_size_that_the_network_cannot_take(quantize, complaint, tmp_path):
+    torch.save(RRDBNet(1, 8, 4, scale=2, unshuffle=2).state_dict(), tmp_path / "x2plus.pth")
+    says = complaint(quantize("--patch", 13, model=tmp_path / "x2plus.pth"))
+    assert "can't take crops of 13x13 pixels, only multiples of 2" in says
+    assert "--patch 14" in says
+    assert quantize("--patch", 14, model=tmp_path / "x2plus.pth").exit_code == 0
 
 
 def test_empty_calibration_folder(quantize, complaint, tmp_path):

@@ -24,6 +24,7 @@ SMALL = {
     "rlfn": {"features": 8, "attention": 4},
     "rfdn": {"features": 8, "attention": 2},
     "compact": {"convolutions": 4, "features": 8, "scale": 4},
+    "rrdbnet": {"blocks": 2, "features": 8, "growth": 4},
 }
 """Small networks whose own names are those of official checkpoints."""
 
@@ -389,3 +390,60 @@ def test_swinir_light_names_are_the_official_ones():
     expected = conv_names(*layers, *(f"{block}.{part}" for block in blocks for part in parts))
     expected |= {f"{block}.attn.relative_position_{kind}" for block in blocks for kind in ("bias_table", "index")}
     assert build("swinir", {}).module.state_dict().keys() == expected
+
+
+RRDB = {
+    "x4": {},
+    "x2 by one convolution": {"scale": 2},
+    "x8": {"scale": 8},
+    "x2 with pixel unshuffle": {"scale": 2, "unshuffle": 2},
+    "x1 with pixel unshuffle": {"scale": 1, "unshuffle": 4},
+    "ESRGAN+": {"plus": True},
+    "another growth": {"growth": 6},
+}
+FIRST_RELEASE = (
+    (r"^body\.(\d)\.rdb(\d)\.", r"RRDB_trunk.\1.RDB\2."),
+    ("^conv_body", "trunk_conv"),
+    ("^conv_up", "upconv"),
+    ("^conv_hr", "HRconv"),
+)
+
+
+def oldest(stages):
+    """Rules for the names of the oldest models: behind the body, three steps for each doubling of the size."""
+    numbers = [3 + 3 * i for i in range(stages)]
+    end = 2 + 3 * stages
+    behind = [*((f"^conv_up{i + 1}", f"model.{number}") for i, number in enumerate(numbers))]
+    return (
+        (r"^body\.(\d)\.rdb(\d)\.(conv\d)\.", r"model.1.sub.\1.RDB\2.\3.0."),
+        (r"^body\.(\d)\.rdb(\d)\.", r"model.1.sub.\1.RDB\2."),
+        ("^conv_first", "model.0"),
+        ("^conv_body", "model.1.sub.2"),
+        *behind,
+        ("^conv_hr", f"model.{end}"),
+        ("^conv_last", f"model.{end + 2}"),
+    )
+
+
+@pytest.mark.parametrize("arguments", RRDB.values(), ids=RRDB)
+def test_rrdbnet_under_all_its_names(arguments, tmp_path):
+    network = build("rrdbnet", SMALL["rrdbnet"] | arguments)
+    stages = len(network.module.ups)
+    for number, rules in enumerate(((), FIRST_RELEASE, oldest(stages))):
+        loaded = load_model(saved(official(network, *rules), tmp_path / f"{number}.pth"))
+        assert loaded.facts == network.facts
+        assert_same(loaded, network)
+
+
+def test_rrdbnet_for_gray_pictures_is_refused(tmp_path):
+    weights = build("rrdbnet", SMALL["rrdbnet"]).module.state_dict()
+    weights["conv_first.weight"] = weights["conv_first.weight"][:, :1]
+    with pytest.raises(CheckpointError, match="reads 1 channels and gives 3; only RGB"):
+        load_model(saved(weights, tmp_path / "gray.pth"))
+
+
+def test_rrdbnet_names_are_the_official_ones():
+    names = build("rrdbnet", {"blocks": 1}).module.state_dict()
+    block = [f"body.0.rdb{j}.conv{k}" for j in (1, 2, 3) for k in range(1, 6)]
+    layers = ["conv_first", *block, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]
+    assert list(names) == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]

@@ -10,7 +10,7 @@ from srquant.models.blocks.window_steps import Mirror, merge, shift_mask, split
 from srquant.models.load import build
 from srquant.models.wrap import wrap
 
-TRACEABLE = ["edsr", "srresnet", "msrresnet", "rdn", "carn", "rnet", "rlfn", "rfdn", "span", "compact"]
+TRACEABLE = ["edsr", "srresnet", "msrresnet", "rdn", "carn", "rnet", "rlfn", "rfdn", "span", "compact", "rrdbnet"]
 SMALL = {
     "edsr": {"blocks": 2, "features": 8, "res_scale": 0.1},
     "srresnet": {"blocks": 2, "features": 8},
@@ -22,6 +22,7 @@ SMALL = {
     "rfdn": {"features": 8},
     "span": {"features": 8},
     "compact": {"convolutions": 3, "features": 8},
+    "rrdbnet": {"blocks": 1, "features": 8, "growth": 4},
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16},
     "imdtn": {"features": 16, "hidden": 32},
 }

@@ -42,6 +42,7 @@ def mean_psnr(network, folder) -> float:
         ("carn/carn_branch1_x4.pth", 4, 30.10),
         ("srresnet/srresnet_bn_r16f64_x4_tanh.pth", 4, 32.01),
         ("rdn/rdn_idealo_D10C3G64_x2.pth", 2, 36.65),
+        ("rrdb/RealESRGAN_x4plus_anime_6B_fp16.pth", 4, 25.22),
     ],
 )
 def test_set5(weights, scale, expected, shared):

@@ -40,6 +40,7 @@ def body_layers(network: Network, kind: type[nn.Module]) -> list[str]:
         ("swinir", {"scale": 2}, 910_152),
         ("swinir", {"scale": 3}, 918_267),
         ("swinir", {"scale": 4}, 929_628),
+        ("rrdbnet", {}, 16_697_987),
     ],
 )
 def test_parameters_as_published(architecture, arguments, expected):

@@ -174,6 +174,7 @@ def quantize(
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
     network = load_float(model, scale)
+    network.facts.check_crops(patch)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
     quantized = quantize_network(
         Inputs(chosen, config, network.to(computing), model, policy, pictures), folder, overwrite

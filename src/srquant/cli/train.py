@@ -125,6 +125,7 @@ def train(
     ends = layer_bits("--head-bits", head_bits), layer_bits("--tail-bits", tail_bits)
     overrides = tuple(parse_override(text) for text in override or ())
     network = first_network(init, method, scale, seed)
+    network.facts.check_crops(patch)
     policy = Policy(bits, *ends, overrides=overrides, kinds=layer_kinds(layers, chosen, network))
     pairs = PairSet(
         tuple(hr), network.facts.scale, patch, seed, tuple(lr or ()), memory_for_pictures(processes.devices)

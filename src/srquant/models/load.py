@@ -18,6 +18,7 @@ from srquant.models.architectures import (
     rfdn,
     rlfn,
     rnet,
+    rrdbnet,
     span,
     srresnet,
     swinir,
@@ -31,7 +32,7 @@ from srquant.models.spandrel import load_with_spandrel
 ARCHITECTURES = register(
     *(
         family.ARCHITECTURE
-        for family in (edsr, srresnet, msrresnet, rdn, carn, rnet, swinir, imdtn, rlfn, rfdn, span, compact)
+        for family in (edsr, srresnet, msrresnet, rdn, carn, rnet, swinir, imdtn, rlfn, rfdn, span, compact, rrdbnet)
     )
 )
 
@@ -59,10 +60,23 @@ def load_model(path: Path, scale: int | None = None) -> Network:
     try:
         network = _restore(*found, weights, scale)
     except (CheckpointError, KeyError, IndexError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}") from error
+        looks = CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}")
+        return _by_spandrel(path, weights, scale, looks, error)
     if scale not in (None, network.facts.scale):
         raise CheckpointError(f"{path}: upscales by {network.facts.scale}, not {scale}; leave the scale out")
     return network
+
+
+def _by_spandrel(path: Path, weights: Weights, scale: int | None, looks: CheckpointError, reason: Exception) -> Network:
+    """The network by spandrel, for weights whose names are those of a known layout and whose shapes aren't.
+
+    Raises:
+        CheckpointError: ``looks``, if spandrel can't load it either.
+    """
+    try:
+        return load_with_spandrel(path, weights, scale)
+    except CheckpointError:
+        raise looks from reason
 
 
 def recognise(weights: Weights) -> tuple[Architecture, Layout] | None:

@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from srquant.errors import DatasetError
+
 M = TypeVar("M", bound=nn.Module)
 
 Argument = int | float | bool | str | list[int]
@@ -28,6 +30,7 @@ class Facts:
         tail: names of the upsampler's layers and the last layer.
         features: names of the modules whose outputs are compared in feature distillation.
         smallest: fewest rows and columns of a picture that the module can upscale; smaller pictures are padded first.
+        multiple_of: rows and columns must be multiples of this; other pictures are padded first.
         blocks: names of the residual blocks that can be left out to run the network at a smaller depth.
         behind_blocks: name of the layer after the last block, if only this layer reads the block's output; else None.
         tiles_exactly: whether tiles with enough overlap give the untiled result.
@@ -42,6 +45,7 @@ class Facts:
     arguments: dict[str, Argument] = field(default_factory=dict)
     tiles_exactly: bool = True
     smallest: int = 1
+    multiple_of: int = 1
     blocks: tuple[str, ...] = ()
     behind_blocks: str | None = None
 
@@ -49,6 +53,24 @@ class Facts:
     def ends(self) -> frozenset[str]:
         """Names of head and tail."""
         return frozenset((*self.head, *self.tail))
+
+    def padding(self, size: int) -> int:
+        """Rows or columns that a picture with ``size`` of them needs more, so that the module can upscale it."""
+        wanted = max(size, self.smallest)
+        return -(-wanted // self.multiple_of) * self.multiple_of - size
+
+    def check_crops(self, patch: int) -> None:
+        """Check the side of crops that are given to the network as they are.
+
+        Raises:
+            DatasetError: the network can't take crops of ``patch`` x ``patch`` pixels.
+        """
+        missing = self.padding(patch)
+        if missing:
+            raise DatasetError(
+                f"{self.architecture} can't take crops of {patch}x{patch} pixels, only multiples of {self.multiple_of} "
+                f"from {self.smallest} on: use --patch {patch + missing}"
+            )
 
 
 class Network(nn.Module):

@@ -1,11 +1,66 @@
 """Load checkpoints of architectures that srquant doesn't know, with the optional package spandrel."""
 
+import importlib
+import re
+import sys
 from pathlib import Path
+from types import ModuleType
+
+import torch
 
 from srquant.errors import CheckpointError
 from srquant.models.layout import Weights
 from srquant.models.network import Network
 from srquant.models.wrap import wrap
+
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+"""Holds the operators that ``declare_missing_operators`` declares, for as long as the process runs."""
+
+MOST_OPERATORS = 20
+"""More missing operators mean that something else is wrong."""
+
+
+def import_spandrel() -> ModuleType:
+    """The package spandrel, also beside a PyTorch for which the installed torchvision wasn't built.
+
+    Raises:
+        ImportError: it, or a package that it needs, isn't installed.
+    """
+    declare_missing_operators()
+    return importlib.import_module("spandrel")
+
+
+def declare_missing_operators() -> None:
+    """Declare operators whose lack keeps torchvision from being imported; nothing that upscales calls them.
+
+    torchvision's Python code describes operators of its compiled library. PyTorch for CPUs can't load the library of
+    PyPI's torchvision, and the import ends with "operator torchvision::nms does not exist".
+    """
+    for _ in range(MOST_OPERATORS):
+        missing = missing_operator()
+        if missing is None:
+            return
+        OPERATORS.define(f"{missing}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # half imported
+
+
+def missing_operator() -> str | None:
+    """The operator without which torchvision can't be imported; None if it can, or isn't installed.
+
+    Raises:
+        ImportError: it can't be imported for another reason.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError:
+        return None
+    except RuntimeError as error:
+        missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+        if missing is None:
+            raise ImportError(f"torchvision can't be imported: {error}") from error
+        return missing[1]
+    return None
 
 
 def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Network:
@@ -25,20 +80,25 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
     """
     names = ", ".join(list(weights)[:3])
     try:
-        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+        spandrel = import_spandrel()
     except ImportError as error:
         raise CheckpointError(
             f"{path}: srquant doesn't know an architecture with weights of these names ({names}, ...); "
             "pip install 'srquant[spandrel]' for more architectures, or build the network and use srquant.wrap"
         ) from error
     try:
-        found = ModelLoader(device="cpu").load_from_state_dict(weights)
-    except UnsupportedModelError as error:
+        found = spandrel.ModelLoader(device="cpu").load_from_state_dict(weights)
+    except spandrel.UnsupportedModelError as error:
         raise CheckpointError(
             f"{path}: neither srquant nor spandrel knows an architecture with weights of these names ({names}, ...); "
             "build the network and use srquant.wrap"
         ) from error
-    if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or scale not in (None, found.scale):
+    if (
+        not isinstance(found, spandrel.ImageModelDescriptor)
+        or found.input_channels != 3
+        or scale not in (None, found.scale)
+    ):
         wanted = "an RGB upscaler" if scale is None else f"an RGB upscaler x{scale}"
         raise CheckpointError(f"{path}: {found.architecture.name} x{found.scale} is not {wanted}")
-    return wrap(found.model, found.scale).eval()
+    sizes = found.size_requirements
+    return wrap(found.model, found.scale, multiple_of=sizes.multiple_of, smallest=max(sizes.minimum, 1)).eval()

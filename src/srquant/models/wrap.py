@@ -13,6 +13,8 @@ def wrap(
     head: tuple[str, ...] | None = None,
     tail: tuple[str, ...] | None = None,
     features: tuple[str, ...] = (),
+    multiple_of: int = 1,
+    smallest: int = 1,
 ) -> Network:
     """Make a ``Network`` from a module that upscales ``N x 3 x H x W`` pictures.
 
@@ -23,6 +25,8 @@ def wrap(
         head: names of the first layers; None: the first ``Conv2d`` or ``Linear``.
         tail: names of the last layers; None: the last ``Conv2d`` or ``Linear``.
         features: names of modules whose outputs are compared in distillation.
+        multiple_of: rows and columns of a picture must be multiples of this; other pictures are padded first.
+        smallest: fewest rows and columns that the module can upscale; smaller pictures are padded first.
 
     Raises:
         PolicyError: no layer that can be quantized, or a name that the module doesn't have.
@@ -38,6 +42,8 @@ def wrap(
         tail=(layers[-1],) if tail is None else tail,
         features=features,
         tiles_exactly=False,
+        multiple_of=multiple_of,
+        smallest=smallest,
     )
     known = dict(module.named_modules())
     for name in (*facts.head, *facts.tail, *features):

@@ -44,6 +44,7 @@ NETWORKS = {
     "rfdn": {"features": 8},
     "span": {"features": 8},
     "compact": {"convolutions": 3, "features": 8},
+    "rrdbnet": {"blocks": 1, "features": 8, "growth": 4},
 }
 
 

@@ -28,6 +28,7 @@ SMALL = {
     "rfdn": {"blocks": 1, "features": 16},
     "span": {"blocks": 1, "features": 16},
     "compact": {"convolutions": 3, "features": 16},
+    "rrdbnet": {"blocks": 1, "features": 16, "growth": 8},
 }
 
 
@@ -40,6 +41,13 @@ def run(network: Network, images: torch.Tensor, pair_saturation: bool = False) -
 def test_float_network_gives_the_same_picture(architecture):
     network = build(architecture, SMALL[architecture]).eval()
     images = torch.rand(2, 3, 17, 19)
+    with torch.no_grad():
+        torch.testing.assert_close(run(network, images), network(images), rtol=0, atol=2e-6)
+
+
+def test_network_that_unshuffles_gives_the_same_picture():
+    network = build("rrdbnet", {"blocks": 1, "features": 8, "growth": 4, "scale": 2, "unshuffle": 2}).eval()
+    images = torch.rand(2, 3, 18, 22)
     with torch.no_grad():
         torch.testing.assert_close(run(network, images), network(images), rtol=0, atol=2e-6)
 

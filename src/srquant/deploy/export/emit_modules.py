@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -155,6 +156,14 @@ def _channel_shuffle(backend: Backend[V], shuffle: nn.ChannelShuffle, name: str,
     return backend.reshape(backend.transpose(groups, (0, 2, 1, 3, 4)), [batch, channels, height, width])
 
 
+def _pixel_unshuffle(backend: Backend[V], unshuffle: nn.PixelUnshuffle, name: str, x: V) -> V:
+    f, sizes = unshuffle.downscale_factor, [backend.extent(x, axis) for axis in range(4)]
+    factor = backend.constant(np.array([f]))
+    height, width = (backend.arithmetic("divide", size, factor) for size in sizes[2:])
+    parts = backend.reshape(x, [*sizes[:2], height, f, width, f])
+    return backend.reshape(backend.transpose(parts, (0, 1, 3, 5, 2, 4)), [sizes[0], -1, height, width])
+
+
 def _leaky_relu(backend: Backend[V], relu: nn.LeakyReLU, name: str, x: V) -> V:
     return backend.prelu(x, floats([relu.negative_slope]))
 
@@ -218,6 +227,7 @@ MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.LeakyReLU: _leaky_relu,
     nn.PReLU: _prelu,
     nn.PixelShuffle: lambda backend, module, name, x: backend.pixel_shuffle(x, module.upscale_factor),
+    nn.PixelUnshuffle: _pixel_unshuffle,
     BlockShuffle: lambda backend, module, name, x: backend.block_shuffle(x, module.factor),
     nn.MaxPool2d: _max_pool,
     nn.AdaptiveAvgPool2d: _mean,

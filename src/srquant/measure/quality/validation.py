@@ -30,11 +30,11 @@ def mean_psnr(network: Network, sets: Sequence[BenchmarkSet]) -> float:
 
 @torch.no_grad()
 def upscaled(network: Network, low: Pixels) -> Pixels:
-    """Upscale ``H x W x 3`` RGB, 8 bit, without tiles; pictures below the minimal size are padded with their edge."""
+    """Upscale ``H x W x 3`` RGB, 8 bit, without tiles; a picture of a wrong size is padded with its edge first."""
     (height, width), facts = low.shape[:2], network.facts
     device = next(network.parameters()).device
     images = torch.from_numpy(low).to(device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W
-    missing = [max(0, facts.smallest - size) for size in (width, height)]
+    missing = [facts.padding(size) for size in (width, height)]
     images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
     result = network(images)[0, :, : facts.scale * height, : facts.scale * width]
     pixels: Pixels = (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -58,11 +58,11 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
 
 
 def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
-    """Upscale ``H x W x 1 or 3`` without tiles; a picture smaller than the network's minimum is padded first."""
+    """Upscale ``H x W x 1 or 3`` without tiles; a picture of a size that the network can't take is padded first."""
     (height, width, bands), white = pixels.shape, np.iinfo(pixels.dtype).max
-    smallest, scale = engine.network.facts.smallest, engine.network.facts.scale
-    missing = [(0, max(0, smallest - height)), (0, max(0, smallest - width)), (0, 0)]
-    pixels = np.pad(pixels, missing, "edge") if height < smallest or width < smallest else pixels
+    facts, scale = engine.network.facts, engine.network.facts.scale
+    missing = [(0, facts.padding(height)), (0, facts.padding(width)), (0, 0)]
+    pixels = np.pad(pixels, missing, "edge") if any(map(any, missing)) else pixels
     result = engine(as_images(pixels))[0]  # 3 x sH x sW
     result = result[:, : scale * height, : scale * width]
     if bands == 1:
