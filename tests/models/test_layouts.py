@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 from srquant.errors import CheckpointError
@@ -447,3 +448,49 @@ def test_rrdbnet_names_are_the_official_ones():
     block = [f"body.0.rdb{j}.conv{k}" for j in (1, 2, 3) for k in range(1, 6)]
     layers = ["conv_first", *block, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]
     assert list(names) == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+
+
+class Branches(nn.Module):
+    """A convolution of SPAN in the form for training: 1x1, 3x3 and 1x1 in a row, and a 1x1 beside them."""
+
+    def __init__(self, conv):
+        super().__init__()
+        inputs, outputs = conv.in_channels, conv.out_channels
+        chain = (
+            nn.Conv2d(inputs, 2 * inputs, 1),
+            nn.Conv2d(2 * inputs, 2 * outputs, 3),
+            nn.Conv2d(2 * outputs, outputs, 1),
+        )
+        self.sk, self.conv = nn.Conv2d(inputs, outputs, 1), nn.Sequential(*chain)
+        self.eval_conv = nn.Conv2d(inputs, outputs, 3, padding=1)  # stale
+
+    def forward(self, x):
+        return self.conv(F.pad(x, (1, 1, 1, 1))) + self.sk(x)
+
+
+@pytest.mark.parametrize("no_norm", [False, True])
+def test_span_in_the_form_for_training_is_folded(no_norm, tmp_path):
+    reference = build("span", {"blocks": 2, "features": 8, "fused": 8, "scale": 2})
+    module = reference.module
+    names = ["conv_1", "conv_2", *(f"block_{i}.c{j}_r" for i in (1, 2) for j in (1, 2, 3))]
+    for name in names:
+        module.set_submodule(name, Branches(module.get_submodule(name)))
+    weights = {name: tensor for name, tensor in module.state_dict().items() if "sub_mean" not in name}
+    if no_norm:
+        weights["no_norm"] = torch.zeros(1)
+        module.sub_mean = nn.Identity()
+    else:
+        reference.module.conv_1 = nn.Sequential(Scaled(255.0), module.conv_1)
+    loaded = load_model(saved(weights, tmp_path / "training.pth", "params"))
+    images = torch.rand(1, 3, 12, 13)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), reference(images), rtol=1e-4, atol=1e-4)
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x

@@ -1,13 +1,17 @@
 """SPAN: Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution", CVPRW 2024.
 
 The re-parameterised network for inference. Works in [0, 1]. Keys: ``conv_1``, ``block_{i}.{c1_r,c2_r,c3_r}``,
-``conv_2`` (in checkpoints each with ``.eval_conv``), ``conv_cat``, ``upsampler.0``; ``i`` counts from 1.
+``conv_2`` (in checkpoints each with ``.eval_conv``), ``conv_cat``, ``upsampler.0``; ``i`` counts from 1. Checkpoints
+in the form for training have three convolutions ``.conv.{0,1,2}`` in a row and ``.sk`` beside them instead; they are
+folded into one. With the key ``no_norm`` no mean colour is subtracted.
 """
 
 import math
+import re
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename
@@ -85,8 +89,29 @@ def infer(weights: Weights) -> Arguments:
 def from_official(weights: Weights, scale: int | None) -> Weights:
     """Remove ``eval_conv``; multiply the first convolution by 255, as the official code does with its input."""
     renamed = rename(weights, (r"\.eval_conv\.", "."))
+    shift = {name: value for name, value in mean_shift_weights(1.0).items() if name.startswith("sub_mean")}
+    if renamed.pop("no_norm", None) is not None:
+        return renamed | shift | {"sub_mean.bias": torch.zeros(3)}
     renamed["conv_1.weight"] = 255.0 * renamed["conv_1.weight"]
-    return renamed | {n: t for n, t in mean_shift_weights(1.0).items() if n.startswith("sub_mean")}
+    return renamed | shift
+
+
+def from_training(weights: Weights, scale: int | None) -> Weights:
+    """Fold the branches of each convolution; ``eval_conv``, which may be older than they are, is left out."""
+    folded = {n: t for n, t in weights.items() if not re.search(r"\.(sk|eval_conv|conv\.\d)\.(weight|bias)$", n)}
+    for name in [name.removesuffix(".sk.weight") for name in weights if name.endswith(".sk.weight")]:
+        folded[f"{name}.weight"], folded[f"{name}.bias"] = fold_branches(weights, name)
+    return from_official(folded, scale)
+
+
+def fold_branches(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the 3x3 convolution that equals 1x1, 3x3 and 1x1 in a row plus a 1x1 beside them."""
+    first, middle, last = (weights[f"{name}.conv.{i}.weight"] for i in range(3))
+    into, between, out = (weights[f"{name}.conv.{i}.bias"] for i in range(3))
+    weight = torch.einsum("om,mnhw,ni->oihw", last[..., 0, 0], middle, first[..., 0, 0])
+    bias = last[..., 0, 0] @ (torch.einsum("mnhw,n->m", middle, into) + between) + out
+    beside = F.pad(weights[f"{name}.sk.weight"], (1, 1, 1, 1))
+    return weight + beside, bias + weights[f"{name}.sk.bias"]
 
 
 ARCHITECTURE = Architecture(
@@ -94,5 +119,8 @@ ARCHITECTURE = Architecture(
     module=SPAN,
     facts=facts,
     infer=infer,
-    layouts=(Layout(keys=("conv_1.eval_conv.weight", "conv_cat.weight", "upsampler.0.weight"), convert=from_official),),
+    layouts=(
+        Layout(keys=("conv_1.sk.weight", "conv_cat.weight", "upsampler.0.weight"), convert=from_training),
+        Layout(keys=("conv_1.eval_conv.weight", "conv_cat.weight", "upsampler.0.weight"), convert=from_official),
+    ),
 )
