@@ -83,7 +83,7 @@ class Choice:
     start: Literal["gptq", "on points", "nearest", "gptaq"] = "gptq"
     loss: str = "absolute"
     feature_weight: float = 0.0
-    learning_rate: float = 0.003
+    learning_rate: float = 0.006
     bound_rate: float = 0.001
     batch: int = 4
     patch: int = 48

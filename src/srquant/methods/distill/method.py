@@ -59,7 +59,7 @@ class Distill:
     effort: Effort = option("normal", EFFORT, "ours")
     steps: int | None = option(None, "steps of learning; none: as the effort says", "ours", least=1)
     batch: int | None = option(None, "crops per step; none: as the effort says", "ours", least=1)
-    learning_rate: float = option(0.003, "Adam's for weights and biases, times the size of each tensor", "ours")
+    learning_rate: float = option(0.006, "Adam's for weights and biases, times the size of each tensor", "ours")
     bound_rate: float = option(0.001, "Adam's for bounds, times each range", "ours")
     feature_weight: float = option(0.0, "factor of the loss of normalised features; 0: pictures only", "ours")
     different: float = option(0.5, "share of the steps that have crops of their own; later steps repeat them", "ours")

@@ -1,7 +1,7 @@
 """Learning rates in units of each tensor's size, so that all of a network learns equally fast.
 
 Adam moves a parameter by about the learning rate in a step, however small the parameter is. Weights and biases take the
-rate times their root mean square, bounds times the distance between them. Bounds learn three times more slowly than
+rate times their root mean square, bounds times the distance between them. Bounds learn six times more slowly than
 weights: each of them decides about all values of a tensor.
 """
 
