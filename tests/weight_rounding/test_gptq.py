@@ -5,9 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srquant.errors import PolicyError
 from srquant.insertion.policy import Policy
+from srquant.models.blocks.layers import conv
+from srquant.models.wrap import wrap
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import QuantConv2d, QuantLinear, quant_layers, scaled_weight
+from srquant.weight_rounding.choose import round_weights
 from srquant.weight_rounding.gptq import (
     apply_gptq,
     damped,
@@ -106,6 +110,31 @@ def test_unrelated_inputs_round_to_the_nearest_point():
 def test_inputs_that_are_never_seen_do_no_harm():
     moments = torch.diag(torch.tensor([1.0, 0.0, 2.0]))
     assert rounded_by_hand([1.0, 2.0, 3.0], moments).isfinite().all()
+
+
+def test_moments_that_are_not_positive_definite_are_damped_more():
+    indefinite = torch.tensor([[[1.0, 3.0], [3.0, 1.0]]], dtype=torch.float64)
+    assert inverse_factors(indefinite).isfinite().all()
+    zero = inverse_factors(torch.zeros(1, 3, 3, dtype=torch.float64))
+    assert torch.equal(zero, torch.eye(3, dtype=torch.float64)[None])
+
+
+def test_moments_that_are_not_finite_are_refused():
+    with pytest.raises(PolicyError, match="aren't finite"):
+        inverse_factors(torch.full((1, 2, 2), float("nan"), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("apply", ["gptq", "gptaq"])
+def test_a_layer_whose_inputs_hardly_vary_is_rounded(apply, pictures, quantized):
+    """The mean of its inputs is 1e5 times their deviation: float32 can't tell the moments from singular ones."""
+    network = wrap(nn.Sequential(conv(3, 4), conv(4, 4), conv(4, 12), nn.PixelShuffle(2)), 2)
+    with torch.no_grad():
+        network.module[0].weight.mul_(1e-3)
+        network.module[0].bias.fill_(100.0)
+    calibration = pictures(2)
+    student = quantized(network, Policy())
+    round_weights(student, network, [calibration], apply)
+    assert all(layer.weight.isfinite().all() for layer in quant_layers(student).values())
 
 
 def test_inputs_are_not_changed_by_rounding():

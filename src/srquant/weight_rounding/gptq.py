@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srquant.devices import double, full_float32
+from srquant.errors import PolicyError
 from srquant.grids.uniform import fake_quantize
 from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network, on_device_of
@@ -21,6 +22,9 @@ from srquant.quantizers.layers import QuantConv2d, QuantLayer, channel_steps, qu
 
 DAMPING = 0.01
 """Added to the diagonal of the moments, relative to its mean, as published."""
+
+DAMPINGS = [DAMPING * 10**i for i in range(8)]
+"""Tried one after the other; the last one exceeds all that rounding can do to the moments."""
 
 POSITIONS = 512
 """Number of evenly spaced positions of each crop that are used."""
@@ -102,15 +106,29 @@ def gptq_weight(layer: QuantLayer, moments: Tensor) -> Tensor:
 
 
 def inverse_factors(moments: Tensor) -> Tensor:
-    """The upper Cholesky factors of the inverses of damped moments, both ``groups x inputs x inputs``."""
-    inverses = torch.cholesky_inverse(torch.linalg.cholesky(damped(moments, DAMPING)))
-    factors: Tensor = torch.linalg.cholesky(inverses, upper=True)
-    return factors
+    """The upper Cholesky factors of the inverses of damped moments, both ``groups x inputs x inputs``.
+
+    The damping grows tenfold as long as the moments aren't positive definite, as rounding makes those of inputs whose
+    mean is far larger than their deviation.
+
+    Raises:
+        PolicyError: no damping helps, because the moments aren't finite.
+    """
+    for share in DAMPINGS:
+        lower, singular = torch.linalg.cholesky_ex(damped(moments, share))
+        factors, imprecise = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+        if not bool(singular.any() or imprecise.any()):
+            return factors
+    raise PolicyError("the inputs of a layer aren't finite on the calibration pictures: give other pictures or weights")
 
 
 def damped(moments: Tensor, share: float) -> Tensor:
-    """Moments, ``groups x inputs x inputs``, with ``share`` of their mean diagonal added to the diagonal."""
-    damping = share * moments.diagonal(dim1=1, dim2=2).mean(1)
+    """Moments, ``groups x inputs x inputs``, with ``share`` of their mean diagonal added to the diagonal.
+
+    A group whose inputs are always zero gets the identity: its weights are rounded to the nearest points.
+    """
+    mean = moments.diagonal(dim1=1, dim2=2).mean(1)
+    damping = torch.where(mean > 0, share * mean, 1.0)
     return moments + damping[:, None, None] * torch.eye(moments.shape[1]).to(moments)
 
 
