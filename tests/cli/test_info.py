@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-KEYS = {"architecture", "scale", "parameters", "size_bytes", "layers"}
+KEYS = {"architecture", "scale", "parameters", "size_bytes", "layers", "tile_overlap", "tiles_exact"}
 LAYER_KEYS = {"name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes", "choices"}
 
 
@@ -20,7 +20,8 @@ def test_json_of_a_float_model(read, files):
     value = read(files / "edsr.pt")
     assert value.keys() == KEYS
     assert all(layer.keys() == LAYER_KEYS for layer in value["layers"])
-    assert (value["architecture"], value["scale"]) == ("edsr", 2)
+    assert (value["architecture"], value["scale"], value["tiles_exact"]) == ("edsr", 2, True)
+    assert 5 <= value["tile_overlap"] <= 10
     assert value["size_bytes"] == (files / "edsr.pt").stat().st_size
     assert {(layer["weight_bits"], layer["activation_bits"]) for layer in value["layers"]} == {(32, 32)}
 
@@ -40,6 +41,7 @@ def test_table_shows_bits_and_operations(run, quantized):
     assert "body.0.body.2" in text
     assert "picture of 10x20" in text
     assert "quantized by minmax" in text
+    assert "pixels and give the untiled result" in text
 
 
 def test_packaged_model_by_name(read):

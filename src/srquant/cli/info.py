@@ -34,6 +34,7 @@ def info(
     from srquant.measure.cost.layer_summaries import layer_summaries
     from srquant.models.load import describe, float_form
     from srquant.models.packaged import find_model
+    from srquant.upscale.tiles.tiling import measure_tiling
 
     model = find_model(model)
     opened = open_model(model, scale, depth)
@@ -41,6 +42,7 @@ def info(
     original = float_form(network) if isinstance(opened, FrozenModel) else network
     layers, costs = layer_summaries(network), layer_costs(network, height, width)
     by_branch = bits_by_branch(network)
+    tiling = measure_tiling(network)
     depths = list(depth_costs(opened, height, width)) if isinstance(opened, FrozenModel) else []
     show(
         layer_table(layers, costs, by_branch),
@@ -48,12 +50,14 @@ def info(
         made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
         operations(costs, size),
+        tiling.describe(),
         *([str(compression(costs))] if isinstance(opened, FrozenModel) else []),
         *([network.describe()] if isinstance(network, BranchedNetwork) else []),
         *map(depth_line, depths),
         json_to=json,
     )
     values = to_json(original, model, layers) | depths_to_json(depths)
+    values |= {"tile_overlap": tiling.overlap, "tiles_exact": tiling.exact}
     write_json(values | branches_to_json(network, by_branch) if isinstance(network, BranchedNetwork) else values, json)
 
 

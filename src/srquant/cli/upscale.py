@@ -57,10 +57,7 @@ def upscale(
     running = place.open_engine(open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
     if not running.tiling.exact:
-        note(
-            "each output pixel of this network depends on the whole picture: with tiles (--tile) "
-            "the result differs slightly"
-        )
+        note(running.tiling.describe())
     if source.is_dir():
         finish(upscale_all(running, source, output, side, suffix, overwrite))
     else:

@@ -41,7 +41,6 @@ def wrap(
         head=(layers[0],) if head is None else head,
         tail=(layers[-1],) if tail is None else tail,
         features=features,
-        tiles_exactly=False,
         multiple_of=multiple_of,
         smallest=smallest,
     )

@@ -116,6 +116,7 @@ def inverse_factors(moments: Tensor) -> Tensor:
     """
     for share in DAMPINGS:
         lower, singular = torch.linalg.cholesky_ex(damped(moments, share))
+        factors: Tensor
         factors, imprecise = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
         if not bool(singular.any() or imprecise.any()):
             return factors

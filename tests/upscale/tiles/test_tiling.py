@@ -1,12 +1,20 @@
 """The overlap of tiles must cover what outputs really depend on, measured by gradients."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from srquant.data.images import read_rgb
 from srquant.models.architectures.edsr import EDSR
+from srquant.models.load import load_model
 from srquant.models.network import Facts, Network
+from srquant.models.wrap import wrap
+from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.tiling import INEXACT_OVERLAP, measure_tiling
+from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_tile
 
 
 def network_of(module: nn.Module, scale: int) -> Network:
@@ -84,6 +92,53 @@ def test_networks_that_see_everything_are_not_exact(module: nn.Module) -> None:
     tiling = measure_tiling(network_of(module, 1))
     assert not tiling.exact
     assert tiling.overlap == INEXACT_OVERLAP
+
+
+class FlipAdded(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 0.1 * images.flip(3)
+
+
+def test_wrapped_networks_that_see_everything_in_an_unknown_way_are_found_out() -> None:
+    assert not measure_tiling(wrap(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), FlipAdded()), 1)).exact
+    assert measure_tiling(wrap(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Hardswish()), 1)).exact
+
+
+def far_network(decay: float) -> Network:
+    """80 convolutions, each of which gives its neighbours' mean the weight ``decay``."""
+    layers = [nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False) for _ in range(80)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, decay / 8)
+        layer.weight.data[:, :, 1, 1] = 1 - decay
+    return wrap(nn.Sequential(*layers), 1)
+
+
+def test_overlap_of_networks_that_see_far_is_what_matters() -> None:
+    tiling = measure_tiling(far_network(0.1))
+    assert 4 <= tiling.overlap <= 30
+    assert not tiling.exact
+    image = np.random.default_rng(0).integers(0, 256, (90, 220, 3), np.uint8)
+    engine = TorchEngine(far_network(0.1))
+    difference = upscale_array(engine, image, 40).astype(int) - upscale_tile(engine, image)
+    assert np.abs(difference).max() == 1
+
+
+def test_a_network_that_needs_all_of_its_reach_keeps_it() -> None:
+    layers = [nn.Conv2d(3, 3, (1, 3), padding=(0, 1), groups=3, bias=False) for _ in range(80)]
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        layer.weight.data[..., 2] = 1  # moves the picture by a pixel
+    tiling = measure_tiling(wrap(nn.Sequential(*layers), 1))
+    assert (tiling.overlap, tiling.exact) == (80, True)
+
+
+def test_tiles_of_a_published_network_that_sees_far(shared: Path) -> None:
+    network = load_model(shared / "weights" / "rrdb" / "RealESRGAN_x4plus_anime_6B_fp16.pth")
+    engine = TorchEngine(network)
+    assert 40 <= engine.tiling.overlap <= 64
+    image = read_rgb(shared / "data" / "Set14" / "LR_bicubic" / "X4" / "zebrax4.png")[:72]
+    difference = upscale_array(engine, image, 16).astype(int) - upscale_tile(engine, image)
+    assert np.abs(difference).max() <= 1
 
 
 def test_facts_can_deny_exactness() -> None:

@@ -160,12 +160,13 @@ def test_pictures_too_small_for_the_network_are_extended(architecture: str) -> N
 
 @pytest.mark.parametrize(("scale", "unshuffle"), [(2, 2), (1, 4)])
 def test_pictures_of_any_size_for_a_network_that_unshuffles(scale: int, unshuffle: int) -> None:
-    """Sizes are extended to multiples, also in tiles, which begin at multiples."""
+    """Sizes are extended to multiples, also in tiles, which begin at multiples; those of x1 see far."""
     arguments = {"blocks": 1, "features": 4, "growth": 2, "scale": scale, "unshuffle": unshuffle}
     engine = DoubleEngine(build("rrdbnet", arguments).eval())
     image = noise(67, 63)
     extended = np.pad(image, [(0, -67 % unshuffle), (0, -63 % unshuffle), (0, 0)], "edge")
     expected = upscale_tile(engine, extended)[: 67 * scale, : 63 * scale]
     np.testing.assert_array_equal(upscale_tile(engine, image), expected)
-    np.testing.assert_array_equal(upscale_array(engine, image, 16), expected)
+    difference = np.abs(upscale_array(engine, image, 16).astype(int) - expected).max()
+    assert difference == 0 if engine.tiling.exact else difference <= 1
     assert all(size % unshuffle == 0 for shape in engine.shapes for size in shape[2:])

@@ -1,6 +1,7 @@
 """Measure how a network can be tiled: receptive field, alignment and memory.
 
-One forward pass of a small picture records every operation with its shapes, so this works for any module.
+One forward pass of a small picture records every operation with its shapes, so this works for any module. The receptive
+fields of deep networks, and those of wrapped modules, whose operations may be unknown, are measured as well.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from srquant.models.network import Network, device_of
+from srquant.upscale.tiles.measured_overlap import FARTHEST, SAME, differences_from_cut, overlap_of
 
 PROBE = 32
 """Side of the small picture in pixels."""
@@ -23,6 +25,12 @@ INEXACT_OVERLAP = 32
 
 ENGINE_COPIES = 1.5
 """Memory of an engine divided by the bytes that the largest operation reads and writes; measured: 0.8 to 1.2 (EDSR)."""
+
+FAR = 64
+"""Larger overlaps than this many pixels cost so much that it is measured how much of them matters."""
+
+CUSTOM = "custom"
+"""``Facts.architecture`` of wrapped modules."""
 
 GLOBAL = (
     *("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "std", "var"),
@@ -47,16 +55,50 @@ class Tiling:
     bytes_per_pixel: int
     exact: bool
 
+    def describe(self) -> str:
+        """One line: how far tiles overlap, and whether they change the result."""
+        if self.exact:
+            return f"tiles overlap by {self.overlap} pixels and give the untiled result"
+        return (
+            f"tiles overlap by {self.overlap} pixels; the network sees farther, so with tiles (--tile) the result "
+            "differs slightly"
+        )
+
 
 def measure_tiling(network: Network) -> Tiling:
-    """Measure how ``network`` can be tiled, by one forward pass of 32 x 32 pixels on its device."""
-    image = torch.zeros(1, 3, PROBE, PROBE, device=device_of(network))
+    """Measure how ``network`` can be tiled, by forward passes of small pictures on its device."""
+    facts = network.facts
+    image = torch.zeros(1, 3, *[PROBE + facts.padding(PROBE)] * 2, device=device_of(network))
     with torch.no_grad(), Trace(image) as trace:
         network(image)
-    bytes_per_pixel = math.ceil(ENGINE_COPIES * trace.largest / PROBE**2)
-    if network.facts.tiles_exactly and not trace.mixes_all:
-        return Tiling(math.ceil(trace.reach), trace.coarsest, bytes_per_pixel, exact=True)
-    return Tiling(INEXACT_OVERLAP, INEXACT_OVERLAP, bytes_per_pixel, exact=False)
+    bytes_per_pixel = math.ceil(ENGINE_COPIES * trace.largest / image[0, 0].numel())
+    alignment = max(trace.coarsest, facts.multiple_of)
+    overlap, exact = (None, False)
+    if facts.tiles_exactly and not trace.mixes_all:
+        overlap, exact = measured(network, math.ceil(trace.reach), alignment)
+    if overlap is None:
+        return Tiling(INEXACT_OVERLAP, math.lcm(INEXACT_OVERLAP, alignment), bytes_per_pixel, exact=False)
+    return Tiling(overlap, alignment, bytes_per_pixel, exact)
+
+
+def measured(network: Network, reach: int, alignment: int) -> tuple[int | None, bool]:
+    """The overlap that tiles need, and whether they are exact with it.
+
+    Args:
+        network: without operations that are known to look at the whole picture.
+        reach: upper bound of the radius of its receptive field, if all of its operations are known.
+        alignment: tiles start at multiples of it.
+
+    Returns:
+        None and False if the result depends on pixels farther away than ``reach``.
+    """
+    if reach <= FAR and network.facts.architecture != CUSTOM:
+        return reach, True
+    differences = differences_from_cut(network, alignment)
+    needed = overlap_of(differences)
+    if reach <= FARTHEST and bool((differences[reach:] > SAME).any()):
+        return None, False
+    return (reach, True) if reach <= FAR or needed >= min(reach, FARTHEST) else (needed, False)
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -74,6 +116,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.reach = 0.0
         self.coarsest = 1
         self.largest = 0
+        self.side = image.shape[-1]
         self.mixes_all = False
         self.computed: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary({image: True})
 
@@ -96,7 +139,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def record(self, name: str, source: Tensor, result: Tensor, args: Sequence[Any]) -> None:
         """Add the reach of one operation from feature map to feature map."""
-        before, after = spacing(source), spacing(result)
+        before, after = spacing(source, self.side), spacing(result, self.side)
         self.reach += reach(name, before, after, args) + max(0.0, before - after)
         self.coarsest = max(self.coarsest, round(after))
 
@@ -112,9 +155,9 @@ def is_map(tensor: Tensor) -> bool:
     return tensor.ndim == 4 and tensor.is_floating_point()
 
 
-def spacing(feature_map: Tensor) -> float:
-    """Distance between neighbouring pixels, in input pixels: an integer, or one divided by an integer."""
-    ratio = PROBE / feature_map.shape[-1]
+def spacing(feature_map: Tensor, side: int) -> float:
+    """Distance between neighbouring pixels, in pixels of an input with this side: an integer, or one divided by one."""
+    ratio = side / feature_map.shape[-1]
     return float(round(ratio)) if ratio >= 1 else 1 / round(1 / ratio)
 
 
