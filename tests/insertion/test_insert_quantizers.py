@@ -105,7 +105,7 @@ def test_symmetric_weights_reach_as_far_as_the_wider_bound(tiny, pictures):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_two_bounds_hold_weights_far_from_zero(pictures, bits):
     """Integer weights have no zero point, so that a grid has to reach zero."""
-    module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 4, 1))
+    module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1))
     nn.init.uniform_(module[1].weight, 0.5, 0.51)
     network = wrap(module, 1, tail=())
     policy = Policy(LayerBits(bits, 8), granularity="channel", symmetric_weights=False)
@@ -116,9 +116,19 @@ def test_two_bounds_hold_weights_far_from_zero(pictures, bits):
     assert float(error) <= 0.51 / (2**bits - 1)
 
 
+class ToTokens(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+class ToPicture(nn.Module):
+    def forward(self, tokens):
+        return tokens.permute(0, 3, 1, 2)
+
+
 def test_layers_of_any_module(quantized):
-    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 3, 1), nn.Linear(12, 12))
-    network = wrap(module, 1)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 4, 1), ToTokens(), nn.Linear(4, 3))
+    network = wrap(nn.Sequential(*module, ToPicture()), 1)
     layers = layers_of(quantized(network, Policy(activation_granularity="channel")))
     assert [type(m) for m in layers.values()] == [QuantConv2d, QuantConv2d, QuantLinear]
-    assert layers["3"].input_quantizer.lower.shape == (12,)
+    assert layers["4"].input_quantizer.lower.shape == (4,)

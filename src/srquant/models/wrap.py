@@ -1,9 +1,15 @@
 """Use any PyTorch network with srquant."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from srquant.errors import PolicyError, suggest
+from srquant.models.find_ends import head_of, layers_in_order, tail_of
 from srquant.models.network import Facts, Network
+
+PROBE = 32
+"""Least side of the picture with which head and tail are found."""
 
 
 def wrap(
@@ -19,33 +25,27 @@ def wrap(
     """Make a ``Network`` from a module that upscales ``N x 3 x H x W`` pictures.
 
     Args:
-        module: any module with ``Conv2d`` or ``Linear`` layers; it is not copied.
+        module: any module with ``Conv2d`` or ``Linear`` layers; it is not copied, and runs once on a small picture.
         scale: its upscaling factor.
         value_range: value of white in its input and output.
-        head: names of the first layers; None: the first ``Conv2d`` or ``Linear``.
-        tail: names of the last layers; None: the last ``Conv2d`` or ``Linear``.
+        head: names of the first layers; None: those that a picture runs through first, up to the first features.
+        tail: names of the last layers; None: those of the upsampler and behind it, and the last layer.
         features: names of modules whose outputs are compared in distillation.
         multiple_of: rows and columns of a picture must be multiples of this; other pictures are padded first.
         smallest: fewest rows and columns that the module can upscale; smaller pictures are padded first.
 
     Raises:
-        PolicyError: no layer that can be quantized, or a name that the module doesn't have.
+        PolicyError: no layer that can be quantized, a name that the module doesn't have, a module that can't upscale a
+            picture, or not by the scale.
     """
-    layers = [name for name, child in module.named_modules() if isinstance(child, nn.Conv2d | nn.Linear)]
-    if not layers:
-        raise PolicyError(f"{type(module).__name__} has no Conv2d or Linear layer, so nothing can be quantized")
-    facts = Facts(
-        architecture="custom",
-        scale=scale,
-        value_range=value_range,
-        head=(layers[0],) if head is None else head,
-        tail=(layers[-1],) if tail is None else tail,
-        features=features,
-        multiple_of=multiple_of,
-        smallest=smallest,
-    )
     known = dict(module.named_modules())
-    for name in (*facts.head, *facts.tail, *features):
+    if not any(isinstance(child, nn.Conv2d | nn.Linear) for child in known.values()):
+        raise PolicyError(f"{type(module).__name__} has no Conv2d or Linear layer, so nothing can be quantized")
+    for name in (*(head or ()), *(tail or ()), *features):
         if name not in known:
             raise PolicyError(f"{type(module).__name__} has no module {name!r}; {suggest(name, known)}")
-    return Network(module, facts)
+    facts = Facts("custom", scale, value_range, (), (), features, multiple_of=multiple_of, smallest=smallest)
+    calls = layers_in_order(module, PROBE + facts.padding(PROBE), scale)
+    head = head_of(calls) if head is None else head
+    tail = tail_of(calls) if tail is None else tail
+    return Network(module, replace(facts, head=head, tail=tail))
