@@ -1,6 +1,8 @@
 """Distill on a tiny network."""
 
+import copy
 import csv
+import math
 
 import pytest
 import torch
@@ -8,8 +10,10 @@ import torch
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.lessons import recorded
+from srquant.distillation.loop import Rate, adam
 from srquant.errors import CheckpointError
 from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.distill.learn import Learning
 from srquant.methods.distill.method import Distill, held_out_crops, quantize
 from srquant.methods.distill.start import error
 from srquant.models.load import build
@@ -48,6 +52,32 @@ def test_a_rate_that_destroys_the_network_gives_the_start(edsr, calibration):
     start = quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2, learning_rate=1e-12, bound_rate=1e-12))
     wild = quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2, learning_rate=1e3))
     assert error_of(wild, edsr, calibration) == pytest.approx(error_of(start, edsr, calibration), rel=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "halved"), [(1.4, False), (1.6, True)])
+def test_an_error_far_above_the_smallest_brings_the_best_iterate_back(edsr, calibration, factor, halved):
+    student = copy.deepcopy(edsr)
+    optimizer = adam([Rate(list(student.parameters()), 0.01)])
+    with recorded(edsr, held_out_crops(calibration)) as held_out:
+        scale_output(student, 1.01)
+        learning = Learning(student, optimizer, held_out, {}, math.inf)
+        smallest = learning.evaluate()
+        student(torch.rand(1, 3, 9, 9)).sum().backward()
+        optimizer.step()
+        student.load_state_dict(learning.best)
+        scale_output(student, (1 + 0.01 * factor) / 1.01)
+        assert learning.evaluate() == pytest.approx(factor * smallest, rel=0.02)
+    assert learning.pace == (0.5 if halved else 1.0)
+    assert bool(optimizer.state) == (not halved)
+    same = all(torch.equal(value, learning.best[name]) for name, value in student.state_dict().items())
+    assert same == halved
+
+
+def scale_output(network, factor):
+    """Multiply what the last layer gives; the shift of the mean colour behind it makes little difference."""
+    with torch.no_grad():
+        for parameter in (*network.module.tail[1].parameters(), network.module.add_mean.bias):
+            parameter.mul_(factor)
 
 
 def test_the_float_network_stays_as_it_was(edsr, calibration):
@@ -104,7 +134,7 @@ def test_the_result_is_as_good_as_its_best_iterate(edsr, calibration, folder, po
     quantized = quantize(edsr, calibration, policy, Distill(steps=40, batch=2, learning_rate=0.01), None, folder)
     rows = list(csv.DictReader(folder.metrics.read_text().splitlines()))
     best = min(float(row["held_out_loss"]) for row in rows)
-    assert error_of(quantized, edsr, calibration) < 1.02 * best
+    assert error_of(quantized, edsr, calibration) < 1.05 * best
 
 
 def test_learned_network_survives_its_file(edsr, calibration, tmp_path):

@@ -1,4 +1,8 @@
-"""The loop: weights, biases and bounds learn together; the iterate with the smallest held-out error is kept."""
+"""The loop: weights, biases and bounds learn together; the iterate with the smallest held-out error is kept.
+
+How fast a network can learn depends on it: rates that help at 2 bits destroy a start that is good already. So where the
+held-out error has become much larger than the smallest one, that iterate comes back, and all rates are halved.
+"""
 
 import copy
 import math
@@ -22,6 +26,9 @@ from srquant.training.log import Log
 EVALUATIONS = 20
 """How often a run computes the held-out error, writes a row of its log and saves its state."""
 
+TOO_FAR = 1.5
+"""A held-out error so many times the smallest one halves the rates."""
+
 LAST_RATE = 0.01
 """Learning rates at the end, relative to those at the start."""
 
@@ -36,6 +43,7 @@ class Learning:
         held_out: lessons that are not learned from.
         best: the state with the smallest error on them so far.
         best_error: that error.
+        pace: factor of all learning rates: 1, then halved wherever they were too large.
         done: number of steps done.
         losses: of the steps since the last row of the log.
     """
@@ -45,14 +53,19 @@ class Learning:
     held_out: Iterable[Lesson]
     best: dict[str, Tensor]
     best_error: float
+    pace: float = 1.0
     done: int = 0
     losses: list[float] = field(default_factory=list)
 
     def evaluate(self) -> float:
-        """The held-out error; the state is kept if it is the smallest so far."""
+        """The held-out error; the state is kept if it is the smallest so far, and comes back if it is much smaller."""
         present = error(self.student, self.held_out)
         if present < self.best_error:
             self.best, self.best_error = copy.deepcopy(self.student.state_dict()), present
+        elif present > TOO_FAR * self.best_error:
+            self.student.load_state_dict(self.best)
+            self.optimizer.state.clear()
+            self.pace /= 2
         return present
 
     def load(self, state: State) -> None:
@@ -60,10 +73,12 @@ class Learning:
         self.student.load_state_dict(dict(state.student))
         self.optimizer.load_state_dict(dict(state.optimizer))
         self.best, self.best_error, self.done = dict(state.best), state.best_error, state.steps
+        self.pace = state.pace
 
     def state(self) -> State:
         """Everything that a later process needs to continue."""
-        return State(self.done, self.student.state_dict(), self.optimizer.state_dict(), self.best, self.best_error)
+        student, optimizer = self.student.state_dict(), self.optimizer.state_dict()
+        return State(self.done, student, optimizer, self.best, self.best_error, self.pace)
 
 
 @full_float32()
@@ -101,7 +116,7 @@ def learn(
     with saved.log(learning.done) as log:
         begin = time.perf_counter()
         for lesson in remaining(lessons, learning.done, steps):
-            scale_rates(optimizer, first, cosine(learning.done / steps, LAST_RATE))
+            scale_rates(optimizer, first, learning.pace * cosine(learning.done / steps, LAST_RATE))
             learning.losses.append(step(student, lesson, optimizer, loss))
             guards()
             learning.done += 1

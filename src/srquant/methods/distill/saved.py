@@ -26,6 +26,7 @@ class State:
         optimizer: its ``state_dict``.
         best: ``state_dict`` of the student with the smallest error so far.
         best_error: that error.
+        pace: factor of all learning rates, see ``learn.Learning``.
     """
 
     steps: int
@@ -33,6 +34,7 @@ class State:
     optimizer: Mapping[str, Any]
     best: Mapping[str, Tensor]
     best_error: float
+    pace: float
 
 
 @dataclass(frozen=True)
