@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from train_packaged import SCALE, batch, load_pairs
 
-from srquant.models.architectures.swinir import SwinIR
+from srquant.models.architectures.attention.swinir import SwinIR
 
 RATE = 4e-4
 """Adam's for the whole network, reached after a twentieth of the time."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from srquant.methods.registry import METHODS
-from srquant.models.architectures.swinir import SwinIR
+from srquant.models.architectures.attention.swinir import SwinIR
 from srquant.models.load import build
 
 QUICK = {

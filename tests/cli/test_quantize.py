@@ -5,9 +5,9 @@ import torch
 
 from srquant.deploy.file.save_load import load
 from srquant.methods.registry import METHODS
+from srquant.models.architectures.attention.swinir import SwinIR
 from srquant.models.architectures.edsr import EDSR
 from srquant.models.architectures.rrdbnet import RRDBNet
-from srquant.models.architectures.swinir import SwinIR
 
 
 @pytest.fixture

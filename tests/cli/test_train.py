@@ -8,7 +8,7 @@ import torch
 
 from srquant.deploy.file.save_load import load
 from srquant.methods.trained_registry import TRAINED
-from srquant.models.architectures.swinir import SwinIR
+from srquant.models.architectures.attention.swinir import SwinIR
 from srquant.models.load import load_model
 from srquant.training import trainer
 from srquant.training.checkpoint import load_state, save_state

@@ -12,7 +12,6 @@ from srquant.models.architectures import (
     carn,
     compact,
     edsr,
-    imdtn,
     msrresnet,
     rdn,
     rfdn,
@@ -21,8 +20,8 @@ from srquant.models.architectures import (
     rrdbnet,
     span,
     srresnet,
-    swinir,
 )
+from srquant.models.architectures.attention import imdtn, swinir
 from srquant.models.blocks.layers import MeanShift
 from srquant.models.checkpoint import read_weights
 from srquant.models.layout import Architecture, Layout, Weights, register
