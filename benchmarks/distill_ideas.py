@@ -10,9 +10,10 @@ from srquant.distillation.lessons import recorded
 from srquant.distillation.loop import Rate
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.plan import QuantizationPlan
-from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, PictureBits, adaptive_quantizers, make_adaptive
+from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, PictureBits, make_adaptive
 from srquant.methods.adabm.image_to_bit import I2BCalibration, ImageToBit
-from srquant.methods.adabm.layer_to_bit import LayerToBit, first_layer_bits, layer_sensitivities
+from srquant.methods.adabm.initialise import start_layer_bits
+from srquant.methods.adabm.layer_to_bit import LayerToBit, layer_sensitivities
 from srquant.methods.adabm.options import AdaBM
 from srquant.methods.gba import method as gba
 from srquant.methods.outlier_aware.method import STATISTICS, UNIFORM_BITS, breakpoint_rule
@@ -82,11 +83,8 @@ def with_branches(
     with layer_sensitivities(network, plan.body) as sensitivities, torch.no_grad():
         for images in i2b.watching(calibration.batches(BATCH)):
             network(images)
-    means = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
     make_adaptive(student, plan.body, pictures)
-    first = first_layer_bits(means, config.layer_percentile / 100)
-    for quantizer, b_l in zip(adaptive_quantizers(student).values(), first, strict=True):
-        quantizer.layer_to_bit.factor.data.copy_(b_l)
+    start_layer_bits(student, sensitivities, config.layer_percentile / 100)
     return AdaptiveNetwork(student, i2b.image_to_bit(), pictures)
 
 

@@ -33,7 +33,7 @@ from srquant.insertion.policy import Granularity, LayerBits, Policy
 from srquant.methods.distill.effort import EFFORTS
 from srquant.methods.distill.method import Distill, without_features
 from srquant.methods.distill.rates import own_size_rates
-from srquant.methods.distill.start import DISTANCE
+from srquant.methods.distill.start import DISTANCE, MOMENTUM
 from srquant.methods.ranges.pipeline import Ranges, insert_by_ranges
 from srquant.models.load import load_model
 from srquant.models.network import Network
@@ -64,7 +64,9 @@ def measured(what: str, value: float, unit: str, bar: float) -> Row:
 def student(network: Network, calibration: CalibrationSet, granularity: Granularity) -> Network:
     """The network as distill's learning starts with it, but for the rounding of weights."""
     policy = Policy(LayerBits(4, 4), granularity=granularity, activation_granularity=granularity)
-    return insert_by_ranges(network, calibration, resolve(network, policy), Ranges(mse, symmetric_mse, 0.9, minmax))
+    return insert_by_ranges(
+        network, calibration, resolve(network, policy), Ranges(mse, symmetric_mse, MOMENTUM, minmax)
+    )
 
 
 def steps(network: Network, rates: list[Rate], lesson: Lesson) -> Callable[[], float]:

@@ -59,23 +59,13 @@ def load_model(path: Path, scale: int | None = None) -> Network:
     try:
         network = _restore(*found, weights, scale)
     except (CheckpointError, KeyError, IndexError, ZeroDivisionError) as error:
-        looks = CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}")
-        return _by_spandrel(path, weights, scale, looks, error)
+        try:
+            return load_with_spandrel(path, weights, scale)
+        except CheckpointError:
+            raise CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}") from error
     if scale not in (None, network.facts.scale):
         raise CheckpointError(f"{path}: upscales by {network.facts.scale}, not {scale}; leave the scale out")
     return network
-
-
-def _by_spandrel(path: Path, weights: Weights, scale: int | None, looks: CheckpointError, reason: Exception) -> Network:
-    """The network by spandrel, for weights whose names are those of a known layout and whose shapes aren't.
-
-    Raises:
-        CheckpointError: ``looks``, if spandrel can't load it either.
-    """
-    try:
-        return load_with_spandrel(path, weights, scale)
-    except CheckpointError:
-        raise looks from reason
 
 
 def recognise(weights: Weights) -> tuple[Architecture, Layout] | None:

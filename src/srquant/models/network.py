@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from srquant.errors import DatasetError
 
@@ -99,6 +100,12 @@ class Network(nn.Module):
     def branch_for(self, image: Tensor) -> "Network":
         """The network that upscales a picture, ``1 x 3 x H x W`` in [0, 1]: itself, unless the picture decides."""
         return self
+
+
+def of_valid_size(images: Tensor, facts: Facts) -> Tensor:
+    """Images ``N x C x H x W``, extended by their edge on the right and below to a size that the network can take."""
+    right, below = (facts.padding(size) for size in (images.shape[3], images.shape[2]))
+    return F.pad(images, (0, right, 0, below), mode="replicate")
 
 
 def device_of(network: nn.Module) -> torch.device:

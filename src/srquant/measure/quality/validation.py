@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.measure.quality.metrics import psnr_y
-from srquant.models.network import Network
+from srquant.models.network import Network, of_valid_size
 
 Pixels = NDArray[np.uint8]
 
@@ -34,8 +33,6 @@ def upscaled(network: Network, low: Pixels) -> Pixels:
     (height, width), facts = low.shape[:2], network.facts
     device = next(network.parameters()).device
     images = torch.from_numpy(low).to(device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W
-    missing = [facts.padding(size) for size in (width, height)]
-    images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
-    result = network(images)[0, :, : facts.scale * height, : facts.scale * width]
+    result = network(of_valid_size(images, facts))[0, :, : facts.scale * height, : facts.scale * width]
     pixels: Pixels = (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return pixels

@@ -1,5 +1,6 @@
 """AdaBM's initialization phase: min-max, OMSE, I2B, L2B and BaC, from one pass over the crops and one batch."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -44,11 +45,15 @@ def initialise(network: Network, calibration: CalibrationSet, plan: Quantization
     pictures = PictureBits(torch.zeros(1, device=device_of(network))) if config.image_to_bit else None
     make_adaptive(student, layers, pictures)
     if config.layer_to_bit:
-        s = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
-        first = first_layer_bits(s, share)
-        for quantizer, b_l in zip(adaptive_quantizers(student).values(), first, strict=True):
-            quantizer.layer_to_bit.factor.data.copy_(b_l)
+        start_layer_bits(student, sensitivities, share)
     return student if pictures is None else AdaptiveNetwork(student, i2b.image_to_bit(), pictures)
+
+
+def start_layer_bits(student: Network, sensitivities: Mapping[str, list[float]], share: float) -> None:
+    """Give the adaptive layers their first ``b_L``, in place; arguments from ``layer_sensitivities``, and p_L."""
+    s = torch.tensor([sum(of_batches) / len(of_batches) for of_batches in sensitivities.values()])
+    for quantizer, b_l in zip(adaptive_quantizers(student).values(), first_layer_bits(s, share), strict=True):
+        quantizer.layer_to_bit.factor.data.copy_(b_l)
 
 
 def adaptive_layers(plan: QuantizationPlan, config: AdaBM) -> list[str]:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from srquant.data.benchmark import BenchmarkSet
-from srquant.models.network import Facts, Network, device_of
+from srquant.models.network import Network, device_of, of_valid_size
 
 LUMINANCE = (65.481, 128.553, 24.966)
 """Weights of red, green and blue in [0, 1] in the luminance of studio-range BT.601; its offset cancels out."""
@@ -83,14 +82,9 @@ def luminance_psnr(network: Network, benchmark: BenchmarkSet) -> float:
 def _psnr(network: Network, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> Tensor:
     device = device_of(network)
     images, truth = (torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].double() for pixels in (low, high))
-    upscaled = network(_of_valid_size(images.float() / 255, network.facts))
+    upscaled = network(of_valid_size(images.float() / 255, network.facts))
     difference = (upscaled.clamp(0, 1) * 255).round()[..., : truth.shape[2], : truth.shape[3]] - truth
     weights = torch.tensor(LUMINANCE, dtype=torch.float64, device=device) / 255
     border = network.facts.scale
     luminance = (difference * weights.view(1, 3, 1, 1)).sum(1)[:, border:-border, border:-border]
     return 10 * torch.log10(255.0**2 / luminance.square().mean())
-
-
-def _of_valid_size(images: Tensor, facts: Facts) -> Tensor:
-    right, below = (facts.padding(size) for size in (images.shape[3], images.shape[2]))
-    return F.pad(images, (0, right, 0, below), mode="replicate")
