@@ -23,6 +23,7 @@ from ptq_networks import NETWORKS
 from ptq_rows import CALIBRATION
 from ptq_run import shared
 
+from srquant.cli.freed_memory import keep_freed_memory
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.distillation.loop import Rate, adam, learn_only, step
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
+    keep_freed_memory()
     about = (
         "EDSR with 8 blocks x2, W4A4, all cores. Steps: forward, loss, backward, Adam with 4 crops of 48x48, "
         f"medians of {arguments.rounds} rounds in which the networks take turns. Commands: wall time of one run."

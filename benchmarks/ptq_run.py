@@ -21,6 +21,7 @@ from typing import Any
 
 from ptq_origin import origin
 
+from srquant.cli.freed_memory import keep_freed_memory
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
@@ -201,6 +202,7 @@ def from_json(text: str) -> Run:
 
 def main() -> None:
     """Measure the run on the command line."""
+    keep_freed_memory()
     run, output = from_json(sys.argv[1]), Path(sys.argv[2])
     made_from = origin(shared())
     folder = RunFolder(output.with_suffix(f".{made_from['code']}.run"))

@@ -13,6 +13,7 @@ from srquant.cli.bench import bench
 from srquant.cli.demo import demo
 from srquant.cli.evaluate import evaluate
 from srquant.cli.export import export
+from srquant.cli.freed_memory import keep_freed_memory
 from srquant.cli.info import info
 from srquant.cli.methods import methods
 from srquant.cli.output import fail
@@ -78,4 +79,5 @@ def srquant(
 
 def main() -> None:
     """Run the command line."""
+    keep_freed_memory()
     app(prog_name="srquant")

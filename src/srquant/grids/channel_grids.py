@@ -5,11 +5,17 @@ next ones are read, which takes half the time of steps over whole tensors.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from srquant.grids.pieces import is_channels_last, piece_size
+
+LIMITS = -torch.finfo(torch.float32).tiny, 1.0 + torch.finfo(torch.float32).eps
+"""Between these, in float32, lie 0 and 1 and what is between them."""
+
+aten: Any = torch.ops.aten
 
 
 def has_rows(x: Tensor, bound: Tensor) -> bool:
@@ -54,12 +60,14 @@ def gradients(
         lower: first grid points, ``channels``.
         upper: last grid points, ``channels``.
     """
-    low, high, rounding = (torch.zeros_like(lower) for _ in range(3))
+    outside, above, rounding = (torch.zeros_like(lower) for _ in range(3))
+    width = upper - lower
     for x, p, g, kept in rows_at_a_time(rows, points, grad, inside):
-        torch.mul(g, torch.clamp(x, lower, upper) == x, out=kept)
-        above = (g * (x > upper)).sum(0)
-        high += above
-        low += (g - kept).sum(0) - above
-        rounding += (p - x).mul_(kept).sum(0)
-    rounding /= upper - lower
-    return low - rounding, high + rounding
+        place = torch.sub(x, lower).div_(width)
+        aten.hardtanh_backward.grad_input(g, place, *LIMITS, grad_input=kept)
+        clipped = g - kept
+        outside += clipped.sum(0)
+        above += aten.threshold_backward.grad_input(clipped, place, 1.0, grad_input=place).sum(0)
+        rounding += torch.sub(p, x, out=clipped).mul_(kept).sum(0)
+    rounding /= width
+    return outside - above - rounding, above + rounding

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 PIECE = 2**17
-"""Number of values that fit into a processor's cache together with a few intermediate results."""
+"""Number of values that fit into the cache of a core together with a few intermediate results."""
 
 
 def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]:
@@ -29,8 +29,8 @@ def pieces(*tensors: Tensor, alike: bool = True) -> Iterable[tuple[Tensor, ...]]
 
 
 def piece_size(tensor: Tensor) -> int:
-    """Most values of a piece: all of the tensor's on other devices than the CPU."""
-    return PIECE if tensor.device.type == "cpu" else max(1, tensor.numel())
+    """Most values of a piece: all of the tensor's on other devices than the CPU, where each core has its own cache."""
+    return PIECE * torch.get_num_threads() if tensor.device.type == "cpu" else max(1, tensor.numel())
 
 
 def empty_like(x: Tensor) -> Tensor:
