@@ -22,6 +22,7 @@ SMALL = {
     "rnet": {"blocks": 2, "features": 8, "scale": 4},
     "swinir": {"depths": [2, 2], "heads": 2, "features": 8, "hidden": 16, "scale": 4},
     "imdtn": {"features": 16, "hidden": 32},
+    "dat": {"depths": [3, 1], "heads": 2, "features": 16, "hidden": 16, "window": [2, 4], "scale": 4},
     "rlfn": {"features": 8, "attention": 4},
     "rfdn": {"features": 8, "attention": 2},
     "compact": {"convolutions": 4, "features": 8, "scale": 4},
@@ -33,6 +34,18 @@ SMALL = {
 VARIANTS = {
     "srresnet with tanh": ("srresnet", {"blocks": 2, "features": 8, "slopes": 8, "bias": True, "tanh": True}),
     "rdn of idealo": ("rdn", {"blocks": 2, "layers": 3, "growth": 4, "features": 8, "scale": 2, "idealo": True}),
+    "classical dat": (
+        "dat",
+        {
+            "depths": [1, 2],
+            "heads": 4,
+            "features": 32,
+            "window": [3, 3],
+            "scale": 3,
+            "bottleneck": False,
+            "light": False,
+        },
+    ),
     "rdn of idealo x3": ("rdn", {"blocks": 2, "layers": 3, "growth": 4, "features": 8, "scale": 3, "idealo": True}),
 }
 
@@ -330,6 +343,9 @@ def test_one_name_for_two_architectures():
         ("edsr", {"scale": 5}, "can't be built"),
         ("edsr", {"blocks": -1}, "blocks"),
         ("edsr", {"features": 10**9}, "features"),
+        ("dat", {"features": 12, "heads": 2}, "features 12 must be a multiple of heads, 2, and at least 16"),
+        ("dat", {"features": 60, "heads": 3}, "heads even"),
+        ("dat", {"window": [8, 8, 8]}, "can't be built"),
     ],
 )
 def test_what_cannot_be_built(architecture, arguments, message):

@@ -5,8 +5,9 @@ import torch
 from torch import fx, nn
 
 from srquant.errors import PolicyError
+from srquant.models.blocks.rectangles import merge, split
 from srquant.models.blocks.swin_layers import relative_positions
-from srquant.models.blocks.window_steps import Mirror, merge, shift_mask, split
+from srquant.models.blocks.window_steps import Mirror, shift_mask
 from srquant.models.load import build
 from srquant.models.wrap import wrap
 
@@ -25,6 +26,7 @@ SMALL = {
     "rrdbnet": {"blocks": 1, "features": 8, "growth": 4},
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16},
     "imdtn": {"features": 16, "hidden": 32},
+    "dat": {"depths": [3], "heads": 2, "features": 16, "hidden": 16, "window": [4, 8]},
 }
 
 
@@ -46,7 +48,7 @@ def test_output_has_the_scale(architecture):
     assert upscaled.shape == (2, 3, 19 * network.facts.scale, 17 * network.facts.scale)
 
 
-@pytest.mark.parametrize("architecture", ["edsr", "carn", "swinir", "imdtn", "compact"])
+@pytest.mark.parametrize("architecture", ["edsr", "carn", "swinir", "imdtn", "dat", "compact"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5)])
 def test_tiny_pictures(architecture, shape):
     network = build(architecture, SMALL[architecture])
@@ -56,8 +58,8 @@ def test_tiny_pictures(architecture, shape):
 
 def test_windows_come_back_to_their_place():
     x = torch.rand(2, 12, 18, 5)
-    assert torch.equal(merge(split(x, 6), 6, 12, 18), x)
-    assert torch.equal(split(x, 6)[1], x[0, :6, 6:12].reshape(36, 5))
+    assert torch.equal(merge(split(x, (6, 6)), (6, 6), (2, 3)), x)
+    assert torch.equal(split(x, (6, 6))[1], x[0, :6, 6:12].reshape(36, 5))
 
 
 def test_relative_positions_depend_on_the_offset_only():
@@ -70,7 +72,7 @@ def test_relative_positions_depend_on_the_offset_only():
 def test_shift_mask_hides_what_was_not_adjacent():
     position = torch.arange(8 * 8).view(8, 8)
     rolled = torch.roll(position, (-2, -2), (0, 1))
-    windows = split(rolled[None, :, :, None], 4)[..., 0]
+    windows = split(rolled[None, :, :, None], (4, 4))[..., 0]
     row, column = windows // 8, windows % 8
     apart = ((row[:, :, None] - row[:, None]).abs() >= 4) | ((column[:, :, None] - column[:, None]).abs() >= 4)
     assert torch.equal(shift_mask(8, 8, 4, 2), apart * -100.0)

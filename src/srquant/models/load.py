@@ -21,7 +21,7 @@ from srquant.models.architectures import (
     span,
     srresnet,
 )
-from srquant.models.architectures.attention import imdtn, swinir
+from srquant.models.architectures.attention import dat, imdtn, swinir
 from srquant.models.blocks.layers import MeanShift
 from srquant.models.checkpoint import read_weights
 from srquant.models.layout import Architecture, Layout, Weights, register
@@ -31,7 +31,22 @@ from srquant.models.spandrel import load_with_spandrel
 ARCHITECTURES = register(
     *(
         family.ARCHITECTURE
-        for family in (edsr, srresnet, msrresnet, rdn, carn, rnet, swinir, imdtn, rlfn, rfdn, span, compact, rrdbnet)
+        for family in (
+            edsr,
+            srresnet,
+            msrresnet,
+            rdn,
+            carn,
+            rnet,
+            swinir,
+            imdtn,
+            dat,
+            rlfn,
+            rfdn,
+            span,
+            compact,
+            rrdbnet,
+        )
     )
 )
 

@@ -40,6 +40,7 @@ NETWORKS = {
     "rnet": {"blocks": 1, "features": 8},
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16},
     "imdtn": {"features": 16, "hidden": 32},
+    "dat": {"depths": [3], "heads": 2, "features": 16, "hidden": 16, "window": [2, 4]},
     "rlfn": {"features": 8},
     "rfdn": {"features": 8},
     "span": {"features": 8},

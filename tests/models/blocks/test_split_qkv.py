@@ -15,6 +15,7 @@ from srquant.quantizers.layers import activation_quantizers, quant_layers
 SMALL = {
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "scale": 2},
     "imdtn": {"features": 16, "hidden": 32},
+    "dat": {"depths": [3], "heads": 2, "features": 16, "hidden": 16, "window": [2, 4]},
 }
 
 

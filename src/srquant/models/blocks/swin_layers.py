@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from srquant.models.blocks.layers import Add, Matmul
+from srquant.models.blocks.projections import Projections
 from srquant.models.blocks.window_steps import AddMask, MergeHeads, MergeWindows, ShiftMask, SplitHeads, SplitWindows
 from srquant.models.layout import Weights
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(Projections):
     """Multi-head attention inside windows, with a learned bias per relative position.
 
     Keys: ``qkv`` (or ``q``, ``k``, ``v``), ``proj``, ``relative_position_bias_table``, ``relative_position_index``
@@ -25,16 +26,11 @@ class WindowAttention(nn.Module):
     """
 
     def __init__(self, features: int, heads: int, window: int, split_qkv: bool = False) -> None:
-        super().__init__()
-        self.split_qkv = split_qkv
+        super().__init__(features, split_qkv)
         self.factor = (features // heads) ** -0.5
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", relative_positions(window))
-        if split_qkv:
-            self.q, self.k, self.v = (nn.Linear(features, features) for _ in range(3))
-        else:
-            self.qkv = nn.Linear(features, 3 * features)
         self.split = SplitHeads(heads)
         self.qk = Matmul()
         self.mask = AddMask()
@@ -60,13 +56,6 @@ class WindowAttention(nn.Module):
             scores = self.mask(scores, mask)
         attended: Tensor = self.proj(self.merge(self.av(self.softmax(scores), v)))
         return attended
-
-    def projections(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each the shape of ``windows``."""
-        if self.split_qkv:
-            return self.q(windows), self.k(windows), self.v(windows)
-        q, k, v = self.qkv(windows).chunk(3, -1)
-        return q, k, v
 
     def bias(self) -> Tensor:
         """``heads x tokens x tokens``."""

@@ -8,6 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from srquant.models.blocks import channel_steps, rectangles
+from srquant.models.blocks.rectangles import merge, split
+
 
 class Mirror(nn.Module):
     """Pad ``N x C x H x W`` with mirrored rows and columns, at least one each, to the next multiple."""
@@ -48,7 +51,8 @@ class SplitWindows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Windows and the tokens of a window are in row-major order."""
-        return split(torch.roll(x, (-self.shift, -self.shift), (1, 2)) if self.shift else x, self.window)
+        moved = torch.roll(x, (-self.shift, -self.shift), (1, 2)) if self.shift else x
+        return split(moved, (self.window, self.window))
 
 
 class MergeWindows(nn.Module):
@@ -60,7 +64,8 @@ class MergeWindows(nn.Module):
 
     def forward(self, windows: Tensor, like: Tensor) -> Tensor:
         """Windows ``N*windows x window**2 x C`` to ``N x H x W x C``, the shape of ``like``."""
-        merged = merge(windows, self.window, like.shape[1], like.shape[2])
+        number = like.shape[1] // self.window, like.shape[2] // self.window
+        merged = merge(windows, (self.window, self.window), number)
         return torch.roll(merged, (self.shift, self.shift), (1, 2)) if self.shift else merged
 
 
@@ -81,7 +86,7 @@ class AddMask(nn.Module):
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
         """``N*windows x heads x T x T`` and ``windows x T x T`` to the shape of the scores."""
-        return (scores.view(-1, len(mask), *scores.shape[1:]) + mask[:, None]).view(scores.shape)
+        return (scores.view(-1, mask.shape[0], *scores.shape[1:]) + mask[:, None]).view(scores.shape)
 
 
 class SplitHeads(nn.Module):
@@ -105,36 +110,15 @@ class MergeHeads(nn.Module):
         return x.transpose(1, 2).flatten(2)
 
 
-STEPS = (Mirror, Crop, SplitWindows, MergeWindows, ShiftMask, AddMask, SplitHeads, MergeHeads)
-
-
-def split(x: Tensor, window: int) -> Tensor:
-    """``N x H x W x C`` to windows ``N*(H/window)*(W/window) x window**2 x C``."""
-    batch, height, width, features = x.shape
-    tiles = x.view(batch, height // window, window, width // window, window, features)
-    return tiles.transpose(2, 3).reshape(-1, window * window, features)
-
-
-def merge(windows: Tensor, window: int, height: int, width: int) -> Tensor:
-    """Inverse of ``split``."""
-    features = windows.shape[-1]
-    tiles = windows.view(-1, height // window, width // window, window, window, features)
-    return tiles.transpose(2, 3).reshape(-1, height, width, features)
+STEPS = (
+    *(Mirror, Crop, SplitWindows, MergeWindows, ShiftMask, AddMask, SplitHeads, MergeHeads),
+    *rectangles.STEPS,
+    *channel_steps.STEPS,
+)
+"""All steps of attention that depend on the picture's size."""
 
 
 @lru_cache(maxsize=16)
 def shift_mask(height: int, width: int, window: int, shift: int) -> Tensor:
-    """-100 between tokens that are neighbours only because of the cyclic shift, else 0.
-
-    Returns:
-        ``windows x window**2 x window**2``.
-    """
-    regions = 3 * strips(height, window, shift)[:, None] + strips(width, window, shift)[None, :]
-    windows = split(regions[None, :, :, None], window)[..., 0]
-    return (windows[:, None, :] != windows[:, :, None]) * -100.0
-
-
-def strips(length: int, window: int, shift: int) -> Tensor:
-    """0 before the last window, 1 in it, 2 for positions that the cyclic shift moved there; ``length`` integers."""
-    position = torch.arange(length)
-    return (position >= length - window).long() + (position >= length - shift).long()
+    """The mask of square windows, see ``rectangles.shift_mask``; kept for pictures of the same size."""
+    return rectangles.shift_mask((height, width), (window, window), (shift, shift))
