@@ -6,7 +6,7 @@ Keys as in EDSR-PyTorch: ``head.0``, ``body.{i}.body.{0,2}``, ``body.{blocks}``,
 
 from torch import Tensor, nn
 
-from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
+from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler, upsampler_convs
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, rename, upscaling
 from srquant.models.network import Facts
 
@@ -47,14 +47,13 @@ class EDSR(nn.Module):
 
 def facts(blocks: int = 16, features: int = 64, scale: int = 2, res_scale: float = 1.0) -> Facts:
     """Facts of ``EDSR`` with the same arguments."""
-    stages = {2: 1, 3: 1, 4: 2, 8: 3}[scale]
     return Facts(
         architecture="edsr",
         arguments={"blocks": blocks, "features": features, "scale": scale, "res_scale": res_scale},
         scale=scale,
         value_range=255.0,
         head=("head.0",),
-        tail=(*(f"tail.0.{2 * i}" for i in range(stages)), "tail.1"),
+        tail=(*upsampler_convs("tail.0", scale), "tail.1"),
         features=tuple(f"body.{i}" for i in range(blocks)),
         blocks=tuple(f"body.{i}" for i in range(blocks)),
         behind_blocks=f"body.{blocks}",

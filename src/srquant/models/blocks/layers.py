@@ -76,3 +76,9 @@ def upsampler(scale: int, features: int) -> nn.Sequential:
     for _ in range(int(math.log2(scale))):
         layers += [conv(features, 4 * features), nn.PixelShuffle(2)]
     return nn.Sequential(*layers)
+
+
+def upsampler_convs(name: str, scale: int) -> tuple[str, ...]:
+    """Names of the convolutions of ``upsampler`` where it has the name ``name``."""
+    stages = {2: 1, 3: 1, 4: 2, 8: 3}[scale]
+    return tuple(f"{name}.{2 * stage}" for stage in range(stages))

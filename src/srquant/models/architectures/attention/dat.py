@@ -17,7 +17,7 @@ from srquant.models.blocks.dual_aggregation import (
     ChannelAttention,
     SpatialAttention,
 )
-from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
+from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler, upsampler_convs
 from srquant.models.blocks.position_bias import table_of_mlp
 from srquant.models.blocks.rectangles import Size
 from srquant.models.fold_batch_norms import without_batch_norms
@@ -156,8 +156,7 @@ def facts(
     """Facts of ``DAT`` with the same arguments."""
     arguments: Arguments = {"depths": list(depths), "heads": heads, "features": features, "scale": scale}
     arguments |= {"window": list(window), "hidden": hidden, "bottleneck": bottleneck}
-    stages = {2: 1, 3: 1, 4: 2, 8: 3}[scale]
-    classical = ("conv_before_upsample.0", *(f"upsample.{2 * i}" for i in range(stages)), "conv_last")
+    classical = ("conv_before_upsample.0", *upsampler_convs("upsample", scale), "conv_last")
     groups = tuple(f"layers.{i}" for i in range(len(depths)))
     return Facts(
         architecture="dat",

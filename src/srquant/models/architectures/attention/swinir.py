@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor, nn
 
-from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler
+from srquant.models.blocks.layers import Add, conv, mean_shift, mean_shift_weights, upsampler, upsampler_convs
 from srquant.models.blocks.swin_layers import SwinGroup, without_masks
 from srquant.models.blocks.window_steps import Crop, Mirror
 from srquant.models.layout import Architecture, Arguments, Layout, Weights, count, upscaling
@@ -113,8 +113,7 @@ def facts(
 ) -> Facts:
     """Facts of ``SwinIR`` with the same arguments."""
     arguments: Arguments = {"depths": list(depths), "heads": heads, "features": features, "scale": scale}
-    stages = {2: 1, 3: 1, 4: 2, 8: 3}[scale]
-    classical = ("conv_before_upsample.0", *(f"upsample.{2 * i}" for i in range(stages)), "conv_last")
+    classical = ("conv_before_upsample.0", *upsampler_convs("upsample", scale), "conv_last")
     return Facts(
         architecture="swinir",
         arguments=arguments | {"window": window, "hidden": hidden, "light": light, "split_qkv": split_qkv},
