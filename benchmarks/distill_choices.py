@@ -4,7 +4,8 @@
     python benchmarks/distill_choices.py -o RUNS --assemble docs/results  only the table
 
 EDSR with 8 blocks, x2, one grid per tensor, ``STEPS`` steps. Every row is a process with one thread and writes one JSON
-file to RUNS. Pictures and weights: ``$SRQUANT_SHARED``.
+file to RUNS. ``--device cuda`` learns and measures there, by PyTorch's exact integer form. Pictures and weights:
+``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from distill_variants import Choice, measure
 from ptq_run import write
 from report import write as write_report
 
+from srquant.devices import find_device
+
 CHOICES = (
     Choice("distill"),
     Choice("start: float weights, rounded to nearest", start="nearest"),
@@ -30,8 +33,7 @@ CHOICES = (
     Choice("loss: root mean square of all crops", loss="squares"),
     Choice("loss: root mean square of each crop", loss="squares by crop"),
     Choice("loss: and features, weight 0.02", feature_weight=0.02),
-    Choice("rate of weights 0.003", learning_rate=0.003),
-    Choice("rate of weights 0.012", learning_rate=0.012),
+    *(Choice(f"rate of weights {rate}", learning_rate=rate) for rate in (0.0015, 0.003, 0.006, 0.012)),
     Choice("rate of bounds as of weights", bound_rate=0.006),
     Choice("bounds don't learn", bound_rate=1e-9),
     Choice("9 crops of 32x32", batch=9, patch=32),
@@ -85,12 +87,12 @@ def result_path(folder: Path, choice: Choice, bits: str) -> Path:
     return folder / f"{name}_{bits}.json"
 
 
-def execute(folder: Path, choice: Choice, bits: str) -> None:
+def execute(folder: Path, device: str, choice: Choice, bits: str) -> None:
     """Measure in a process of its own, unless that is done."""
     path = result_path(folder, choice, bits)
     if path.exists():
         return
-    command = [sys.executable, __file__, "-o", str(folder), "--one", choice.label, bits]
+    command = [sys.executable, __file__, "-o", str(folder), "--device", device, "--one", choice.label, bits]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
     print(path.name, json.loads(path.read_text())["psnr_y"], flush=True)
 
@@ -109,17 +111,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--assemble", type=Path, metavar="DIR")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--one", nargs=2, metavar=("LABEL", "BITS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         label, bits = arguments.one
         (choice,) = (choice for choice in CHOICES if choice.label == label)
-        write(measure(choice, BITS[bits], STEPS), result_path(arguments.output, choice, bits))
+        found = measure(choice, BITS[bits], STEPS, find_device(arguments.device))
+        write(found, result_path(arguments.output, choice, bits))
         return
     if not arguments.assemble:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             todo = [(choice, bits) for bits in BITS for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
-            list(pool.map(lambda run: execute(arguments.output, *run), todo))
+            list(pool.map(lambda run: execute(arguments.output, arguments.device, *run), todo))
     rows = [row(arguments.output, choice) for choice in CHOICES]
     target = (arguments.assemble or arguments.output) / "distill_choices"
     write_report(target, "What helps when weights learn", ABOUT, rows, COLUMNS)

@@ -95,7 +95,7 @@ def step_ratios(rounds: int) -> list[Row]:
     others = {}
     for granularity in GRANULARITIES:
         quantized = student(network, calibration, granularity)
-        rates = own_size_rates(quantized, options.learning_rate, options.bound_rate)
+        rates = own_size_rates(quantized, options.weight_rate(Policy()), options.bound_rate)
         others[granularity] = steps(quantized, rates, lesson)
     ratios: dict[str, list[float]] = {granularity: [] for granularity in GRANULARITIES}
     for one in (floating, *others.values()):

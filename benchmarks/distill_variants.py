@@ -28,7 +28,7 @@ from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork
 from srquant.methods.adabm.branches import settle_branches
 from srquant.methods.distill.effort import Amount
 from srquant.methods.distill.learn import learn
-from srquant.methods.distill.method import crops, held_out_crops, without_features
+from srquant.methods.distill.method import Distill, crops, held_out_crops, without_features
 from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.distill.rates import own_size_rates, size
 from srquant.methods.distill.saved import Saved
@@ -62,7 +62,7 @@ class Choice:
         start: rounding at the start; all but ``on points`` and ``nearest`` move weights near the float ones.
         loss: in ``LOSSES``.
         feature_weight: factor of the loss of normalised features.
-        learning_rate: of weights, relative.
+        learning_rate: of weights, relative; None: distill's own for the bits.
         bound_rate: of bounds, relative.
         batch: crops per step.
         patch: their side.
@@ -83,7 +83,7 @@ class Choice:
     start: Literal["gptq", "on points", "nearest", "gptaq"] = "gptq"
     loss: str = "absolute"
     feature_weight: float = 0.0
-    learning_rate: float = 0.006
+    learning_rate: float | None = None
     bound_rate: float = 0.001
     batch: int = 4
     patch: int = 48
@@ -96,10 +96,14 @@ class Choice:
     progressive: bool = False
     idea: Idea = "none"
 
+    def weight_rate(self, bits: int) -> float:
+        """Learning rate of weights, relative, at some number of bits."""
+        return Distill(learning_rate=self.learning_rate).weight_rate(Policy(LayerBits(bits, bits)))
 
-def measure(choice: Choice, bits: int, steps: int) -> dict[str, Any]:
+
+def measure(choice: Choice, bits: int, steps: int, device: torch.device) -> dict[str, Any]:
     """Y-PSNR of the integer network on ``SETS``, and the seconds of learning."""
-    network = load_model(shared() / WEIGHTS)
+    network = load_model(shared() / WEIGHTS).to(device)
     calibration = CalibrationSet(shared() / CALIBRATION, patch=choice.patch)
     begin = time.process_time()
     student = learned(choice, network, calibration, bits, steps)
@@ -120,7 +124,7 @@ def learned(choice: Choice, network: Network, calibration: CalibrationSet, bits:
         lessons = stack.enter_context(recorded(teacher, batches))
         for stage_bits, stage_steps in stages(choice, bits, steps):
             student = started(choice, teacher, calibration, stage_bits)
-            learn_stage(choice, student, lessons, held_out, stage_steps)
+            learn_stage(choice, student, lessons, held_out, stage_bits, stage_steps)
             teacher = with_weights_of(teacher, student)
     student.facts = network.facts
     return student
@@ -156,17 +160,19 @@ def started(choice: Choice, network: Network, calibration: CalibrationSet, bits:
     return add_idea(choice.idea, student, plan, network, calibration)
 
 
-def learn_stage(choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], steps: int) -> None:
+def learn_stage(
+    choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], bits: int, steps: int
+) -> None:
     """Learn in place, block by block first if asked for."""
     warm_up = round(steps * choice.blocks_share)
     if warm_up:
-        learn_blocks(choice, student, lessons, held_out, warm_up)
-    loss, done = loss_of(choice, student), Saved(None)
-    rates = without_bit_mappings(own_size_rates(student, choice.learning_rate, choice.bound_rate), student)
+        learn_blocks(choice, student, lessons, held_out, bits, warm_up)
+    rate, loss, done = choice.weight_rate(bits), loss_of(choice, student), Saved(None)
+    rates = without_bit_mappings(own_size_rates(student, rate, choice.bound_rate), student)
     student.requires_grad_(True)
     if choice.rank:
         weights = {id(layer.weight) for layer in quant_layers(student).values()}
-        rates = [rate for rate in rates if id(rate.parameters[0]) not in weights] + low_rank(student, choice)
+        rates = [rate for rate in rates if id(rate.parameters[0]) not in weights] + low_rank(student, choice.rank, rate)
     averages = Averages(student, choice.average)
     report: Callable[[int], None] = (lambda done: averages.update()) if choice.average else lambda done: None
     learn(student, rates, lessons, held_out, loss, steps - warm_up, done, report)
@@ -198,7 +204,9 @@ def distance_to_points(student: Network) -> Tensor:
     return torch.stack(distances).mean()
 
 
-def learn_blocks(choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], steps: int) -> None:
+def learn_blocks(
+    choice: Choice, student: Network, lessons: Lessons, held_out: list[Lesson], bits: int, steps: int
+) -> None:
     """One residual block after the other learns the float network's features at its end."""
     blocks = student.facts.features
     for number, name in enumerate(blocks):
@@ -207,7 +215,7 @@ def learn_blocks(choice: Choice, student: Network, lessons: Lessons, held_out: l
             return squared_distance(features[number], lesson.features[number]).mean()
 
         block = {id(parameter) for parameter in student.module.get_submodule(name).parameters()}
-        rates = own_size_rates(student, choice.learning_rate, choice.bound_rate)
+        rates = own_size_rates(student, choice.weight_rate(bits), choice.bound_rate)
         own = [rate for rate in rates if id(rate.parameters[0]) in block]
         learn(student, own, lessons, held_out, loss, max(1, steps // len(blocks)), Saved(None), lambda done: None)
 
@@ -223,8 +231,8 @@ class LowRank(nn.Module):
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
         inputs = weight[0].numel()
-        self.left = nn.Parameter(torch.zeros(len(weight), rank))
-        self.right = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
+        self.left = nn.Parameter(weight.new_zeros(len(weight), rank))
+        self.right = nn.Parameter((torch.randn(rank, inputs) / inputs**0.5).to(weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight with the change."""
@@ -232,16 +240,16 @@ class LowRank(nn.Module):
         return changed
 
 
-def low_rank(student: Network, choice: Choice) -> list[Rate]:
-    """Give every weight a change of low rank; rates of its factors."""
+def low_rank(student: Network, rank: int, rate: float) -> list[Rate]:
+    """Give every weight a change of low rank; learning rates of its factors, ``rate`` being that of weights."""
     rates = []
     for layer in quant_layers(student).values():
         weight = layer.weight.detach()
-        change = LowRank(weight, choice.rank)
+        change = LowRank(weight, rank)
         parametrize.register_parametrization(layer.layer, "weight", change)
         inputs = weight[0].numel()
-        rates.append(Rate([change.left], choice.learning_rate * size(weight) * inputs**0.5))
-        rates.append(Rate([change.right], choice.learning_rate / inputs**0.5))
+        rates.append(Rate([change.left], rate * size(weight) * inputs**0.5))
+        rates.append(Rate([change.right], rate / inputs**0.5))
     return rates
 
 

@@ -7,7 +7,9 @@
 
 Each run is a separate process with one thread, so that memory and time are measured separately, and writes one JSON
 file below the output folder. Finished runs are not repeated; ``--stale`` repeats those that were made by another
-version of the code. Pictures and weights: ``$SRQUANT_SHARED``.
+version of the code. ``--device`` says where methods run; the integer networks are measured on the CPU.
+``--quantize-only`` leaves measuring to the same command without it, maybe on another machine: a machine with a GPU
+needs no OpenVINO. Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -87,9 +89,9 @@ def unfinished(chosen: list[Run], store: Store, *, stale: bool) -> list[Run]:
     return [run for run in chosen if store.code(run) != current]
 
 
-def execute(run: Run, store: Store) -> str | None:
+def execute(run: Run, store: Store, how: list[str]) -> str | None:
     """Run in a separate process; gives the last line of its errors if it failed, else None."""
-    command = [sys.executable, str(WORKER), json.dumps(asdict(run)), str(store.path(run))]
+    command = [sys.executable, str(WORKER), json.dumps(asdict(run)), str(store.path(run)), *how]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SRQUANT_SHARED": str(shared())}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode == 0:
@@ -97,12 +99,12 @@ def execute(run: Run, store: Store) -> str | None:
     return (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
 
 
-def run_all(todo: list[Run], store: Store, jobs: int) -> list[str]:
-    """Run what is not finished, ``jobs`` at once; returns a line for each run that failed."""
+def run_all(todo: list[Run], store: Store, jobs: int, how: list[str]) -> list[str]:
+    """Run what is not finished, ``jobs`` at once, with the worker's options; a line for each run that failed."""
     failures = []
     with progress() as step, ThreadPoolExecutor(jobs) as pool:
         step("runs", 0, len(todo))
-        started = {pool.submit(execute, run, store): run for run in todo}
+        started = {pool.submit(execute, run, store, how): run for run in todo}
         for done, future in enumerate(as_completed(started), 1):
             run, complaint = started[future], future.result()
             step("runs", done, len(todo))
@@ -123,6 +125,8 @@ def main() -> int:
     parser.add_argument("--bits", type=int, action="append", default=[])
     parser.add_argument("--seed", type=int, action="append", default=[])
     parser.add_argument("--jobs", type=int, default=1, help="number of runs at the same time")
+    parser.add_argument("--device", default="cpu", help="where methods run: cpu, cuda or cuda:N")
+    parser.add_argument("--quantize-only", action="store_true", help="quantize, and measure another time")
     parser.add_argument("--count", type=int, help="number of calibration pictures for all rows")
     parser.add_argument("--patch", type=int, help="side of the calibration crops for all rows")
     parser.add_argument("--sets", metavar="NAME,NAME", help="benchmark sets for all rows")
@@ -144,7 +148,8 @@ def main() -> int:
         if arguments.assemble:
             assemble(chosen, store, arguments.assemble)
             return 0
-        failures = run_all(unfinished(chosen, store, stale=arguments.stale), store, arguments.jobs)
+        how = ["--device", arguments.device, *(["--quantize-only"] if arguments.quantize_only else [])]
+        failures = run_all(unfinished(chosen, store, stale=arguments.stale), store, arguments.jobs, how)
         if any(store.has(run) for run in chosen):
             assemble(chosen, store, arguments.output)
     except InputError as error:

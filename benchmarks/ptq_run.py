@@ -1,17 +1,18 @@
 """One run of the benchmark in a separate process: quantize, save, load, evaluate; writes one JSON file.
 
-    python benchmarks/ptq_run.py SETTINGS OUTPUT
+    python benchmarks/ptq_run.py SETTINGS OUTPUT [--device NAME] [--quantize-only]
 
 It is started by ``ptq.py``. The frozen network runs in OpenVINO if possible; the result on the first set is compared
 with PyTorch's. A method that learns for long keeps its state in a folder beside the file, and the same command
-continues a stopped run; the finished file has the curve, and the folder is removed.
+continues a stopped run; the finished file has the curve, and the folder is removed. With ``--quantize-only`` the
+frozen network stays beside the file, and the same command without it measures that network.
 """
 
+import argparse
 import csv
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -19,13 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ptq_origin import origin
+import torch
+from ptq_origin import code_version, data_version
 
 from srquant.cli.freed_memory import keep_freed_memory
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.devices import find_device
 from srquant.errors import EngineError
 from srquant.files import write_whole
 from srquant.insertion.policy import Granularity, LayerBits, LayerKind, Policy
@@ -98,33 +101,52 @@ def checkpoint(weights: str) -> Path:
     return Path(os.environ.get("SRQUANT_TRAINED", "trained")) / name if kind == "trained" else shared() / weights
 
 
-def measure(run: Run, folder: RunFolder | None = None) -> dict[str, Any]:
-    """The content of the result file: scores by set, and the costs of the network.
+@dataclass(frozen=True)
+class Kept:
+    """A frozen network that is kept until it is measured, beside the file of its run.
 
-    Args:
-        run: the settings.
-        folder: keeps the state of a method that learns for long; None: it isn't kept.
+    Attributes:
+        output: file of the run.
     """
+
+    output: Path
+
+    @property
+    def network(self) -> Path:
+        """The frozen network."""
+        return self.output.with_suffix(".quantized.safetensors")
+
+    @property
+    def about(self) -> Path:
+        """Settings of the run, version of the code, and what quantizing took."""
+        return self.output.with_suffix(".quantized.json")
+
+    def result(self, run: Run, code: str) -> dict[str, Any] | None:
+        """What quantizing took; None where the same settings and code have not quantized yet."""
+        found = json.loads(self.about.read_text()) if self.about.exists() else {}
+        wanted = json.loads(json.dumps({"run": asdict(run), "code": code}))
+        return found["result"] if wanted.items() <= found.items() else None
+
+    def remove(self) -> None:
+        """Delete both files."""
+        self.network.unlink(missing_ok=True)
+        self.about.unlink(missing_ok=True)
+
+
+def measure_float(run: Run) -> dict[str, Any]:
+    """The content of the result file of a float network: scores by set."""
     network = load_model(checkpoint(run.weights))
-    sets = [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
-    if run.method == FLOAT:
-        engine = open_engine("openvino", network, 1)
-        return {"engine": engine.name, "scores": [scores(engine, benchmark, None) for benchmark in sets]}
-    continued = folder is not None and folder.checkpoint.exists()
-    start = time.perf_counter(), time.process_time()
-    quantized = quantize(run, network, folder)
-    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    result = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_bytes": peak_memory("cpu")}
-    if continued:
-        result |= {"seconds": None, "processor_seconds": None}
-    frozen, size = through_file(quantized)
+    engine = open_engine("openvino", network, 1)
+    return {"engine": engine.name, "scores": [scores(engine, benchmark, None) for benchmark in sets_of(run, network)]}
+
+
+def measure(run: Run, frozen: FrozenModel) -> dict[str, Any]:
+    """Scores by set, and the costs of the network."""
+    sets = sets_of(run, frozen.network)
     engine, complaint = fastest(frozen.network)
     bits = picture_fab(frozen.network)
     measured = [scores(engine, benchmark, bits) for benchmark in sets]
     return {
-        **result,
-        "curve": curve(folder),
-        "size_bytes": size,
         "float_size_bytes": checkpoint(run.weights).stat().st_size,
         **cost_report(frozen, centre_crops(sets[0])).to_json(),
         "engine": engine.name,
@@ -133,6 +155,33 @@ def measure(run: Run, folder: RunFolder | None = None) -> dict[str, Any]:
         "scores": measured,
         "torch_psnr_y": score(TorchEngine(frozen.network), sets[0]).psnr_y,
     }
+
+
+def sets_of(run: Run, network: Network) -> list[BenchmarkSet]:
+    """The pictures that the network is measured on."""
+    return [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
+
+
+def quantize_to_file(run: Run, kept: Kept, folder: RunFolder, device: torch.device) -> dict[str, Any]:
+    """Quantize and save; what that took. The seconds are those of one processor core, so other devices have none."""
+    kept.network.parent.mkdir(parents=True, exist_ok=True)
+    network, continued = load_model(checkpoint(run.weights)).to(device), folder.checkpoint.exists()
+    start = time.perf_counter(), time.process_time()
+    quantized = quantize(run, network, folder)
+    seconds: tuple[float | None, float | None] = time.perf_counter() - start[0], time.process_time() - start[1]
+    save(freeze(quantized), kept.network, overwrite=True)
+    if continued or device.type != "cpu":
+        seconds = None, None
+    result = {
+        "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "seconds": seconds[0],
+        "processor_seconds": seconds[1],
+        "peak_bytes": peak_memory("cpu"),
+        "curve": curve(folder),
+        "size_bytes": kept.network.stat().st_size,
+    }
+    write({"run": asdict(run), "code": code_version(), "result": result}, kept.about)
+    return result
 
 
 def quantize(run: Run, network: Network, folder: RunFolder | None) -> QuantizedModel:
@@ -200,14 +249,31 @@ def from_json(text: str) -> Run:
     return Run(**{name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()})
 
 
+def make(run: Run, output: Path, device: torch.device, *, quantize_only: bool = False) -> None:
+    """Quantize and measure, from where an earlier process stopped; write the run's file."""
+    code = code_version()
+    kept, folder = Kept(output), RunFolder(output.with_suffix(f".{code}.run"))
+    if run.method == FLOAT:
+        result = None if quantize_only else measure_float(run)
+    else:
+        took = kept.result(run, code) or quantize_to_file(run, kept, folder, device)
+        result = None if quantize_only else took | measure(run, load(kept.network))
+    if result is not None:
+        write({"run": asdict(run), "data": data_version(shared()), "code": code, "result": result}, output)
+        kept.remove()
+    shutil.rmtree(folder.path, ignore_errors=True)
+
+
 def main() -> None:
     """Measure the run on the command line."""
     keep_freed_memory()
-    run, output = from_json(sys.argv[1]), Path(sys.argv[2])
-    made_from = origin(shared())
-    folder = RunFolder(output.with_suffix(f".{made_from['code']}.run"))
-    write({"run": asdict(run), **made_from, "result": measure(run, folder)}, output)
-    shutil.rmtree(folder.path, ignore_errors=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=from_json)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quantize-only", action="store_true")
+    arguments = parser.parse_args()
+    make(arguments.run, arguments.output, find_device(arguments.device), quantize_only=arguments.quantize_only)
 
 
 if __name__ == "__main__":

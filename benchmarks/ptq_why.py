@@ -63,7 +63,7 @@ def measure(point: Point) -> dict[str, Any]:
     like = next(run for run in runs() if run.network == EDSR and run.bits == BITS and run.seed == 0)
     run = Run(**{**vars(like), "label": point.label, "method": point.method, "settings": point.settings})
     network = load_model(checkpoint(run.weights))
-    frozen = freeze(quantize(run, network)).network
+    frozen = freeze(quantize(run, network, None)).network
     crops = CalibrationSet(shared() / run.calibration, run.count, run.seed, run.patch)
     upscaler = partial(upscale_tile, fastest(frozen)[0])
     sets = {name: BenchmarkSet(shared() / "data" / name, network.facts.scale) for name in SETS}

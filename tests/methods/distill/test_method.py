@@ -131,7 +131,7 @@ def test_curve_has_finite_numbers(edsr, calibration, folder):
 
 @pytest.mark.parametrize("policy", [Policy(LayerBits(4, 4)), CHANNELS])
 def test_the_result_is_as_good_as_its_best_iterate(edsr, calibration, folder, policy):
-    quantized = quantize(edsr, calibration, policy, Distill(steps=40, batch=2), None, folder)
+    quantized = quantize(edsr, calibration, policy, Distill(steps=40, batch=2, learning_rate=0.006), None, folder)
     rows = list(csv.DictReader(folder.metrics.read_text().splitlines()))
     best = min(float(row["held_out_loss"]) for row in rows)
     assert error_of(quantized, edsr, calibration) < 1.02 * best

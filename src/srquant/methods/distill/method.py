@@ -52,6 +52,9 @@ HELD_OUT_BATCHES, HELD_OUT_BATCH = 2, 12
 HELD_OUT_EPOCH = 2**20
 """Number of the epoch that held-out crops come from; no run is so long that it learns from them."""
 
+FEW_BITS_RATE, MANY_BITS_RATE, MANY_BITS = 0.006, 0.003, 4
+"""Learning rates of weights below ``MANY_BITS`` bits, and from there on: a start that is good already needs less."""
+
 
 @dataclass(frozen=True)
 class Distill:
@@ -60,7 +63,12 @@ class Distill:
     effort: Effort = option("normal", EFFORT, "ours")
     steps: int | None = option(None, "steps of learning; none: as the effort says", "ours", least=1)
     batch: int | None = option(None, "crops per step; none: as the effort says", "ours", least=1)
-    learning_rate: float = option(0.006, "Adam's for weights and biases, times the size of each tensor", "ours")
+    learning_rate: float | None = option(
+        None,
+        f"Adam's for weights and biases, times the size of each tensor; none: {FEW_BITS_RATE} below {MANY_BITS} bits, "
+        f"else {MANY_BITS_RATE}",
+        "ours",
+    )
     bound_rate: float = option(0.001, "Adam's for bounds, times each range", "ours")
     feature_weight: float = option(0.0, "factor of the loss of normalised features; 0: pictures only", "ours")
     different: float = option(0.5, "share of the steps that have crops of their own; later steps repeat them", "ours")
@@ -69,6 +77,12 @@ class Distill:
         """Steps and batch."""
         effort = EFFORTS[self.effort]
         return Amount(self.steps or effort.steps, self.batch or effort.batch)
+
+    def weight_rate(self, policy: Policy) -> float:
+        """Learning rate of weights and biases, times the size of each tensor."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return FEW_BITS_RATE if min(policy.base.weight, policy.base.activation) < MANY_BITS else MANY_BITS_RATE
 
     def learning(self, policy: Policy) -> "Distill":
         """The options that learning uses: these, whatever the bits."""
@@ -107,7 +121,7 @@ def quantize(
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
         student = best_start(teacher, calibration, plan, held_out)
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
-        rates = own_size_rates(student, config.learning_rate, config.bound_rate)
+        rates = own_size_rates(student, config.weight_rate(policy), config.bound_rate)
         loss = distillation(config.feature_weight, DISTANCE)
         learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
     origin = origin_of("distill", config, calibration)
