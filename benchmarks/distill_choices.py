@@ -4,8 +4,8 @@
     python benchmarks/distill_choices.py -o RUNS --assemble docs/results  only the table
 
 EDSR with 8 blocks, x2, one grid per tensor, ``STEPS`` steps. Every row is a process with one thread and writes one JSON
-file to RUNS. ``--device cuda`` learns and measures there, by PyTorch's exact integer form. Pictures and weights:
-``$SRQUANT_SHARED``.
+file to RUNS. ``--device cuda`` learns there; ``--learn-only`` leaves measuring to the same command without it, maybe on
+another machine. Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_ideas import FEWEST
-from distill_variants import Choice, measure
+from distill_variants import Choice, learn_to_file, measure
 from ptq_run import write
 from report import write as write_report
 
@@ -87,14 +87,28 @@ def result_path(folder: Path, choice: Choice, bits: str) -> Path:
     return folder / f"{name}_{bits}.json"
 
 
-def execute(folder: Path, device: str, choice: Choice, bits: str) -> None:
-    """Measure in a process of its own, unless that is done."""
+def execute(folder: Path, how: list[str], choice: Choice, bits: str) -> None:
+    """Learn and measure in a process of its own, unless that is done."""
     path = result_path(folder, choice, bits)
     if path.exists():
         return
-    command = [sys.executable, __file__, "-o", str(folder), "--device", device, "--one", choice.label, bits]
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
-    print(path.name, json.loads(path.read_text())["psnr_y"], flush=True)
+    command = [sys.executable, __file__, "-o", str(folder), *how, "--one", choice.label, bits]
+    ended = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    outcome = json.loads(path.read_text())["psnr_y"] if path.exists() else f"ended with code {ended.returncode}"
+    print(path.name, outcome, flush=True)
+
+
+def one(arguments: argparse.Namespace) -> None:
+    """Learn, unless that is done, and measure."""
+    label, bits = arguments.one
+    (choice,) = (choice for choice in CHOICES if choice.label == label)
+    path = result_path(arguments.output, choice, bits)
+    learned = path.with_suffix(".safetensors")
+    if not learned.exists():
+        learn_to_file(choice, BITS[bits], STEPS, find_device(arguments.device), learned)
+    if not arguments.learn_only:
+        write(measure(learned), path)
+        learned.unlink()
 
 
 def row(folder: Path, choice: Choice) -> Row:
@@ -112,18 +126,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--assemble", type=Path, metavar="DIR")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--learn-only", action="store_true", help="learn, and measure another time")
     parser.add_argument("--one", nargs=2, metavar=("LABEL", "BITS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        label, bits = arguments.one
-        (choice,) = (choice for choice in CHOICES if choice.label == label)
-        found = measure(choice, BITS[bits], STEPS, find_device(arguments.device))
-        write(found, result_path(arguments.output, choice, bits))
+        one(arguments)
         return
     if not arguments.assemble:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             todo = [(choice, bits) for bits in BITS for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
-            list(pool.map(lambda run: execute(arguments.output, arguments.device, *run), todo))
+            how = ["--device", arguments.device, *(["--learn-only"] if arguments.learn_only else [])]
+            list(pool.map(lambda run: execute(arguments.output, how, *run), todo))
     rows = [row(arguments.output, choice) for choice in CHOICES]
     target = (arguments.assemble or arguments.output) / "distill_choices"
     write_report(target, "What helps when weights learn", ABOUT, rows, COLUMNS)

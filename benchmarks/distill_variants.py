@@ -1,11 +1,11 @@
 """One run of ``distill_choices``: learn as ``distill`` does, with one choice changed, and measure."""
 
 import copy
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import torch
 from distill_ideas import Idea, add_idea, plan_with, without_bit_mappings
@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
+from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.lessons import Lesson, Lessons, recorded
 from srquant.distillation.loop import Loss, Rate
@@ -101,17 +102,21 @@ class Choice:
         return Distill(learning_rate=self.learning_rate).weight_rate(Policy(LayerBits(bits, bits)))
 
 
-def measure(choice: Choice, bits: int, steps: int, device: torch.device) -> dict[str, Any]:
-    """Y-PSNR of the integer network on ``SETS``, and the seconds of learning."""
+def learn_to_file(choice: Choice, bits: int, steps: int, device: torch.device, path: Path) -> None:
+    """Learn on a device, and write the frozen network."""
     network = load_model(shared() / WEIGHTS).to(device)
     calibration = CalibrationSet(shared() / CALIBRATION, patch=choice.patch)
-    begin = time.process_time()
     student = learned(choice, network, calibration, bits, steps)
-    seconds = time.process_time() - begin
-    quantized = finished(student, Policy(LayerBits(bits, bits)))
-    engine, _ = fastest(freeze(quantized).network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(freeze(finished(student, Policy(LayerBits(bits, bits)))), path, overwrite=True)
+
+
+def measure(path: Path) -> dict[str, list[float]]:
+    """Y-PSNR on ``SETS`` of the integer network in a file."""
+    network = load(path).network
+    engine, _ = fastest(network)
     sets = [BenchmarkSet(shared() / "data" / name, network.facts.scale) for name in SETS]
-    return {"psnr_y": [score(engine, benchmark).psnr_y for benchmark in sets], "processor_seconds": seconds}
+    return {"psnr_y": [score(engine, benchmark).psnr_y for benchmark in sets]}
 
 
 def learned(choice: Choice, network: Network, calibration: CalibrationSet, bits: int, steps: int) -> Network:

@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="tiny networks and pictures, to show that it runs")
     given = parser.parse_args()
     torch.manual_seed(0)
+    given.work.mkdir(parents=True, exist_ok=True)
     setting = Setting(torch.device(given.device), given.small, given.work, 2 if given.small else given.qat_steps)
     STEPS[given.step](setting, Store(given.output, given.step, setting))
 

@@ -13,16 +13,13 @@ from srquant.methods.registry import METHODS
 
 
 def distill(setting: Setting, store: Store) -> None:
-    """W4A4 and W2A2 with the longest effort; ``quick`` in small runs."""
-    effort = "quick" if setting.small else "long"
-    if "distill" not in METHODS:
-        store.add(method="distill", note="this version has no such method")
-        return
-    for bits in (4, 2):
-        try:
-            store.add(method=f"distill W{bits}A{bits}", effort=effort, **distill_one(setting, bits, effort))
-        except Exception as error:  # a row as well
-            store.add(method=f"distill W{bits}A{bits}", note=first_line(error))
+    """W4A4 and W2A2 with the normal effort, then with the longest; ``quick`` in small runs."""
+    for effort in ("quick",) if setting.small else ("normal", "long"):
+        for bits in (4, 2):
+            try:
+                store.add(method=f"distill W{bits}A{bits}", effort=effort, **distill_one(setting, bits, effort))
+            except Exception as error:  # a row as well
+                store.add(method=f"distill W{bits}A{bits}", effort=effort, note=first_line(error))
 
 
 def distill_one(setting: Setting, bits: int, effort: str) -> dict[str, Any]:

@@ -183,6 +183,19 @@ ROWS = (
     ),
     Row("distill quick", "distill", ("effort=quick",), LOW, only=EDSR),
     Row("distill long", "distill", ("effort=long",), LOW, only=EDSR, repeated_bits=LOW),
+    *(
+        Row(
+            "distill long, grids per channel",
+            "distill",
+            ("effort=long",),
+            bits,
+            only=network,
+            everywhere=bits,
+            granularity="channel",
+            activation_granularity="channel",
+        )
+        for network, bits in (("carn_x2", FOUR), ("rlfn_x4", (2,)))
+    ),
     Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True, everywhere=MAIN),
     Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR, repeated=False),
     Row("adabm", "adabm", bits=(6, 4), paper=("AdaBM",), attention=False, everywhere=MAIN),

@@ -164,9 +164,9 @@ def test_shared_grid_is_optimised_once(student, teacher, calibration, monkeypatc
     optimised = Counter()
     adam = torch.optim.Adam
 
-    def counting(groups, betas):
+    def counting(groups, **settings):
         optimised.update(id(p) for group in groups for p in group["params"])
-        return adam(groups, betas=betas)
+        return adam(groups, **settings)
 
     monkeypatch.setattr(torch.optim, "Adam", counting)
     finetune(network, teacher, calibration, once(0.01, ("activations",)))

@@ -1,13 +1,15 @@
 """The training loop of finetuning: an optimizer changes the student's bounds so that it reproduces the lessons."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from srquant.devices import full_float32
+from srquant.devices import CPU, full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.errors import PolicyError
@@ -32,10 +34,25 @@ class Rate:
     learning_rate: float
 
 
-def adam(rates: Iterable[Rate], betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
-    """Adam with one group per rate."""
-    groups = [{"params": list(rate.parameters), "lr": rate.learning_rate} for rate in rates]
-    return torch.optim.Adam(groups, betas=betas)
+def adam(
+    rates: Iterable[Rate], betas: tuple[float, float] = (0.9, 0.999), capturable: bool = False
+) -> torch.optim.Adam:
+    """Adam with one group per rate.
+
+    Args:
+        rates: the parameters.
+        betas: decays of the averages.
+        capturable: whether a CUDA graph can record a step; rates are tensors then, so that ``scale_rates`` reaches it.
+    """
+    groups = [
+        {"params": list(rate.parameters), "lr": _number(rate) if capturable else rate.learning_rate} for rate in rates
+    ]
+    return torch.optim.Adam(groups, betas=betas, capturable=capturable, fused=capturable)
+
+
+def _number(rate: Rate) -> Tensor:
+    """A learning rate as a 0-d tensor on the device of its parameters."""
+    return torch.tensor(rate.learning_rate, device=next((parameter.device for parameter in rate.parameters), CPU))
 
 
 @full_float32()
@@ -79,20 +96,48 @@ def learn_only(student: Network, optimizer: torch.optim.Optimizer) -> None:
 def scale_rates(optimizer: torch.optim.Optimizer, first: Sequence[float], factor: float) -> None:
     """Set the learning rate of each group to ``factor`` times its first one."""
     for group, rate in zip(optimizer.param_groups, first, strict=True):
-        group["lr"] = rate * factor
+        set_rate(group, rate * factor)
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the learning rate of a group of an optimizer, in place where it is a tensor."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> float:
-    """Forward, backward, one step of the optimizer; returns the loss."""
-    images = lesson.images.contiguous(memory_format=LAYOUT)
-    with features_of(student) as features:
-        value = loss(student(images), features.take(), lesson)
-    if not bool(torch.isfinite(value)):
-        raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")
+    """Forward, backward, one step of the optimizer; returns the loss.
+
+    Raises:
+        PolicyError: the loss is not finite.
+    """
+    value = loss_of(student, lesson, loss)
+    number = finite(value)
     optimizer.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return float(value.detach())
+    return number
+
+
+def loss_of(student: Network, lesson: Lesson, loss: Loss) -> Tensor:
+    """The loss of one lesson, 0-d."""
+    images = lesson.images.contiguous(memory_format=LAYOUT)
+    with features_of(student) as features:
+        return loss(student(images), features.take(), lesson)
+
+
+def finite(value: Tensor) -> float:
+    """The number in a 0-d tensor.
+
+    Raises:
+        PolicyError: it is not finite.
+    """
+    number = float(value.detach())
+    if not math.isfinite(number):
+        raise PolicyError("finetuning diverged: the loss is not finite; lower the learning rate or use more bits")
+    return number
 
 
 @contextmanager

@@ -36,7 +36,12 @@ def as_rows(x: Tensor, bound: Tensor) -> Tensor:
 
 
 def rows_at_a_time(*rows: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Tensors of one shape ``pixels x channels``, cut into pieces that fit into a processor's cache."""
+    """Tensors of one shape ``pixels x channels``, cut into pieces that fit into a processor's cache.
+
+    On other devices than the CPU there is one piece, and tensors may have any shape.
+    """
+    if rows[0].device.type != "cpu":
+        return [rows]
     count = max(1, piece_size(rows[0]) // rows[0].shape[1])
     return zip(*(torch.split(tensor, count) for tensor in rows), strict=True)
 
@@ -52,6 +57,8 @@ def gradients(
 ) -> tuple[Tensor, Tensor]:
     """Straight-through gradients of the bounds, each ``channels``; the gradient in the values goes to ``inside``.
 
+    On other devices than the CPU, tensors of any shape have gradients of 0-d bounds too.
+
     Args:
         rows: the values, ``pixels x channels``.
         points: their grid points, same shape.
@@ -66,8 +73,8 @@ def gradients(
         place = torch.sub(x, lower).div_(width)
         aten.hardtanh_backward.grad_input(g, place, *LIMITS, grad_input=kept)
         clipped = g - kept
-        outside += clipped.sum(0)
-        above += aten.threshold_backward.grad_input(clipped, place, 1.0, grad_input=place).sum(0)
-        rounding += torch.sub(p, x, out=clipped).mul_(kept).sum(0)
+        outside += clipped.sum_to_size(lower.shape)
+        above += aten.threshold_backward.grad_input(clipped, place, 1.0, grad_input=place).sum_to_size(lower.shape)
+        rounding += torch.sub(p, x, out=clipped).mul_(kept).sum_to_size(lower.shape)
     rounding /= width
     return outside - above - rounding, above + rounding

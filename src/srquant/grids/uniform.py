@@ -123,14 +123,25 @@ class _FakeQuantize(torch.autograd.Function):
             return (*_backward_by_rows(x, points, grad, lower, upper), None)
         if lower.dim():
             return (*_backward(ctx, grad, x, lower, upper, ctx.levels)[:3], None)
-        straight = StraightThrough(lower, upper)
         inside = empty_like(x)
+        if x.device.type != "cpu":
+            return _backward_elsewhere(x, grad, inside, lower, upper, points)
+        straight = StraightThrough(lower, upper)
         for value, given, kept, point in pieces(x, grad, inside, x if points is None else points):
             straight.pass_inside(value, given, kept)
             if points is not None:
                 straight.add_outside(value, given - kept)
                 straight.add_rounding(value, point, kept)
         return inside, *(straight.sums() if points is not None else (None, None)), None
+
+
+def _backward_elsewhere(
+    x: Tensor, grad: Tensor, inside: Tensor, lower: Tensor, upper: Tensor, points: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    """Gradients of one grid on other devices than the CPU, which never has to wait for a number."""
+    if points is not None:
+        return inside, *gradients(x, points, grad, inside, lower, upper), None
+    return grad.masked_fill((x < lower) | (x > upper), 0), None, None, None
 
 
 def _backward_by_rows(

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from srquant.devices import full_float32
+from srquant.distillation.graph_step import recordable, stepper
 from srquant.distillation.iterations import cosine, repeat_forever
 from srquant.distillation.lessons import Lesson, Lessons
-from srquant.distillation.loop import Guards, Loss, Rate, adam, learn_only, scale_rates, step
+from srquant.distillation.loop import Guards, Loss, Rate, adam, learn_only, scale_rates
 from srquant.methods.distill.saved import Saved, State
 from srquant.methods.distill.start import error
 from srquant.models.network import Network
@@ -64,14 +65,17 @@ class Learning:
             self.best, self.best_error = copy.deepcopy(self.student.state_dict()), present
         elif present > TOO_FAR * self.best_error:
             self.student.load_state_dict(self.best)
-            self.optimizer.state.clear()
+            forget(self.optimizer)
             self.pace /= 2
         return present
 
     def load(self, state: State) -> None:
         """Continue from a saved state."""
         self.student.load_state_dict(dict(state.student))
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(dict(state.optimizer))
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         self.best, self.best_error, self.done = dict(state.best), state.best_error, state.steps
         self.pace = state.pace
 
@@ -104,7 +108,8 @@ def learn(
         saved: state and log.
         report: called after each step with the number of steps done.
     """
-    optimizer, guards = adam(rates), Guards(student)
+    optimizer = adam(rates, capturable=recordable(student))
+    step = stepper(student, optimizer, loss, Guards(student))
     learn_only(student.eval(), optimizer)
     first = [float(group["lr"]) for group in optimizer.param_groups]
     learning = Learning(student, optimizer, held_out, copy.deepcopy(student.state_dict()), math.inf)
@@ -117,14 +122,20 @@ def learn(
         begin = time.perf_counter()
         for lesson in remaining(lessons, learning.done, steps):
             scale_rates(optimizer, first, learning.pace * cosine(learning.done / steps, LAST_RATE))
-            learning.losses.append(step(student, lesson, optimizer, loss))
-            guards()
+            learning.losses.append(step(lesson))
             learning.done += 1
             if learning.done % max(1, steps // EVALUATIONS) == 0 or learning.done == steps:
                 pause(learning, saved, log, begin)
             report(learning.done)
     student.load_state_dict(learning.best)
     student.requires_grad_(False)
+
+
+def forget(optimizer: torch.optim.Optimizer) -> None:
+    """Adam's averages and steps become zero, in place."""
+    for state in optimizer.state.values():
+        for value in state.values():
+            value.zero_()
 
 
 def remaining(lessons: Lessons, done: int, steps: int) -> Iterator[Lesson]:
