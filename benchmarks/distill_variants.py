@@ -180,7 +180,7 @@ def learn_stage(
         rates = [rate for rate in rates if id(rate.parameters[0]) not in weights] + low_rank(student, choice.rank, rate)
     averages = Averages(student, choice.average)
     report: Callable[[int], None] = (lambda done: averages.update()) if choice.average else lambda done: None
-    learn(student, rates, lessons, held_out, loss, steps - warm_up, done, report)
+    learn(student, rates, lessons, held_out, loss, steps - warm_up, done, report, recorded=False)
     averages.apply()
     without_low_rank(student)
 
@@ -222,7 +222,9 @@ def learn_blocks(
         block = {id(parameter) for parameter in student.module.get_submodule(name).parameters()}
         rates = own_size_rates(student, choice.weight_rate(bits), choice.bound_rate)
         own = [rate for rate in rates if id(rate.parameters[0]) in block]
-        learn(student, own, lessons, held_out, loss, max(1, steps // len(blocks)), Saved(None), lambda done: None)
+        learn(
+            student, own, lessons, held_out, loss, max(1, steps // len(blocks)), Saved(None), lambda done: None, False
+        )
 
 
 class LowRank(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from srquant.distillation.graph_step import GraphStep, stepper
+from srquant.distillation.graph_step import stepper
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import Guards, adam, learn_only, loss_of
 from srquant.distillation.recipes import distillation
@@ -58,7 +58,7 @@ def test_a_recorded_step_learns_as_an_ordinary_one(network):
     for copied, recorded in zip(networks, (True, False), strict=True):
         optimizer = adam(own_size_rates(copied, 0.006, 0.001), capturable=recorded)
         learn_only(copied, optimizer)
-        kind = GraphStep if recorded else stepper
-        take = kind(copied, optimizer, LOSS, Guards(copied))
+        take = stepper(copied, optimizer, LOSS, Guards(copied), recorded)
         losses.append([take(lesson("cuda", seed)) for seed in range(8)])
+        assert not recorded or take.graph is not None
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -25,16 +25,23 @@ def recordable(student: Network) -> bool:
     return device_of(student).type == "cuda"
 
 
-def stepper(student: Network, optimizer: torch.optim.Optimizer, loss: Loss, after_step: Callable[[], None]) -> Step:
-    """The step for the student's device: recorded on CUDA, else as ``loop.step``.
+def stepper(
+    student: Network,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    after_step: Callable[[], None],
+    recorded: bool,
+) -> Step:
+    """A step of learning.
 
     Args:
         student: quantized, not settled.
-        optimizer: of some of the student's parameters, from ``loop.adam``; capturable where ``recordable``.
+        optimizer: of some of the student's parameters, from ``loop.adam``; capturable where ``recorded``.
         loss: what is minimised.
         after_step: called after each step, such as ``Guards``; it never waits for the device.
+        recorded: whether to record it; only where ``recordable``.
     """
-    if recordable(student):
+    if recorded:
         return GraphStep(student, optimizer, loss, after_step)
 
     def plain(lesson: Lesson) -> float:
@@ -47,6 +54,8 @@ def stepper(student: Network, optimizer: torch.optim.Optimizer, loss: Loss, afte
 
 class GraphStep:
     """A recorded step; the first steps, and lessons of another shape, run without the recording.
+
+    So do all steps of a network that reads results on the CPU, which can't be recorded.
 
     Args:
         student: on a CUDA device; its parameters and those of the optimizer's state keep their memory.
@@ -61,6 +70,7 @@ class GraphStep:
         self.student, self.optimizer, self.loss, self.after_step = student, optimizer, loss, after_step
         self.done = 0
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.refused = False
         self.lesson: Lesson
         self.value: Tensor
 
@@ -71,11 +81,9 @@ class GraphStep:
             PolicyError: the loss is not finite.
         """
         self.done += 1
-        if self.done <= WARM_UPS:
-            return self.without_recording(lesson)
-        if self.graph is None:
-            self.graph = self.record(lesson)
-        if lesson.images.shape != self.lesson.images.shape:
+        if self.graph is None and self.done > WARM_UPS and not self.refused:
+            self.try_to_record(lesson)
+        if self.graph is None or lesson.images.shape != self.lesson.images.shape:
             return self.without_recording(lesson)
         for kept, new in zip(tensors_of(self.lesson), tensors_of(lesson), strict=True):
             kept.copy_(new)
@@ -91,6 +99,14 @@ class GraphStep:
             self.after_step()
         torch.cuda.current_stream().wait_stream(stream)
         return value
+
+    def try_to_record(self, lesson: Lesson) -> None:
+        """Make the recording, or note that there can't be one."""
+        try:
+            self.graph = self.record(lesson)
+        except RuntimeError:
+            self.refused = True
+            self.optimizer.zero_grad(set_to_none=True)
 
     def record(self, lesson: Lesson) -> torch.cuda.CUDAGraph:
         """Record a step for lessons of this shape; nothing is learned."""

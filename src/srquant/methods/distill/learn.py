@@ -95,6 +95,7 @@ def learn(
     steps: int,
     saved: Saved,
     report: Callable[[int], None],
+    recorded: bool = True,
 ) -> None:
     """Learn in place, for ``steps`` steps altogether; continues from the saved state if there is one.
 
@@ -107,9 +108,11 @@ def learn(
         steps: of Adam, whose rates follow half a cosine.
         saved: state and log.
         report: called after each step with the number of steps done.
+        recorded: whether steps may be recorded; not where the loss or the network has numbers that change on the CPU.
     """
-    optimizer = adam(rates, capturable=recordable(student))
-    step = stepper(student, optimizer, loss, Guards(student))
+    recorded = recorded and recordable(student)
+    optimizer = adam(rates, capturable=recorded)
+    step = stepper(student, optimizer, loss, Guards(student), recorded)
     learn_only(student.eval(), optimizer)
     first = [float(group["lr"]) for group in optimizer.param_groups]
     learning = Learning(student, optimizer, held_out, copy.deepcopy(student.state_dict()), math.inf)
