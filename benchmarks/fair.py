@@ -20,7 +20,9 @@ from ptq_rows import FLOAT_BITS, ROWS
 from report import write
 
 SETS = ("Set5", "Set14")
-OURS = ("distill", "distill, grids per channel", "distill quick", "distill long")
+QUICK, TENSOR, CHANNEL = "distill quick", "distill", "distill, grids per channel"
+LONG = ("distill long", "distill long, grids per channel")
+OURS = (QUICK, TENSOR, CHANNEL, *LONG)
 ROUNDING = ("mse, compensated", "mse, corrected")
 SEED_METHODS = ("adabm", "2dquant", "outlier-aware", "gba", "ptq4sr")
 
@@ -41,7 +43,7 @@ ABOUT = """\
 Y-PSNR in dB on Set5 / Set14 of the integer networks in OpenVINO, means over the seeds in brackets (calibration crops).
 Published methods: the best row by Set5 of GBA, AdaBM, 2DQuant, outlier-aware and PTQ4SR, with published or with
 relative rates, rows with GPTQ or GPTAQ left out; its name stands behind. distill: without further words the normal
-length and one grid per tensor. The last column compares losses to the float network on Set5; below 0.5 distill loses
+length and one grid per tensor. Some networks learned on a GPU; ptq_runs.json says which. The last column compares losses to the float network on Set5; below 0.5 distill loses
 less than half."""
 
 
@@ -112,7 +114,7 @@ def line(network: str, bits: int, scores: list[Score], reference: Score) -> Line
     published = best(s for s in scores if s.method in SEED_METHODS and s.label not in roundings)
     rounded = best(s for s in scores if s.label in ROUNDING)
     quick, tensor, channel, long = (
-        best(s for s in scores if s.label == label) for label in (OURS[2], OURS[0], OURS[1], OURS[3])
+        best(s for s in scores if s.label in labels) for labels in ((QUICK,), (TENSOR,), (CHANNEL,), LONG)
     )
     ours = best(s for s in (tensor, channel, long) if s is not None)
     cells = {
@@ -123,7 +125,7 @@ def line(network: str, bits: int, scores: list[Score], reference: Score) -> Line
         "channel": channel,
         "long": long,
     }
-    texts = {name: text(score, named=name in ("published", "rounded")) for name, score in cells.items()}
+    texts = {name: text(score, named=name in ("published", "rounded", "long")) for name, score in cells.items()}
     kept = {name: vars(score) for name, score in {"float": reference, **cells}.items() if score is not None}
     share = None if ours is None or published is None else loss(ours, reference) / loss(published, reference)
     float_psnr = " / ".join(f"{reference.psnr_y[name]:.2f}" for name in SETS)
