@@ -43,8 +43,8 @@ ABOUT = """\
 Y-PSNR in dB on Set5 / Set14 of the integer networks in OpenVINO, means over the seeds in brackets (calibration crops).
 Published methods: the best row by Set5 of GBA, AdaBM, 2DQuant, outlier-aware and PTQ4SR, with published or with
 relative rates, rows with GPTQ or GPTAQ left out; its name stands behind. distill: without further words the normal
-length and one grid per tensor. Some networks learned on a GPU; ptq_runs.json says which. The last column compares losses to the float network on Set5; below 0.5 distill loses
-less than half."""
+length and one grid per tensor. Some networks learned on a GPU; ptq_runs.json says which. The last column compares
+losses to the float network on Set5; below 0.5 distill loses less than half."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from srquant.devices import available_devices, double, find_device, free_memory, full_float32
+from srquant.devices import available_devices, double, find_device, free_memory, full_float32, quotient
 from srquant.errors import InputError
+from srquant.grids.uniform import step_size
 
 
 @pytest.fixture
@@ -73,3 +75,26 @@ def test_without_tf32_inside_only():
     with pytest.raises(ValueError, match="stop"), full_float32():
         raise ValueError("stop")
     assert (convolutions.fp32_precision, products.fp32_precision) == before
+
+
+class Divisors(TorchDispatchMode):
+    """Notes the devices of what is divided by."""
+
+    def __init__(self):
+        super().__init__()
+        self.devices = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.aten.div:
+            self.devices.append(args[1].device.type if isinstance(args[1], torch.Tensor) else "number")
+        return func(*args, **(kwargs or {}))
+
+
+def test_elsewhere_than_on_the_cpu_the_divisor_is_a_tensor_there():
+    """CUDA rounds the quotient correctly only then; a Python number would become its inverse."""
+    with Divisors() as noted:
+        quotient(torch.ones(3, device="meta"), 15)
+        step_size(torch.zeros((), device="meta"), torch.ones((), device="meta"), 16)
+    assert noted.devices == ["meta", "meta"]
+    x = torch.rand(1000)
+    assert torch.equal(quotient(x, 15), x / 15)

@@ -55,6 +55,18 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available) if device == CPU else 0
 
 
+def quotient(x: Tensor, number: float | Tensor) -> Tensor:
+    """``x / number``, correctly rounded on every device: CUDA multiplies by the inverse of a Python number instead.
+
+    Args:
+        x: any shape.
+        number: a number, or a tensor on the device of ``x``.
+    """
+    if isinstance(number, Tensor) or x.device.type == "cpu":
+        return x / number
+    return x / torch.full((), number, dtype=x.dtype, device=x.device)
+
+
 def has_float64(device: torch.device) -> bool:
     """Whether a device can compute in float64."""
     return device.type not in WITHOUT_FLOAT64

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srquant.devices import quotient
 from srquant.grids.channel_grids import as_rows, gradients, has_rows, quantize_rows
 from srquant.grids.pieces import empty_like, pieces
 
@@ -26,7 +27,7 @@ aten: Any = torch.ops.aten
 
 def step_size(lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
     """Distance between neighbouring grid points; same shape as the bounds."""
-    return (upper - lower) / (levels - 1)
+    return quotient(upper - lower, levels - 1)
 
 
 def zero_point(lower: Tensor, upper: Tensor, levels: int) -> Tensor:
@@ -99,7 +100,7 @@ def fake_quantize_bits(x: Tensor, lower: Tensor, upper: Tensor, bits: Tensor, na
 
 def _position(x: Tensor, lower: Tensor, upper: Tensor, levels: int | Tensor) -> Tensor:
     """Distance of each value from the first grid point in steps; a new tensor, which callers may change in place."""
-    return (x - lower).div_((upper - lower) / (levels - 1))
+    return (x - lower).div_(step_size(lower, upper, levels))
 
 
 class _FakeQuantize(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from srquant.devices import quotient
 from srquant.grids.straight_through import straight_through
 from srquant.quantizers.symmetric import SymmetricQuantizer
 
@@ -23,5 +24,5 @@ class PamsQuantizer(SymmetricQuantizer):
             return super().forward(x, bits)
         self.observe(x, self.momentum)
         last = self.levels - 1 if bits is None else bits.detach().exp2() - 2
-        step = 2 * self.seen / last
+        step = quotient(2 * self.seen, last)
         return straight_through((x.detach() / step).round_().mul_(step), x)
