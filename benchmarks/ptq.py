@@ -26,7 +26,7 @@ from typing import Any
 
 from ptq_origin import code_version
 from ptq_rows import runs
-from ptq_run import Run, shared
+from ptq_run import Kept, Run, shared
 from ptq_runs import restore
 from ptq_store import Store
 from ptq_tables import assemble
@@ -149,7 +149,10 @@ def main() -> int:
             assemble(chosen, store, arguments.assemble)
             return 0
         how = ["--device", arguments.device, *(["--quantize-only"] if arguments.quantize_only else [])]
-        failures = run_all(unfinished(chosen, store, stale=arguments.stale), store, arguments.jobs, how)
+        todo = unfinished(chosen, store, stale=arguments.stale)
+        for run in todo if arguments.stale else ():
+            Kept(store.path(run)).remove()
+        failures = run_all(todo, store, arguments.jobs, how)
         if any(store.has(run) for run in chosen):
             assemble(chosen, store, arguments.output)
     except InputError as error:

@@ -121,11 +121,10 @@ class Kept:
         """Settings of the run, version of the code, and what quantizing took."""
         return self.output.with_suffix(".quantized.json")
 
-    def result(self, run: Run, code: str) -> dict[str, Any] | None:
-        """What quantizing took; None where the same settings and code have not quantized yet."""
-        found = json.loads(self.about.read_text()) if self.about.exists() else {}
-        wanted = json.loads(json.dumps({"run": asdict(run), "code": code}))
-        return found["result"] if wanted.items() <= found.items() else None
+    def read(self, run: Run) -> dict[str, Any] | None:
+        """``code`` and ``result``: what quantizing took; None where these settings have not been quantized yet."""
+        found: dict[str, Any] = json.loads(self.about.read_text()) if self.about.exists() else {"run": None}
+        return found if found["run"] == json.loads(json.dumps(asdict(run))) else None
 
     def remove(self) -> None:
         """Delete both files."""
@@ -163,7 +162,10 @@ def sets_of(run: Run, network: Network) -> list[BenchmarkSet]:
 
 
 def quantize_to_file(run: Run, kept: Kept, folder: RunFolder, device: torch.device) -> dict[str, Any]:
-    """Quantize and save; what that took. The seconds are those of one processor core, so other devices have none."""
+    """Quantize and save; what ``Kept.read`` reads.
+
+    The seconds are those of one processor core, so other devices have none.
+    """
     kept.network.parent.mkdir(parents=True, exist_ok=True)
     network, continued = load_model(checkpoint(run.weights)).to(device), folder.checkpoint.exists()
     start = time.perf_counter(), time.process_time()
@@ -180,8 +182,9 @@ def quantize_to_file(run: Run, kept: Kept, folder: RunFolder, device: torch.devi
         "curve": curve(folder),
         "size_bytes": kept.network.stat().st_size,
     }
-    write({"run": asdict(run), "code": code_version(), "result": result}, kept.about)
-    return result
+    made = {"run": asdict(run), "code": code_version(), "result": result}
+    write(made, kept.about)
+    return made
 
 
 def quantize(run: Run, network: Network, folder: RunFolder | None) -> QuantizedModel:
@@ -251,15 +254,16 @@ def from_json(text: str) -> Run:
 
 def make(run: Run, output: Path, device: torch.device, *, quantize_only: bool = False) -> None:
     """Quantize and measure, from where an earlier process stopped; write the run's file."""
-    code = code_version()
-    kept, folder = Kept(output), RunFolder(output.with_suffix(f".{code}.run"))
+    kept, folder = Kept(output), RunFolder(output.with_suffix(f".{code_version()}.run"))
     if run.method == FLOAT:
-        result = None if quantize_only else measure_float(run)
+        made = None if quantize_only else {"code": code_version(), "result": measure_float(run)}
     else:
-        took = kept.result(run, code) or quantize_to_file(run, kept, folder, device)
-        result = None if quantize_only else took | measure(run, load(kept.network))
-    if result is not None:
-        write({"run": asdict(run), "data": data_version(shared()), "code": code, "result": result}, output)
+        made = kept.read(run) or quantize_to_file(run, kept, folder, device)
+        made = None if quantize_only else made | {"result": made["result"] | measure(run, load(kept.network))}
+    if made is not None:
+        write(
+            {"run": asdict(run), "data": data_version(shared()), "code": made["code"], "result": made["result"]}, output
+        )
         kept.remove()
     shutil.rmtree(folder.path, ignore_errors=True)
 

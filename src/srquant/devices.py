@@ -17,6 +17,9 @@ CPU = torch.device("cpu")
 WITHOUT_FLOAT64 = ("mps",)
 """Types of devices that can't compute in float64."""
 
+ASYNCHRONOUS = ("cuda", "mps")
+"""Types of devices that compute while the CPU goes on; asking for a number there means waiting."""
+
 
 def find_device(name: str) -> torch.device:
     """The device called ``name``; ``auto`` is the first CUDA device, else mps, else the CPU.
@@ -62,9 +65,12 @@ def quotient(x: Tensor, number: float | Tensor) -> Tensor:
         x: any shape.
         number: a number, or a tensor on the device of ``x``.
     """
-    if isinstance(number, Tensor) or x.device.type == "cpu":
-        return x / number
-    return x / torch.full((), number, dtype=x.dtype, device=x.device)
+    return x / (number if isinstance(number, Tensor) else divisor(number, x.device))
+
+
+def divisor(number: float, device: torch.device) -> float | Tensor:
+    """A number such that ``x / number`` is correctly rounded on a device, for float32 tensors ``x``."""
+    return number if device.type == "cpu" else torch.full((), number, device=device)
 
 
 def has_float64(device: torch.device) -> bool:

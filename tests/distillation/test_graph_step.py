@@ -11,6 +11,7 @@ from srquant.distillation.graph_step import stepper
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import Guards, adam, learn_only, loss_of
 from srquant.distillation.recipes import distillation
+from srquant.grids import uniform
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.distill.rates import own_size_rates
 from srquant.methods.distill.start import DISTANCE
@@ -38,8 +39,9 @@ def lesson(device, seed=0):
     return Lesson(images.to(device), torch.nn.functional.interpolate(random[1:], scale_factor=2).to(device), [])
 
 
-def test_a_step_never_waits_for_the_device(network):
+def test_a_step_never_waits_for_the_device(network, monkeypatch):
     """The meta device has no numbers: asking for one fails."""
+    monkeypatch.setattr(uniform, "ASYNCHRONOUS", ("meta",))
     rates = own_size_rates(network, 0.006, 0.001)
     guards = Guards(network)
     optimizer = adam(rates)

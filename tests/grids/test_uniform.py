@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srquant.grids import uniform
 from srquant.grids.uniform import (
     codes,
     fake_quantize,
@@ -209,3 +210,16 @@ def test_values_on_the_bounds_are_inside(shape):
 def test_points_lie_in_memory_as_the_values_do(layout):
     x = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout)
     assert fake_quantize(x, torch.tensor(-1.0), torch.tensor(1.0), 4).is_contiguous(memory_format=layout)
+
+
+def test_gradients_without_waiting_are_those_of_the_cpu(monkeypatch):
+    """CUDA's way, here on the CPU: sums in float32 instead of float64, so the last digits differ."""
+    x = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    found = []
+    for devices in ((), ("cpu",)):
+        monkeypatch.setattr(uniform, "ASYNCHRONOUS", devices)
+        values, lower, upper = (t.clone().requires_grad_() for t in (x, torch.tensor(-0.8), torch.tensor(1.1)))
+        (uniform.fake_quantize(values, lower, upper, 8) * x.cos()).sum().backward()
+        found.append((values.grad, lower.grad, upper.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+    assert all(bool(gradient.any()) for gradient in found[0])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.devices import quotient
+from srquant.devices import ASYNCHRONOUS, quotient
 from srquant.grids.channel_grids import as_rows, gradients, has_rows, quantize_rows
 from srquant.grids.pieces import empty_like, pieces
 
@@ -125,8 +125,8 @@ class _FakeQuantize(torch.autograd.Function):
         if lower.dim():
             return (*_backward(ctx, grad, x, lower, upper, ctx.levels)[:3], None)
         inside = empty_like(x)
-        if x.device.type != "cpu":
-            return _backward_elsewhere(x, grad, inside, lower, upper, points)
+        if x.device.type in ASYNCHRONOUS:
+            return _backward_without_waiting(x, grad, inside, lower, upper, points)
         straight = StraightThrough(lower, upper)
         for value, given, kept, point in pieces(x, grad, inside, x if points is None else points):
             straight.pass_inside(value, given, kept)
@@ -136,10 +136,10 @@ class _FakeQuantize(torch.autograd.Function):
         return inside, *(straight.sums() if points is not None else (None, None)), None
 
 
-def _backward_elsewhere(
+def _backward_without_waiting(
     x: Tensor, grad: Tensor, inside: Tensor, lower: Tensor, upper: Tensor, points: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
-    """Gradients of one grid on other devices than the CPU, which never has to wait for a number."""
+    """Gradients of a grid with one pair of bounds, all of them tensors."""
     if points is not None:
         return inside, *gradients(x, points, grad, inside, lower, upper), None
     return grad.masked_fill((x < lower) | (x > upper), 0), None, None, None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.devices import quotient
+from srquant.devices import divisor
 from srquant.errors import DatasetError
 
 M = TypeVar("M", bound=nn.Module)
@@ -95,7 +95,7 @@ class Network(nn.Module):
         if self.facts.value_range == 1.0:
             upscaled: Tensor = self.module(images)
         else:
-            upscaled = quotient(self.module(images * self.facts.value_range), self.facts.value_range)
+            upscaled = self.module(images * self.facts.value_range) / divisor(self.facts.value_range, device_of(self))
         return upscaled
 
     def branch_for(self, image: Tensor) -> "Network":
