@@ -43,7 +43,7 @@ fi
 [ "$device" = cpu ] && export TRITON_INTERPRET=1
 
 status=0
-declare -A seconds=([quantize]=140 [agreement]=50 [engines]=130 [training]=40 [qat]=60 [distill]=110)
+declare -A seconds=([quantize]=150 [agreement]=30 [engines]=150 [training]=60 [qat]=60 [distill]=90)
 for step in $steps; do
   [ -n "${seconds[$step]:-}" ] || { echo "unknown step $step; the head of this script lists them" >&2; exit 2; }
   limit=$((seconds[$step] * minutes / 9))
