@@ -99,6 +99,17 @@ def fair(column: str, bits: int, network: str = EDSR, sep: str = " / ") -> str:
     return sep.join(f"{means[name]:.2f}" for name in (SET5, SET14))
 
 
+def body_ms(engine: str, size: str) -> float:
+    """Milliseconds of EDSR's body in an engine, from ``gpu.json``."""
+    rows = results("gpu")["steps"]["engines"]["rows"]
+    return float(_only("gpu", [row for row in rows if "size" in row], engine=engine, size=size)["median_ms"])
+
+
+def agreement(method: str, engine: str) -> dict[str, Any]:
+    """How a method's picture on the CPU and on the GPU differ, from ``gpu.json``."""
+    return _only("gpu", results("gpu")["steps"]["agreement"]["rows"], method=method, engine=engine)
+
+
 def why(label: str) -> dict[str, Any]:
     """A point of ``ptq_why.json``."""
     return _only("ptq_why", results("ptq_why")["points"], label=label)
