@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from srquant.cli.freed_memory import keep_freed_memory
 from srquant.grids.range_rules import minmax, symmetric_max
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
@@ -19,6 +20,7 @@ from srquant.insertion.policy import Policy
 from srquant.models.load import build
 from srquant.models.network import Network
 
+keep_freed_memory()
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 

@@ -14,7 +14,7 @@ from torch import nn
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.export.pair_saturation import has_vnni
-from srquant.deploy.export.trace import export_graph
+from srquant.deploy.export.program import export_graph
 from srquant.deploy.file.header import from_json
 from srquant.deploy.file.restore import restore
 from srquant.deploy.file.save_load import HEADER, load, save
@@ -49,8 +49,11 @@ ATTENTION = Policy(LayerBits(4, 4), kinds=("linear", "matmul"))
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
 
 
+DAT = {"depths": [2], "heads": 2, "features": 16, "hidden": 16, "window": [2, 4], "scale": 2}
+
+
 def network_of(architecture: str) -> Network:
-    network = build(architecture, SMALL[architecture])
+    network = build(architecture, DAT if architecture == "dat" else SMALL[architecture])
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -71,18 +74,18 @@ def run_onnx(network: Network, images: torch.Tensor, pair_saturation: bool = Fal
 ENGINES = pytest.mark.parametrize("run", [run_openvino, run_onnx], ids=["openvino", "onnxruntime"])
 
 
-@pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("architecture", [*SMALL, "dat"])
 @torch.no_grad()
 def test_exports_take_any_size(architecture):
     network = network_of(architecture)
-    model = to_openvino(network)
-    dynamic = openvino.compile_model(model, "CPU", CPU_OPTIONS)
     fixed = OpenVINOEngine(network, threads=1)
+    dynamic = openvino.compile_model(fixed.model, "CPU", CPU_OPTIONS)
     session = onnxruntime.InferenceSession(to_onnx(network).SerializeToString(), providers=["CPUExecutionProvider"])
+    graph = export_graph(network)
     for shape in ((2, 3, 13, 9), (1, 3, 8, 12), (1, 3, 1, 2)):
         images = torch.rand(shape)
         expected = network(images).numpy()
-        assert torch.equal(export_graph(network)(images), network(images))
+        assert torch.equal(graph(images), network(images))
         np.testing.assert_allclose(dynamic([images.numpy()])[0], expected, atol=5e-6)
         np.testing.assert_allclose(fixed(images.numpy()), expected, atol=5e-6)
         np.testing.assert_allclose(session.run(None, {"image": images.numpy()})[0], expected, atol=5e-6)

@@ -61,7 +61,9 @@ def test_frozen_network_gives_the_same_picture(freeze_directly, bits, skip):
 
 def test_activations_and_weights_are_bytes(freeze_directly):
     model = to_onnx(freeze_directly(build("edsr", EDSR), 4, 4), pair_saturation=False)
-    constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+    stored = {c.name: c for c in model.graph.initializer}
+    stored |= {n.output[0]: n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"}
+    constants = {name: onnx.numpy_helper.to_array(tensor) for name, tensor in stored.items()}
     quantizers = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
     assert {constants[n.input[2]].dtype for n in quantizers} == {np.dtype(np.uint8)}
     assert sum(n.op_type == "Clip" for n in model.graph.node) == len(quantizers)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srquant.deploy.export.trace import export_graph
+from srquant.deploy.export.program import export_graph
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.distillation.loop import adam

@@ -2,7 +2,7 @@
 
 import torch
 
-from srquant.deploy.export.nodes import IntegerConv2d
+from srquant.deploy.export.graph_tools import IntegerConv2d
 from srquant.models.blocks.conv_geometry import ConvGeometry
 
 
@@ -30,4 +30,4 @@ def before_shuffle(conv: IntegerConv2d, factor: int) -> IntegerConv2d:
         inputs = slice(row_phase * factor + column_phase, None, area)
         weight[outputs, inputs, row + pad_y, column + pad_x] = conv.weight[:, :, u, v]
     scale, bias = (values.repeat_interleave(area) for values in (conv.scale, conv.bias))
-    return IntegerConv2d(weight, scale, bias, ConvGeometry((1, 1), (pad_y, pad_x), (1, 1), 1), conv.accumulator)
+    return IntegerConv2d(weight, scale, bias, ConvGeometry((1, 1), (pad_y, pad_x), (1, 1), 1), conv.name)

@@ -3,21 +3,19 @@
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, helper
+import torch
 
 from srquant.deploy.export.pair_saturation import has_vnni
-from srquant.deploy.export.trace import export_graph
-from srquant.deploy.export.translate import translate
-from srquant.deploy.onnx.backend import OnnxBackend
+from srquant.deploy.export.program import export_graph, program_of
+from srquant.deploy.export.refusals import not_converted
+from srquant.deploy.onnx.operators import Translation
 from srquant.errors import OutputError
 from srquant.files import replacing
+from srquant.models.graph.quiet import quiet
 from srquant.models.network import Network
 
-OPSET = 13
-"""The first with scales per channel in DequantizeLinear; every runtime since 2021 has it."""
-
-IR_VERSION = 7
-"""The file format that came with this opset."""
+OPSET = 18
+"""The one that PyTorch's exporter writes."""
 
 
 def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.ModelProto:
@@ -36,18 +34,24 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
         EngineError: a part of the network can't be exported to ONNX.
     """
     graph = export_graph(network.eval(), not has_vnni() if pair_saturation is None else pair_saturation)
-    backend = OnnxBackend()
-    result = translate(graph, backend, "image")
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])
-    upscaled = helper.make_tensor_value_info("upscaled", TensorProto.FLOAT, ["N", None, "H_up", "W_up"])
-    nodes = [*backend.nodes, helper.make_node("Identity", [result], ["upscaled"], name="upscaled")]
-    onnx_graph = helper.make_graph(nodes, network.facts.architecture, [image], [upscaled], backend.initializers)
-    model = helper.make_model(
-        onnx_graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="srquant",
-    )
+    exported = program_of(graph, network.facts)
+    translation = Translation(exported)
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                exported,
+                dynamo=True,
+                optimize=False,
+                opset_version=OPSET,
+                custom_translation_table=translation.table(),
+                verbose=False,
+            )
+    except Exception as error:
+        raise not_converted(graph, "ONNX", error) from error
+    assert program is not None
+    translation.finish()
+    model = program.model_proto
+    _name_ends(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -63,3 +67,14 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> None:
             onnx.save(model, written)
     except OSError as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
+
+
+def _name_ends(model: onnx.ModelProto) -> None:
+    """Call the result ``upscaled``, and drop what the exporter notes about PyTorch's graph."""
+    graph = model.graph
+    last = graph.output[0].name
+    graph.node.append(onnx.helper.make_node("Identity", [last], ["upscaled"], name="upscaled"))
+    graph.output[0].name = "upscaled"
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        del part.metadata_props[:]

@@ -2,17 +2,23 @@
 
 from pathlib import Path
 
-import numpy as np
 import openvino
-import openvino.opset13 as ops
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+from torch import fx
 
 from srquant.deploy.export.pair_saturation import has_vnni
-from srquant.deploy.export.trace import export_graph
-from srquant.deploy.export.translate import translate
-from srquant.deploy.openvino.backend import OpenVINOBackend
+from srquant.deploy.export.program import export_graph
+from srquant.deploy.export.refusals import not_converted
+from srquant.deploy.export.rewrites import join_requantization
+from srquant.deploy.openvino.operators import extensions
 from srquant.errors import OutputError
 from srquant.files import replacing
+from srquant.models.graph.quiet import quiet
 from srquant.models.network import Network
+
+CHANNELS = 3
 
 CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 """Without the precision hint, processors with bfloat16 compute float layers in it, which changes codes."""
@@ -35,12 +41,25 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
     """
     saturates = not has_vnni() if pair_saturation is None else pair_saturation
     graph = export_graph(network.eval(), saturates)
-    image = ops.parameter([-1, 3, -1, -1], np.float32, name="image")
-    upscaled = ops.result(translate(graph, OpenVINOBackend(saturates), image), name="upscaled")
-    model = openvino.Model([upscaled], [image], network.facts.architecture)
+    join_requantization(graph)
+    try:
+        model = _converted(graph, saturates)
+    except Exception as error:
+        raise not_converted(graph, "OpenVINO", error) from error
+    model.reshape([-1, CHANNELS, -1, -1])
     model.input(0).tensor.set_names({"image"})
     model.output(0).tensor.set_names({"upscaled"})
     return model
+
+
+def _converted(graph: fx.GraphModule, saturates: bool) -> openvino.Model:
+    """The front end without ``openvino.convert_model`` around it, which starts a process to report its use."""
+    front_end = FrontEndManager().load_by_framework("pytorch")
+    for extension in extensions(saturates):
+        front_end.add_extension(extension)
+    with quiet():
+        decoder = TorchFXPythonDecoder(graph, input_types=[torch.float32], dynamic_shapes=True)
+        return front_end.convert(front_end.load(decoder))
 
 
 def save_openvino(model: openvino.Model, path: Path) -> None:

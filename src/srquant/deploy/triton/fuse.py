@@ -6,10 +6,10 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from srquant.deploy.export.graph_tools import calls, insert, module_of
 from srquant.deploy.frozen.sums import FrozenAdd
 from srquant.deploy.triton.code_grid import CodeGrid
 from srquant.deploy.triton.convolution import Convolution, SumPoints
+from srquant.deploy.triton.module_calls import calls, insert, module_of
 from srquant.models.blocks.layers import Add
 
 RELUS = (F.relu, "relu", "relu_")

@@ -4,18 +4,37 @@ import copy
 
 from torch import fx, nn
 
-from srquant.deploy.export.trace import LEAVES
-from srquant.deploy.frozen.layers import FrozenConv2d
+from srquant.deploy.frozen.dynamic import DynamicLayer
+from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
+from srquant.deploy.frozen.matmul import FrozenMatmul
+from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
 from srquant.deploy.triton.code_grid import CodeGrid, is_supported
 from srquant.deploy.triton.convolution import Convolution, PackedLayer
 from srquant.deploy.triton.fuse import fuse
+from srquant.models.blocks.layers import Add, Matmul, MeanShift
+from srquant.models.blocks.window_steps import STEPS
 from srquant.models.network import Network, modules_of
+
+LEAVES = (
+    CodeGrid,
+    Convolution,
+    DynamicLayer,
+    FrozenConv2d,
+    FrozenLinear,
+    FrozenMatmul,
+    FrozenAdd,
+    FrozenAddends,
+    Add,
+    Matmul,
+    MeanShift,
+    *STEPS,
+)
+"""Modules into which tracing doesn't go."""
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        kept = (*LEAVES, CodeGrid, Convolution)
-        return isinstance(m, kept) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
 
 
 def prepare(network: Network) -> nn.Module:

@@ -3,8 +3,6 @@
 Features are ``N x H x W x C``; ``Mirror`` makes height and width multiples of the window.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 
@@ -118,7 +116,6 @@ STEPS = (
 """All steps of attention that depend on the picture's size."""
 
 
-@lru_cache(maxsize=16)
 def shift_mask(height: int, width: int, window: int, shift: int) -> Tensor:
-    """The mask of square windows, see ``rectangles.shift_mask``; kept for pictures of the same size."""
+    """The mask of square windows, see ``rectangles.shift_mask``."""
     return rectangles.shift_mask((height, width), (window, window), (shift, shift))

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from srquant.deploy.export.conv_before_shuffle import before_shuffle
-from srquant.deploy.export.nodes import BlockShuffle, Dequantize, IntegerConv2d, Quantize
-from srquant.deploy.export.trace import export_graph
+from srquant.deploy.export.graph_tools import IntegerConv2d
+from srquant.deploy.export.operators import block_shuffle, integer_conv2d
+from srquant.deploy.export.program import export_graph
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.deploy.frozen.sums import FrozenAdd
@@ -25,10 +26,16 @@ def frozen_conv(in_channels: int, out_channels: int, kernel: int = 3, grid: Froz
     return FrozenConv2d(grid, weight, scale, bias, (1, 1), (pad, pad), (1, 1), 1, 8)
 
 
-def kinds(module: nn.Module) -> list[str]:
-    graph = export_graph(Network(module, FACTS))
-    calls = [node for node in graph.graph.nodes if node.op == "call_module"]
-    return [type(graph.get_submodule(node.target)).__name__ for node in calls]
+def kinds(module: nn.Module, pair_saturation: bool = False) -> list[str]:
+    graph = export_graph(Network(module, FACTS), pair_saturation)
+    return [str(node.target).split(".")[1] for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def convolve(conv: IntegerConv2d, integers: torch.Tensor) -> torch.Tensor:
+    g = conv.geometry
+    return integer_conv2d(
+        integers, conv.weight, conv.scale, conv.bias, g.stride, g.padding, g.dilation, g.groups, conv.name
+    )
 
 
 class Skip(nn.Module):
@@ -65,22 +72,22 @@ def test_rewritten_network_gives_the_same_picture(freeze_directly, architecture,
 def test_convolution_before_the_shuffle_has_the_same_integers(kernel, factor):
     pad = kernel // 2
     weight = torch.randint(-127, 128, (3, 4, kernel, kernel), dtype=torch.int8)
-    conv = IntegerConv2d(weight, torch.ones(3), torch.zeros(3), ConvGeometry((1, 1), (pad, pad), (1, 1), 1))
+    conv = IntegerConv2d(weight, torch.ones(3), torch.zeros(3), ConvGeometry((1, 1), (pad, pad), (1, 1), 1), "")
     shuffle = nn.PixelShuffle(factor)
     integers = torch.randint(-8, 8, (2, 4 * factor**2, 5, 6)).float()
-    assert torch.equal(shuffle(before_shuffle(conv, factor)(integers)), conv(shuffle(integers)))
+    assert torch.equal(shuffle(convolve(before_shuffle(conv, factor), integers)), convolve(conv, shuffle(integers)))
 
 
 def test_block_shuffle_is_a_pixel_shuffle_of_reordered_channels():
     x = torch.randn(2, 12, 3, 5)
     blocks = x.view(2, 3, 4, 3, 5).transpose(1, 2).reshape(x.shape)
-    assert torch.equal(BlockShuffle(2)(blocks), nn.PixelShuffle(2)(x))
+    assert torch.equal(block_shuffle(blocks, 2), nn.PixelShuffle(2)(x))
 
 
 def test_sum_on_the_grid_of_the_next_convolution_is_quantized_once():
-    assert kinds(Skip(GRID, GRID)).count("Quantize") == 1
-    assert kinds(Skip(COARSE, COARSE)).count("Quantize") == 2
-    assert kinds(Skip(GRID, COARSE)).count("Quantize") == 2
+    assert kinds(Skip(GRID, GRID)).count("quantize") == 1
+    assert kinds(Skip(COARSE, COARSE)).count("quantize") == 2
+    assert kinds(Skip(GRID, COARSE)).count("quantize") == 2
 
 
 @pytest.mark.parametrize("grids", [(GRID, GRID), (GRID, COARSE), (COARSE, COARSE)], ids=["same", "mixed", "coarse"])
@@ -92,7 +99,7 @@ def test_shared_sums_keep_their_values(grids):
 
 def test_shuffles_move_bytes_and_a_small_last_convolution_runs_before():
     module = nn.Sequential(frozen_conv(3, 16), nn.PixelShuffle(2), nn.ReLU(), frozen_conv(4, 3))
-    expected = ["Quantize", "IntegerConv2d", "ReLU", "Quantize", "IntegerConv2d", "BlockShuffle"]
+    expected = ["quantize", "integer_conv2d", "relu", "quantize", "integer_conv2d", "block_shuffle"]
     assert kinds(module) == expected
     images = torch.randn(1, 3, 6, 7)
     torch.testing.assert_close(export_graph(Network(module, FACTS))(images), module(images), rtol=0, atol=1e-5)
@@ -100,13 +107,13 @@ def test_shuffles_move_bytes_and_a_small_last_convolution_runs_before():
 
 def test_large_convolution_stays_after_the_shuffle():
     module = nn.Sequential(frozen_conv(3, 16), nn.PixelShuffle(2), frozen_conv(4, 8))
-    assert kinds(module) == ["Quantize", "IntegerConv2d", "Quantize", "BlockShuffle", "IntegerConv2d"]
+    assert kinds(module) == ["quantize", "integer_conv2d", "quantize", "block_shuffle", "integer_conv2d"]
 
 
 def test_factors_and_colour_shifts_become_part_of_the_last_convolution(freeze_directly):
     graph = export_graph(freeze_directly(build("edsr", {"blocks": 1, "features": 16, "scale": 2}), 8, 8))
     last = graph.graph.output_node().all_input_nodes[0]
-    assert isinstance(graph.get_submodule(last.target), BlockShuffle)
+    assert last.target is torch.ops.srquant.block_shuffle.default
 
 
 def test_layer_called_twice_keeps_its_factor():
@@ -131,8 +138,6 @@ def test_float_network_is_left_alone():
 
 def test_layers_that_would_saturate_are_float_without_vnni(freeze_directly):
     network = freeze_directly(build("edsr", {"blocks": 1, "features": 16, "scale": 2}), 8, 8)
-    graph = export_graph(network, pair_saturation=True)
-    modules = [graph.get_submodule(n.target) for n in graph.graph.nodes if n.op == "call_module"]
-    assert not any(isinstance(m, IntegerConv2d) for m in modules)
-    assert any(isinstance(m, Dequantize) for m in modules)
-    assert any(isinstance(m, Quantize) for m in modules)
+    called = kinds(network.module, pair_saturation=True)
+    assert "integer_conv2d" not in called
+    assert called.count("dequantize") == called.count("conv2d") > 0

@@ -1,0 +1,63 @@
+"""Network -> the graph that engines convert: our operators for frozen layers, rewritten without changing an integer."""
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+
+from srquant.deploy.export import rewrites
+from srquant.deploy.export.frozen_leaves import FROZEN_LEAVES
+from srquant.deploy.export.lower import lowered
+from srquant.errors import EngineError
+from srquant.insertion.branched_network import BranchedNetwork
+from srquant.models.graph.trace import graph_of, traced_program
+from srquant.models.network import Facts, Network
+
+
+def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphModule:
+    """Trace a network and bring it into the form that engines run fastest.
+
+    Args:
+        network: float or frozen.
+        pair_saturation: whether the processor saturates sums of two products at 16 bits (see
+            ``pair_saturation.py``); layers that could reach that are given float weights.
+
+    Returns:
+        A graph of PyTorch's operators and of ours. It takes and returns what the network does, and every integer in
+        it is the same.
+
+    Raises:
+        EngineError: the network's forward depends on the picture, so it has no fixed graph.
+    """
+    if isinstance(network, BranchedNetwork):
+        raise EngineError("the picture decides which of three branches runs; export each of 'network.branches'")
+    layers = lowered(graph_of(network, FROZEN_LEAVES), pair_saturation)
+    with fx.traceback.preserve_node_meta():
+        graph = fx.symbolic_trace(_InUnitRange(layers, network.facts))
+    rewrites.apply_all(graph)
+    graph.recompile()
+    return graph
+
+
+def program_of(graph: fx.GraphModule, facts: Facts) -> ExportedProgram:
+    """The program that PyTorch's exporters convert."""
+    return traced_program(graph, facts)
+
+
+class _InUnitRange(nn.Module):
+    """As ``Network``: pictures in [0, 1] for a graph that takes [0, ``value_range``].
+
+    It runs the graph node by node, so that each node keeps the line of code that it comes from.
+    """
+
+    def __init__(self, module: fx.GraphModule, facts: Facts) -> None:
+        super().__init__()
+        self.module, self.value_range = module, facts.value_range
+
+    def forward(self, image: Tensor) -> Tensor:
+        run = fx.Interpreter(self.module).run
+        if self.value_range == 1.0:
+            upscaled: Tensor = run(image)
+        else:
+            scaled = run(torch.ops.aten.mul.Tensor(image, self.value_range))
+            upscaled = torch.ops.aten.div.Tensor(scaled, self.value_range)
+        return upscaled

@@ -1,0 +1,241 @@
+"""Our operators in ONNX: QuantizeLinear and DequantizeLinear around float operators, which runtimes make integer.
+
+Integers ``k - z`` are represented by uint8 ``k``; ``Translation`` remembers ``z`` of each such value.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from numpy.typing import NDArray
+from onnxscript import opset18
+from torch.export import ExportedProgram
+
+from srquant.deploy.export.graph_tools import aten, ours
+from srquant.deploy.export.operators import step_of
+
+BYTE_LEVELS = 256
+
+Value = onnx_ir.Value
+Attribute = int | str | Sequence[int] | onnx_ir.TensorProtocol
+
+
+class Translation:
+    """Functions that build our operators, for one export.
+
+    Args:
+        program: the exported program, whose constants they read.
+
+    Attributes:
+        names: of the layer that a node computes.
+        zero_points: of values that are codes.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        stored = program.state_dict | program.constants
+        inputs = program.graph_signature.input_specs
+        self.constants = {one.arg.name: stored[one.target] for one in inputs if one.target in stored}
+        self.names: list[tuple[onnx_ir.Node, str]] = []
+        self.zero_points: dict[Value, NDArray[Any]] = {}
+
+    def table(self) -> dict[Any, Callable[..., Value]]:
+        """By operator: the function that builds it, for ``torch.onnx.export``."""
+        own = (
+            self.quantize,
+            self.quantize_channels,
+            self.dequantize,
+            self.pieces,
+            self.integer_conv2d,
+            self.integer_linear,
+            self.conv2d,
+            self.linear,
+            self.matmul,
+            self.quantize_operand,
+            self.dequantize_operand,
+            self.integer_matmul,
+            self.block_shuffle,
+        )
+        library = {aten.pixel_shuffle.default: self.pixel_shuffle, aten.remainder.Scalar: _remainder}
+        return library | {getattr(ours, build.__name__).default: build for build in own}
+
+    def finish(self) -> None:
+        """Name layers, and give codes their type; the exporter takes both from PyTorch's graph."""
+        for number, (node, name) in enumerate(self.names):
+            node.name = f"layer_{number} {name}"
+        for codes, zero_point in self.zero_points.items():
+            codes.dtype = onnx_ir.DataType.from_numpy(zero_point.dtype)
+
+    def quantize(self, x: Value, lower: float, upper: float, levels: int, zero_point: int) -> Value:
+        """Codes, clipped to those of fewer than 8 bits."""
+        step = step_of(lower, upper, levels)
+        offset = lower + step * zero_point
+        shifted = make("Sub", x, number(offset)) if offset else x
+        return self._codes(shifted, step, np.array(zero_point, np.uint8), 0, levels)
+
+    def quantize_channels(
+        self, x: Value, first: Value, step: Value, lower: float, upper: float, levels: int, zero_point: int
+    ) -> Value:
+        """The channels are scaled first."""
+        shifted = make("Sub", x, first)
+        scaled = make("Div", shifted, step) if (self._array(step) != 1).any() else shifted
+        return self.quantize(scaled, lower, upper, levels, zero_point)
+
+    def dequantize(
+        self, integers: Value, lower: float, upper: float, levels: int, zero_point: int, offset: float, apart: bool
+    ) -> Value:
+        """Codes to values."""
+        return self.dequantize_operand(integers, step_of(lower, upper, levels), offset)
+
+    def pieces(self, x: Value, edges: Sequence[float], levels: Sequence[int]) -> Value:
+        """Sum over regions: a region adds 0 for values below it, its width for values above, else the nearest point."""
+        total = number(edges[0])
+        for (start, end), count in zip(pairwise(edges), levels, strict=True):
+            step = number(step_of(start, end, count))
+            position = make("Div", make("Sub", make("Clip", x, number(start), number(end)), number(start)), step)
+            total = make("Add", total, make("Mul", make("Round", position), step))
+        return total
+
+    def integer_conv2d(
+        self,
+        integers: Value,
+        weight: Value,
+        scale: Value,
+        bias: Value,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        name: str,
+    ) -> Value:
+        """A convolution whose operands runtimes see as bytes."""
+        values = self.dequantize_operand(integers, 1.0, 0.0)
+        product = make("Conv", values, self._weight(weight, scale, 0), **_window(stride, padding, dilation, groups))
+        return make("Add", self._named(product, name), constant(self._array(bias).reshape(1, -1, 1, 1)))
+
+    def integer_linear(self, integers: Value, weight: Value, scale: Value, bias: Value, name: str) -> Value:
+        """A linear layer whose operands runtimes see as bytes."""
+        values = self.dequantize_operand(integers, 1.0, 0.0)
+        transposed = constant(np.ascontiguousarray(self._array(weight).T))
+        return make("Add", self._named(make("MatMul", values, self._weight(transposed, scale, 1)), name), bias)
+
+    def conv2d(
+        self,
+        x: Value,
+        weight: Value,
+        bias: Value,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        name: str,
+    ) -> Value:
+        """A float convolution."""
+        return self._named(make("Conv", x, weight, bias, **_window(stride, padding, dilation, groups)), name)
+
+    def linear(self, x: Value, weight: Value, bias: Value, name: str) -> Value:
+        """A float linear layer."""
+        return make(
+            "Add", self._named(make("MatMul", x, constant(np.ascontiguousarray(self._array(weight).T))), name), bias
+        )
+
+    def matmul(self, a: Value, b: Value, name: str) -> Value:
+        """A float product."""
+        return self._named(make("MatMul", a, b), name)
+
+    def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int) -> Value:
+        """Unsigned codes from 0 on, or signed ones."""
+        step = step_of(lower, upper, levels)
+        shifted = make("Sub", x, number(lower - step * first))
+        return self._codes(shifted, step, np.array(0, np.int8 if first < 0 else np.uint8), first, levels)
+
+    def dequantize_operand(self, integers: Value, step: float, offset: float) -> Value:
+        """Codes to values."""
+        scaled = make("DequantizeLinear", integers, number(step), constant(self.zero_points[integers]))
+        return make("Add", scaled, number(offset)) if offset else scaled
+
+    def integer_matmul(
+        self,
+        left: Value,
+        right: Value,
+        steps: Sequence[float],
+        offsets: Sequence[float],
+        lattice: float | None,
+        name: str,
+    ) -> Value:
+        """See ``IntegerMatmul`` for the formula; terms of offsets that are zero are left out."""
+        values = self.dequantize_operand(left, steps[0] * steps[1], 0.0), self.dequantize_operand(right, 1.0, 0.0)
+        total = self._named(make("MatMul", *values), name)
+        if offsets[0]:
+            sums = make("ReduceSum", values[1], constant(np.array([-2])), keepdims=1)
+            total = make("Add", total, make("Mul", sums, number(offsets[0] * steps[1])))
+        if offsets[1]:
+            sums = make(
+                "ReduceSum", self.dequantize_operand(left, steps[0], offsets[0]), constant(np.array([-1])), keepdims=1
+            )
+            total = make("Add", total, make("Mul", sums, number(offsets[1])))
+        return total
+
+    def pixel_shuffle(self, x: Value, upscale_factor: int) -> Value:
+        """Of values or of codes."""
+        return self._shuffle(x, upscale_factor, "CRD")
+
+    def block_shuffle(self, x: Value, factor: int) -> Value:
+        """Of values or of codes."""
+        return self._shuffle(x, factor, "DCR")
+
+    def _array(self, value: Value) -> NDArray[Any]:
+        """The values of a constant of the traced graph."""
+        return self.constants[value.name].detach().numpy()  # type: ignore[no-any-return]
+
+    def _weight(self, weight: Value, scale: Value, axis: int) -> Value:
+        zeros = constant(np.zeros(len(self._array(scale)), np.int8))
+        return make("DequantizeLinear", weight, scale, zeros, axis=axis)
+
+    def _codes(self, shifted: Value, step: float, zero_point: NDArray[Any], first: int, levels: int) -> Value:
+        codes = make("QuantizeLinear", shifted, number(step), constant(zero_point))
+        if levels < BYTE_LEVELS:
+            limits = (constant(np.array(limit, zero_point.dtype)) for limit in (first, first + levels - 1))
+            codes = make("Clip", codes, *limits)
+        self.zero_points[codes] = zero_point
+        return codes
+
+    def _shuffle(self, x: Value, factor: int, mode: str) -> Value:
+        shuffled = make("DepthToSpace", x, blocksize=factor, mode=mode)
+        if x in self.zero_points:
+            self.zero_points[shuffled] = self.zero_points[x]
+        return shuffled
+
+    def _named(self, result: Value, name: str) -> Value:
+        node = result.producer()
+        assert node is not None
+        self.names.append((node, name))
+        return result
+
+
+def make(operator: str, *inputs: Value | int, **attributes: Attribute) -> Value:
+    """The result of a new node."""
+    result: Value = getattr(opset18, operator)(*inputs, **attributes)
+    return result
+
+
+def constant(values: NDArray[Any]) -> Value:
+    """A constant tensor."""
+    return make("Constant", value=onnx_ir.tensor(values))
+
+
+def number(value: float) -> Value:
+    """A constant float32."""
+    return constant(np.array(value, np.float32))
+
+
+def _remainder(x: Value, divisor: Value | int) -> Value:
+    """The exporter (PyTorch 2.13) takes constant divisors only."""
+    return make("Mod", x, divisor)
+
+
+def _window(
+    stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> dict[str, Attribute]:
+    return {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}

@@ -1,0 +1,1 @@
+"""A network as a graph of PyTorch's operators and of layers: what files keep and engines convert."""

@@ -1,0 +1,25 @@
+"""Why a network can't be traced, in one sentence: what, where, and what to do."""
+
+import re
+
+from srquant.errors import EngineError
+
+PLACE = re.compile(r'File "([^"]+)", line (\d+), in forward')
+OWN = ("/torch/", "srquant/models/graph/", "srquant/deploy/export/")
+"""Parts of paths that are of no use to the reader."""
+
+NEXT_STEP = "engine 'torch' runs it"
+
+
+def not_traced(architecture: str, error: Exception) -> EngineError:
+    """The steps of a network depend on the picture, or PyTorch can't trace it for another reason."""
+    reason = str(error).strip().split("\n")[0]
+    return EngineError(
+        f"{architecture} can't be exported, its steps depend on the picture{place(str(error))} ({reason}); {NEXT_STEP}"
+    )
+
+
+def place(trace: str) -> str:
+    """`` at FILE:LINE`` of the last call in the user's code; nothing if there is none."""
+    places = [(file, line) for file, line in PLACE.findall(trace) if not any(part in file for part in OWN)]
+    return f" at {places[-1][0]}:{places[-1][1]}" if places else ""
