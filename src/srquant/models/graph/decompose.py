@@ -63,9 +63,9 @@ def called(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op == "call_function"]
 
 
-def drop_assertions(graph: fx.GraphModule) -> None:
+def drop_assertions(graph: fx.Graph) -> None:
     """Without checks of shapes and types, which converters don't know; later steps check them again."""
-    for node in called(graph.graph):
+    for node in called(graph):
         if node.target in ASSERTIONS:
-            graph.graph.erase_node(node)
-    graph.graph.eliminate_dead_code()
+            graph.erase_node(node)
+    graph.eliminate_dead_code()

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 
 from srquant.errors import EngineError
-from srquant.models.graph.decompose import decomposed, drop_assertions
+from srquant.models.graph.decompose import called, decomposed, drop_assertions
 from srquant.models.graph.leaves import LEAVES, Leaves, is_leaf, leaf_of
 from srquant.models.graph.quiet import quiet
 from srquant.models.graph.refusal import not_traced
@@ -45,7 +46,7 @@ class Kept:
             if node.op == "call_module":
                 parts[name] = module.get_submodule(name)
             elif node.op == "get_attr":
-                parts[name] = self.constants[name] if name in self.constants else tensor_of(module, name)
+                parts[name] = self.constants[name] if name in self.constants else attrgetter(name)(module)
         return fx.GraphModule(parts, graph)
 
 
@@ -57,18 +58,11 @@ def structure(network: Network) -> Hashable | None:
     return type(network.module), network.facts.architecture, arguments, repr(network.module)
 
 
-def constants(graph: fx.GraphModule, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a graph that are not tensors of the module."""
+def constants(graph: fx.Graph, program: nn.Module, module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a traced program that are not tensors of the module."""
     own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-    names = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
-    return {name: tensor_of(graph, name).detach().clone() for name in names - own}
-
-
-def tensor_of(module: nn.Module, name: str) -> Tensor:
-    """The tensor of a module by its name with dots."""
-    *folders, last = name.split(".")
-    found: Tensor = getattr(module.get_submodule(".".join(folders)), last)
-    return found
+    names = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+    return {name: attrgetter(name)(program).detach().clone() for name in names - own}
 
 
 def graph_of(network: Network, leaves: Leaves = LEAVES) -> fx.GraphModule:
@@ -84,26 +78,24 @@ def graph_of(network: Network, leaves: Leaves = LEAVES) -> fx.GraphModule:
     if isinstance(network.module, fx.GraphModule):
         return network.module
     key = structure(network)
-    kept = _kept.get(key) if key is not None else None
-    if kept is None:
-        kept = _traced(network, leaves)
-    if key is not None:
-        _kept[key] = kept
-    return kept.graph_of(network.module)
+    if key is None:
+        return _traced(network, leaves).graph_of(network.module)
+    if key not in _kept:
+        _kept[key] = _traced(network, leaves)
+    return _kept[key].graph_of(network.module)
 
 
 def _traced(network: Network, leaves: Leaves) -> Kept:
-    layers: dict[str, nn.Module] = {}
-    traced = traced_program(_with_leaves(network.module, leaves, layers), network.facts)
+    traced = traced_program(_with_leaves(network.module, leaves), network.facts)
     with quiet():
-        exported = decomposed(traced).module(check_guards=False)
-    graph = fx.GraphModule(exported, exported.graph)  # a plain module: that of ``torch.export`` refuses ``eval``
+        program = decomposed(traced).module(check_guards=False)
+    graph: fx.Graph = program.graph
     drop_assertions(graph)
-    _return_one_tensor(graph.graph)
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and is_leaf(node.target):
-            _call_layer(graph, node, layers)
-    return Kept(graph.graph, constants(graph, network.module))
+    _return_one_tensor(graph)
+    for node in called(graph):
+        if is_leaf(node.target):
+            _call_layer(graph, node)
+    return Kept(graph, constants(graph, program, network.module))
 
 
 def _return_one_tensor(graph: fx.Graph) -> None:
@@ -114,31 +106,29 @@ def _return_one_tensor(graph: fx.Graph) -> None:
     graph.set_codegen(fx.graph.CodeGen())
 
 
-def _with_leaves(module: nn.Module, leaves: Leaves, kept: dict[str, nn.Module]) -> nn.Module:
-    """A copy of a module, whose tensors are the same, with leaves; ``kept`` gets the layers that they stand for."""
+def _with_leaves(module: nn.Module, leaves: Leaves) -> nn.Module:
+    """A copy of a module, whose tensors are the same, with leaves; one for all places of a layer."""
     result = copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
     root = nn.ModuleDict({"image": result})
     made: dict[int, nn.Module] = {}
     inside: tuple[str, ...] = ()
     for name, part in list(result.named_modules(remove_duplicate=False)):
-        leaf = None if name.startswith(inside) else made.get(id(part), leaf_of(part, name, leaves))
-        if leaf is None:
-            continue
-        if id(part) not in made:
-            made[id(part)], kept[name] = leaf, module.get_submodule(name)
-        root.set_submodule(f"image.{name}" if name else "image", leaf)
-        inside += (f"{name}." if name else "",)
+        leaf = None if name.startswith(inside) else made.get(id(part)) or leaf_of(part, name, leaves)
+        if leaf is not None:
+            made[id(part)] = leaf
+            root.set_submodule(f"image.{name}" if name else "image", leaf)
+            inside += (f"{name}." if name else "",)
     return root["image"]
 
 
-def _call_layer(graph: fx.GraphModule, node: fx.Node, kept: dict[str, nn.Module]) -> None:
-    name = str(node.args[-1])
-    graph.add_submodule(name, kept[name])
-    with graph.graph.inserting_before(node):
-        call = graph.graph.call_module(name, tuple(value for value in node.args if isinstance(value, fx.Node)))
+def _call_layer(graph: fx.Graph, node: fx.Node) -> None:
+    """A call of the layer instead of its leaf's operator."""
+    values = tuple(value for value in node.args if isinstance(value, fx.Node))
+    with graph.inserting_before(node):
+        call = graph.create_node("call_module", str(node.args[-1]), values)
     call.meta = node.meta
     node.replace_all_uses_with(call)
-    graph.graph.erase_node(node)
+    graph.erase_node(node)
 
 
 def traced_program(module: nn.Module, facts: Facts) -> ExportedProgram:
