@@ -11,30 +11,15 @@ from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
 from srquant.deploy.triton.code_grid import CodeGrid, is_supported
 from srquant.deploy.triton.convolution import Convolution, PackedLayer
 from srquant.deploy.triton.fuse import fuse
-from srquant.models.blocks.layers import Add, Matmul, MeanShift
-from srquant.models.blocks.window_steps import STEPS
+from srquant.insertion.residual_graph import LEAVES, LayerTracer
 from srquant.models.network import Network, modules_of
 
-LEAVES = (
-    CodeGrid,
-    Convolution,
-    DynamicLayer,
-    FrozenConv2d,
-    FrozenLinear,
-    FrozenMatmul,
-    FrozenAdd,
-    FrozenAddends,
-    Add,
-    Matmul,
-    MeanShift,
-    *STEPS,
+WHOLE = (
+    *LEAVES,
+    *(CodeGrid, Convolution),
+    *(DynamicLayer, FrozenConv2d, FrozenLinear, FrozenMatmul, FrozenAdd, FrozenAddends),
 )
 """Modules into which tracing doesn't go."""
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
 
 
 def prepare(network: Network) -> nn.Module:
@@ -50,7 +35,7 @@ def prepare(network: Network) -> nn.Module:
     """
     replaced = replace_convolutions(copy.deepcopy(network).eval())
     try:
-        graph = fx.GraphModule(replaced, _Tracer().trace(replaced))
+        graph = fx.GraphModule(replaced, LayerTracer(WHOLE).trace(replaced))
     except (fx.proxy.TraceError, TypeError, RuntimeError):
         return replaced
     fuse(graph)
