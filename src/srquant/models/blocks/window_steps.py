@@ -3,6 +3,8 @@
 Features are ``N x H x W x C``; ``Mirror`` makes height and width multiples of the window.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -76,7 +78,8 @@ class ShiftMask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """For the windows of ``x``, ``N x H x W x C``: ``windows x window**2 x window**2`` of 0 and -100."""
-        return shift_mask(x.shape[1], x.shape[2], self.window, self.shift).to(x)
+        make = shift_mask if torch.compiler.is_exporting() else kept_shift_mask  # a trace's sizes are symbols
+        return make(x.shape[1], x.shape[2], self.window, self.shift).to(x)
 
 
 class AddMask(nn.Module):
@@ -119,3 +122,7 @@ STEPS = (
 def shift_mask(height: int, width: int, window: int, shift: int) -> Tensor:
     """The mask of square windows, see ``rectangles.shift_mask``."""
     return rectangles.shift_mask((height, width), (window, window), (shift, shift))
+
+
+kept_shift_mask = lru_cache(maxsize=16)(shift_mask)
+"""The same, kept for pictures of the same size."""
