@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ptq_origin import code_version, data_version
+from ptq_origin import origin
 
 from srquant.cli.freed_memory import keep_freed_memory
 from srquant.data.benchmark import BenchmarkSet
@@ -161,30 +161,26 @@ def sets_of(run: Run, network: Network) -> list[BenchmarkSet]:
     return [BenchmarkSet(shared() / name, network.facts.scale) for name in run.sets]
 
 
-def quantize_to_file(run: Run, kept: Kept, folder: RunFolder, device: torch.device) -> dict[str, Any]:
-    """Quantize and save; what ``Kept.read`` reads.
+def quantize_to_file(run: Run, path: Path, folder: RunFolder, device: torch.device) -> dict[str, Any]:
+    """Quantize and save; what that took.
 
-    The seconds are those of one processor core, so other devices have none.
+    The seconds are those of one processor core without a stop, so other devices and continued runs have none.
     """
-    kept.network.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     network, continued = load_model(checkpoint(run.weights)).to(device), folder.checkpoint.exists()
     start = time.perf_counter(), time.process_time()
     quantized = quantize(run, network, folder)
-    seconds: tuple[float | None, float | None] = time.perf_counter() - start[0], time.process_time() - start[1]
-    save(freeze(quantized), kept.network, overwrite=True)
-    if continued or device.type != "cpu":
-        seconds = None, None
-    result = {
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    timed = device.type == "cpu" and not continued
+    save(freeze(quantized), path, overwrite=True)
+    return {
         "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "seconds": seconds[0],
-        "processor_seconds": seconds[1],
+        "seconds": seconds if timed else None,
+        "processor_seconds": processor_seconds if timed else None,
         "peak_bytes": peak_memory("cpu"),
         "curve": curve(folder),
-        "size_bytes": kept.network.stat().st_size,
+        "size_bytes": path.stat().st_size,
     }
-    made = {"run": asdict(run), "code": code_version(), "result": result}
-    write(made, kept.about)
-    return made
 
 
 def quantize(run: Run, network: Network, folder: RunFolder | None) -> QuantizedModel:
@@ -254,16 +250,19 @@ def from_json(text: str) -> Run:
 
 def make(run: Run, output: Path, device: torch.device, *, quantize_only: bool = False) -> None:
     """Quantize and measure, from where an earlier process stopped; write the run's file."""
-    kept, folder = Kept(output), RunFolder(output.with_suffix(f".{code_version()}.run"))
+    about, made_from = {"run": asdict(run)}, origin(shared())
     if run.method == FLOAT:
-        made = None if quantize_only else {"code": code_version(), "result": measure_float(run)}
-    else:
-        made = kept.read(run) or quantize_to_file(run, kept, folder, device)
-        made = None if quantize_only else made | {"result": made["result"] | measure(run, load(kept.network))}
-    if made is not None:
-        write(
-            {"run": asdict(run), "data": data_version(shared()), "code": made["code"], "result": made["result"]}, output
-        )
+        if not quantize_only:
+            write({**about, **made_from, "result": measure_float(run)}, output)
+        return
+    kept, folder = Kept(output), RunFolder(output.with_suffix(f".{made_from['code']}.run"))
+    found = kept.read(run)
+    if found is None:
+        found = {**about, "code": made_from["code"], "result": quantize_to_file(run, kept.network, folder, device)}
+        write(found, kept.about)
+    if not quantize_only:
+        result = found["result"] | measure(run, load(kept.network))
+        write({**about, **made_from, "code": found["code"], "result": result}, output)
         kept.remove()
     shutil.rmtree(folder.path, ignore_errors=True)
 
