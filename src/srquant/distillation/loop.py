@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,17 +93,12 @@ def learn_only(student: Network, optimizer: torch.optim.Optimizer) -> None:
 
 
 def scale_rates(optimizer: torch.optim.Optimizer, first: Sequence[float], factor: float) -> None:
-    """Set the learning rate of each group to ``factor`` times its first one."""
+    """Set the learning rate of each group to ``factor`` times its first one, in place where it is a tensor."""
     for group, rate in zip(optimizer.param_groups, first, strict=True):
-        set_rate(group, rate * factor)
-
-
-def set_rate(group: dict[str, Any], rate: float) -> None:
-    """Set the learning rate of a group of an optimizer, in place where it is a tensor."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate * factor)
+        else:
+            group["lr"] = rate * factor
 
 
 def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, loss: Loss) -> float:

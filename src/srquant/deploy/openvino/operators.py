@@ -66,7 +66,7 @@ class Call:
 
 
 def extensions(pair_saturation: bool) -> list[ConversionExtension]:
-    """What ``openvino.convert_model`` needs to know about our operators.
+    """What OpenVINO's front end needs to know about our operators.
 
     Args:
         pair_saturation: whether the target processor lacks VNNI. 16 levels may become signed bytes, to which kernels
