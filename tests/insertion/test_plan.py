@@ -154,7 +154,7 @@ def test_the_graph_is_traced_once(tiny, traces):
     network = tiny("edsr")
     plan = resolve(network, Policy(skip_bits=8))
     plan.with_bits({"body.2": W3A8}).shared_grids()
-    assert traces == [network.module]
+    assert len(traces) == 1
 
 
 @pytest.fixture

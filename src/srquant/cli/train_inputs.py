@@ -59,6 +59,7 @@ def first_network(init: str, method: str, scale: int | None, seed: int) -> "Netw
         InputError: random weights for a method other than float.
     """
     from srquant.cli.quantize import load_float
+    from srquant.models.network import CUSTOM
     from srquant.models.packaged import find_model
 
     name, colon, arguments = init.partition(":")
@@ -69,7 +70,7 @@ def first_network(init: str, method: str, scale: int | None, seed: int) -> "Netw
         raise InputError(f"--init {init}: {method} starts from trained weights; give a float checkpoint")
     else:
         network = random_network(name, architecture_arguments(init, arguments), seed)
-    if network.facts.architecture == "custom":
+    if network.facts.architecture == CUSTOM:
         raise CheckpointError(
             f"--init {init}: srquant can't write networks that were loaded with spandrel; give a checkpoint of "
             "an architecture that srquant itself knows"

@@ -3,13 +3,12 @@
 Skipped blocks become identities, so what ``DepthNetwork.at`` returns is a plain network.
 """
 
-import copy
 from collections.abc import Collection, Mapping
 
 from torch import nn
 
 from srquant.errors import PolicyError
-from srquant.models.network import Network
+from srquant.models.network import Network, copy_sharing_tensors
 
 
 class DepthNetwork(Network):
@@ -43,8 +42,7 @@ class DepthNetwork(Network):
 
 def without_blocks(network: Network, kept: Collection[str]) -> Network:
     """A plain network in which only the blocks in ``kept`` run and the others are identities; shares all parameters."""
-    shared = {id(tensor): tensor for tensor in [*network.module.parameters(), *network.module.buffers()]}
-    shallow = Network(copy.deepcopy(network.module, shared), network.facts)
+    shallow = Network(copy_sharing_tensors(network.module), network.facts)
     replace_skipped_blocks(shallow, kept)
     return shallow.train(network.training)
 

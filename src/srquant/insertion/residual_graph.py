@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from srquant.models.blocks.layers import Add, Matmul, MeanShift
 from srquant.models.blocks.window_steps import STEPS
-from srquant.models.network import Network
+from srquant.models.network import Network, copy_sharing_tensors
 
 LEAVES = (Add, Matmul, MeanShift, *STEPS)
 
@@ -44,10 +44,11 @@ class ResidualGraph:
 def trace_residual_graph(network: Network) -> ResidualGraph:
     """Find the readers of every sum; an empty graph where the network can't be traced.
 
-    Tracing runs the network's code on symbols instead of tensors, so it can raise any exception.
+    Tracing runs the network's code on symbols instead of tensors, so it can raise any exception, and leave symbols in
+    attributes that the code sets: a copy is traced.
     """
     try:
-        graph = LayerTracer().trace(network.module)
+        graph = LayerTracer().trace(copy_sharing_tensors(network.module))
     except Exception:
         return ResidualGraph()
     modules = dict(network.module.named_modules())

@@ -1,5 +1,6 @@
 """A float super-resolution network, and the facts that the other packages need about it."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,6 +14,9 @@ from srquant.devices import divisor
 from srquant.errors import DatasetError
 
 M = TypeVar("M", bound=nn.Module)
+
+CUSTOM = "custom"
+"""``Facts.architecture`` of wrapped modules; they are given copies of pictures, since some compute in place."""
 
 Argument = int | float | bool | str | list[int]
 
@@ -33,6 +37,7 @@ class Facts:
         features: names of the modules whose outputs are compared in feature distillation.
         smallest: fewest rows and columns of a picture that the module can upscale; smaller pictures are padded first.
         multiple_of: rows and columns must be multiples of this; other pictures are padded first.
+        one_by_one: whether the module takes one picture at a time; batches are split.
         blocks: names of the residual blocks that can be left out to run the network at a smaller depth.
         behind_blocks: name of the layer after the last block, if only this layer reads the block's output; else None.
         tiles_exactly: whether tiles with enough overlap give the untiled result.
@@ -48,6 +53,7 @@ class Facts:
     tiles_exactly: bool = True
     smallest: int = 1
     multiple_of: int = 1
+    one_by_one: bool = False
     blocks: tuple[str, ...] = ()
     behind_blocks: str | None = None
 
@@ -92,8 +98,10 @@ class Network(nn.Module):
         Returns:
             ``N x 3 x scale*H x scale*W`` RGB around [0, 1], not clipped.
         """
+        if self.facts.one_by_one and len(images) > 1:
+            return torch.cat([self.forward(image) for image in torch.split(images, 1)])
         if self.facts.value_range == 1.0:
-            upscaled: Tensor = self.module(images)
+            upscaled: Tensor = self.module(images.clone() if self.facts.architecture == CUSTOM else images)
         else:
             upscaled = self.module(images * self.facts.value_range) / divisor(self.facts.value_range, device_of(self))
         return upscaled
@@ -107,6 +115,12 @@ def of_valid_size(images: Tensor, facts: Facts) -> Tensor:
     """Images ``N x C x H x W``, extended by their edge on the right and below to a size that the network can take."""
     right, below = (facts.padding(size) for size in (images.shape[3], images.shape[2]))
     return F.pad(images, (0, right, 0, below), mode="replicate")
+
+
+def copy_sharing_tensors(module: M) -> M:
+    """A copy of a module whose parameters and buffers are those of the module itself."""
+    shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
+    return copy.deepcopy(module, shared)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -6,7 +6,7 @@ from torch import nn
 
 from srquant.errors import PolicyError, suggest
 from srquant.models.find_ends import head_of, layers_in_order, tail_of
-from srquant.models.network import Facts, Network
+from srquant.models.network import CUSTOM, Facts, Network
 
 PROBE = 32
 """Least side of the picture with which head and tail are found."""
@@ -44,7 +44,7 @@ def wrap(
     for name in (*(head or ()), *(tail or ()), *features):
         if name not in known:
             raise PolicyError(f"{type(module).__name__} has no module {name!r}; {suggest(name, known)}")
-    facts = Facts("custom", scale, value_range, (), (), features, multiple_of=multiple_of, smallest=smallest)
+    facts = Facts(CUSTOM, scale, value_range, (), (), features, multiple_of=multiple_of, smallest=smallest)
     calls = layers_in_order(module, PROBE + facts.padding(PROBE), scale)
     head = head_of(calls) if head is None else head
     tail = tail_of(calls) if tail is None else tail

@@ -1,6 +1,5 @@
 """The layers of a network's graph, float and frozen ones, made of our operators."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
 from srquant.errors import EngineError
 from srquant.models.blocks.conv_geometry import ConvGeometry, geometry_of
 from srquant.models.blocks.layers import Add, Matmul
+from srquant.models.network import copy_sharing_tensors
 from srquant.quantizers.dan import SMALLEST_WIDTH
 
 aten: Any = torch.ops.aten
@@ -37,7 +37,7 @@ def lowered(graph: fx.GraphModule, pair_saturation: bool) -> fx.GraphModule:
         pair_saturation: whether the processor saturates sums of two products at 16 bits (see ``pair_saturation.py``);
             layers that could reach that get float weights.
     """
-    result = copy.deepcopy(graph, {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())})
+    result = copy_sharing_tensors(graph)
     for name, node in {str(node.target): node for node in graph.graph.nodes if node.op == "call_module"}.items():
         layer = graph.get_submodule(name)
         call = Call(name, node.all_input_nodes[0].meta["val"].dim(), pair_saturation)

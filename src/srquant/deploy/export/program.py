@@ -1,15 +1,17 @@
 """Network -> the graph that engines convert: our operators for frozen layers, rewritten without changing an integer."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from srquant.deploy.export import rewrites
-from srquant.deploy.export.frozen_leaves import FROZEN_LEAVES
 from srquant.deploy.export.lower import lowered
+from srquant.deploy.frozen.leaves import FROZEN_LEAVES
 from srquant.errors import EngineError
 from srquant.insertion.branched_network import BranchedNetwork
-from srquant.models.graph.trace import graph_of, traced_program
+from srquant.models.graph.trace import graph_of, image_of, takes_one, traced_program
 from srquant.models.network import Facts, Network
 
 
@@ -33,6 +35,7 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
     layers = lowered(graph_of(network, FROZEN_LEAVES), pair_saturation)
     with fx.traceback.preserve_node_meta():
         graph = fx.symbolic_trace(_InUnitRange(layers, network.facts))
+    image_of(graph.graph).meta = image_of(layers.graph).meta
     rewrites.apply_all(graph)
     graph.recompile()
     return graph
@@ -40,7 +43,7 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
 
 def program_of(graph: fx.GraphModule, facts: Facts) -> ExportedProgram:
     """The program that PyTorch's exporters convert."""
-    return traced_program(graph, facts)
+    return traced_program(graph, replace(facts, one_by_one=takes_one(graph.graph)))
 
 
 class _InUnitRange(nn.Module):

@@ -4,13 +4,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from srquant.deploy.file.graph_record import GraphRecord, read_graph
 from srquant.errors import PolicyError, QuantizedFileError
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.insertion.quantized_model import Origin
 from srquant.models.network import Argument
 from srquant.quantizers.stored import Fields, Json
 
-VERSION = 4
+VERSION = 5
+READABLE = (3, 4, VERSION)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Header:
         origin: how it was quantized.
         modules: a record of each frozen module, in the form of ``module_records``, or of ``version3`` in old files.
         depths: names of the blocks that run at each depth, full depth first; empty where all blocks always run.
+        graph: of a network that srquant has no architecture for; None for others.
         version: of the file.
     """
 
@@ -33,6 +36,7 @@ class Header:
     origin: Origin
     modules: tuple[dict[str, Json], ...]
     depths: tuple[tuple[str, ...], ...] = ()
+    graph: GraphRecord | None = None
     version: int = VERSION
 
 
@@ -53,8 +57,10 @@ def from_json(text: str) -> Header:
         raise QuantizedFileError(f"header is not JSON ({error})") from error
     fields = Fields("header", values)
     version = fields.take("version", int)
-    if version not in (3, VERSION):
-        raise QuantizedFileError(f"header: field 'version' is {version!r}, this srquant reads 3 and {VERSION}")
+    if version not in READABLE:
+        raise QuantizedFileError(
+            f"header: field 'version' is {version!r}, this srquant reads {READABLE[0]} to {VERSION}"
+        )
     return _header(fields, version)
 
 
@@ -68,10 +74,20 @@ def _header(fields: Fields, version: int) -> Header:
         _origin(fields.inside("origin")),
         tuple(fields.take("layers" if version == 3 else "modules", list)),
         tuple(listed.strings(str(i)) for i in depths),
+        _graph(fields) if version == VERSION else None,
         version,
     )
     fields.end()
     return header
+
+
+def _graph(fields: Fields) -> GraphRecord | None:
+    inner = fields.inside_optional("graph")
+    if inner is None:
+        return None
+    graph = read_graph(inner)
+    inner.end()
+    return graph
 
 
 def _origin(fields: Fields) -> Origin:

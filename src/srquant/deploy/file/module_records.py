@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from srquant.deploy.file.geometry import geometry_record, read_geometry
 from srquant.deploy.frozen.kinds import READERS
 from srquant.errors import QuantizedFileError
-from srquant.models.blocks.conv_geometry import ConvGeometry, geometry_of
+from srquant.models.blocks.conv_geometry import geometry_of
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.quantizers.grid_spec import GridSpec
 from srquant.quantizers.integer_weight import IntegerWeight
@@ -62,19 +62,14 @@ def _described(grid: GridSpec) -> dict[str, Json]:
 
 
 def _layer(spec: LayerSpec) -> dict[str, Json]:
-    geometry = None if spec.geometry is None else {key: _listed(value) for key, value in asdict(spec.geometry).items()}
     return {
         "kind": "layer",
         "grid": _described(spec.grid),
         "weight_bits": spec.weight_bits,
         "shape": list(spec.weight.codes.shape),
-        "geometry": geometry,
+        "geometry": geometry_record(spec.geometry),
         "lattice": spec.lattice,
     }
-
-
-def _listed(value: int | tuple[int, int]) -> Json:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _sum(spec: SumSpec) -> dict[str, Json]:
@@ -98,7 +93,7 @@ WRITERS: Mapping[type[ModuleSpec], Callable[[Any], dict[str, Json]]] = {
 
 
 def _read_layer(fields: Fields, module: nn.Module, tensors: StoredTensors) -> LayerSpec:
-    bits, shape, geometry = fields.bits("weight_bits"), fields.integers("shape", 1), _geometry(fields)
+    bits, shape, geometry = fields.bits("weight_bits"), fields.integers("shape", 1), read_geometry(fields)
     fits = isinstance(module, nn.Conv2d | nn.Linear) and tuple(module.weight.shape) == shape
     own = geometry_of(module) if isinstance(module, nn.Conv2d) else None
     if not fits or geometry != own:
@@ -155,20 +150,6 @@ def _scale(fields: Fields, module: nn.Module) -> float:
     if not isinstance(module, Add) or scale != module.scale:
         raise QuantizedFileError(f"{fields.where}: a sum of scale {scale} doesn't fit the network's {module}")
     return scale
-
-
-def _geometry(fields: Fields) -> ConvGeometry | None:
-    inner = fields.inside_optional("geometry")
-    if inner is None:
-        return None
-    pairs = [inner.integers(name, least) for name, least in (("stride", 1), ("padding", 0), ("dilation", 1))]
-    if any(len(pair) != 2 for pair in pairs):
-        raise QuantizedFileError(
-            f"{inner.where}: stride, padding and dilation are {pairs}, need pairs of height and width"
-        )
-    (stride, padding, dilation), groups = (((h, w) for h, w in pairs), inner.integer("groups", 1))
-    inner.end()
-    return ConvGeometry(stride, padding, dilation, groups)
 
 
 def _lattice(fields: Fields) -> float | None:

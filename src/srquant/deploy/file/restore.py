@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from srquant.deploy.file.graph_record import network_of
 from srquant.deploy.file.header import Header
 from srquant.deploy.file.module_records import read_module
 from srquant.deploy.file.version3 import from_version_3
@@ -35,7 +36,7 @@ def restore(header: Header, tensors: dict[str, Tensor]) -> FrozenModel:
         InputError: they contradict each other or the architecture.
     """
     stored = StoredTensors(dict(tensors))
-    network = _without_weights(header, len(tensors))
+    network = _without_weights(header, tensors)
     depths = _depths(header, network)
     specs = _specs(header, dict(network.module.named_modules()), stored)
     for name, spec in specs.items():
@@ -86,8 +87,11 @@ def _thresholds(specs: Mapping[str, ModuleSpec], stored: StoredTensors) -> Tenso
     return thresholds
 
 
-def _without_weights(header: Header, most_parameters: int) -> Network:
-    with torch.device("meta"), _at_most(most_parameters):
+def _without_weights(header: Header, tensors: Mapping[str, Tensor]) -> Network:
+    if header.graph is not None:
+        floats = {name.removeprefix(FLOAT): tensor for name, tensor in tensors.items() if name.startswith(FLOAT)}
+        return network_of(header.graph, floats)
+    with torch.device("meta"), _at_most(len(tensors)):
         return build(header.architecture, header.arguments)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, fx
 
+from srquant.deploy.file.graph_record import graph_in_file, record_of_graph
 from srquant.deploy.file.header import Header, from_json, to_json
 from srquant.deploy.file.module_records import record_of, tensors_of
 from srquant.deploy.file.restore import FLOAT, THRESHOLDS, restore
@@ -24,6 +25,7 @@ from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.files import replacing
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.depth_network import depths_of
+from srquant.models.network import CUSTOM
 
 Tensors = dict[str, Tensor]
 
@@ -37,11 +39,11 @@ def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
 
     Raises:
         OutputError: the file exists, or can't be written.
-        InputError: the network was wrapped, so it can't be rebuilt from a file.
+        InputError: the network was wrapped and has an operator or a layer that files have no form for.
+        EngineError: it was wrapped, and what it does depends on the values in the picture.
     """
-    if model.network.facts.architecture == "custom":
-        raise InputError("a wrapped module can't be rebuilt from a file; export it to OpenVINO or ONNX instead")
-    header, tensors = to_json(_header(model)), _tensors(model)
+    graph = graph_in_file(model) if model.network.facts.architecture == CUSTOM else None
+    header, tensors = to_json(_header(model, graph)), _tensors(model, graph)
     tensors[CHECKSUM] = checksum(header, tensors)
     try:
         if path.exists() and not overwrite:
@@ -91,16 +93,17 @@ def checksum(header: str, tensors: Tensors) -> Tensor:
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
-def _header(model: FrozenModel) -> Header:
+def _header(model: FrozenModel, graph: fx.GraphModule | None) -> Header:
     facts, network = model.network.facts, model.network
     records = tuple(record_of(name, spec) for name, spec in model.specs.items())
-    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(network))
+    nodes = None if graph is None else record_of_graph(model, graph)
+    return Header(facts.architecture, facts.arguments, model.policy, model.origin, records, depths_of(network), nodes)
 
 
-def _tensors(model: FrozenModel) -> Tensors:
+def _tensors(model: FrozenModel, graph: fx.GraphModule | None = None) -> Tensors:
     tensors = {key: value for name, spec in model.specs.items() for key, value in tensors_of(name, spec).items()}
     frozen = tuple(f"{name}." for name in model.specs)
-    floats = model.network.module.state_dict().items()
+    floats = (graph or model.network.module).state_dict().items()
     tensors |= {f"{FLOAT}{key}": value for key, value in floats if not key.startswith(frozen)}
     if isinstance(model.network, BranchedNetwork):
         tensors[THRESHOLDS] = model.network.thresholds

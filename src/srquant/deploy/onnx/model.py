@@ -28,7 +28,7 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
 
     Returns:
         A checked model with input ``image`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and output
-        ``upscaled`` ``N x 3 x scale*H x scale*W``.
+        ``upscaled`` ``N x 3 x scale*H x scale*W``; N is 1 where the network's steps depend on it.
 
     Raises:
         EngineError: a part of the network can't be exported to ONNX.

@@ -16,6 +16,7 @@ from srquant.deploy.openvino.operators import extensions
 from srquant.errors import OutputError
 from srquant.files import replacing
 from srquant.models.graph.quiet import quiet
+from srquant.models.graph.trace import takes_one
 from srquant.models.network import Network
 
 CHANNELS = 3
@@ -34,7 +35,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
 
     Returns:
         A model with input ``image`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and output
-        ``upscaled``. Compile it with ``CPU_OPTIONS``.
+        ``upscaled``; N is 1 where the network's steps depend on it. Compile it with ``CPU_OPTIONS``.
 
     Raises:
         EngineError: a part of the network can't be exported to OpenVINO.
@@ -46,7 +47,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
         model = _converted(graph, saturates)
     except Exception as error:
         raise not_converted(graph, "OpenVINO", error) from error
-    model.reshape([-1, CHANNELS, -1, -1])
+    model.reshape([1 if takes_one(graph.graph) else -1, CHANNELS, -1, -1])
     model.input(0).tensor.set_names({"image"})
     model.output(0).tensor.set_names({"upscaled"})
     return model

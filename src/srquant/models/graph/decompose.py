@@ -69,3 +69,11 @@ def drop_assertions(graph: fx.Graph) -> None:
         if node.target in ASSERTIONS:
             graph.erase_node(node)
     graph.eliminate_dead_code()
+
+
+def drop_copy(graph: fx.Graph) -> None:
+    """Without the copy of the picture: nothing in a decomposed graph computes in place."""
+    for node in called(graph):
+        if node.target is aten.clone.default and node.all_input_nodes[0].op == "placeholder":
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)

@@ -83,7 +83,7 @@ def _total_shape(a: Tensor, b: Tensor, name: str) -> Tensor:
 
 
 class Leaf(nn.Module):
-    """Stands for a layer in a trace.
+    """Stands for a layer in a trace. Code that reads ``weight`` and ``bias`` of a float layer finds them.
 
     Args:
         operator: one of this file's.
@@ -93,6 +93,8 @@ class Leaf(nn.Module):
     def __init__(self, operator: Any, *arguments: Any) -> None:
         super().__init__()
         self.operator, self.arguments = operator, arguments
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
 
     def forward(self, *values: Tensor) -> Tensor:
         """The values that the layer takes, to an empty result."""
@@ -128,7 +130,10 @@ def leaf_of(module: nn.Module, name: str, leaves: Leaves) -> Leaf | None:
     if isinstance(module, MatrixProduct):
         return Leaf(product, name)
     make = leaves.get(type(module))
-    return None if make is None else make(module, name)
+    leaf = None if make is None else make(module, name)
+    if leaf is not None and isinstance(module, nn.Conv2d | nn.Linear):
+        leaf.weight, leaf.bias = module.weight, module.bias
+    return leaf
 
 
 def is_leaf(target: Any) -> bool:

@@ -19,6 +19,22 @@ def not_traced(architecture: str, error: Exception) -> EngineError:
     )
 
 
+def only_one_size(architecture: str, height: str, width: str) -> EngineError:
+    """PyTorch's trace of a network holds for pictures of one size."""
+    return EngineError(
+        f"{architecture} can't be exported, its steps depend on the size of the picture (rows {height}, columns "
+        f"{width} in the trace); {NEXT_STEP}"
+    )
+
+
+def other_result(architecture: str, height: int, width: int, reason: str) -> EngineError:
+    """The graph of a network computes something else."""
+    return EngineError(
+        f"{architecture} can't be exported, its graph gives another picture of {height}x{width} pixels ({reason}): an "
+        f"operator's trace holds for one size only; {NEXT_STEP}"
+    )
+
+
 def place(trace: str) -> str:
     """`` at FILE:LINE`` of the last call in the user's code; nothing if there is none."""
     places = [(file, line) for file, line in PLACE.findall(trace) if not any(part in file for part in OWN)]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from srquant.models.network import Network
+from srquant.upscale.engines.one_by_one import one_by_one
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import measure_tiling
 
@@ -35,6 +36,9 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""
+        return one_by_one(self._run, images, self.session.get_inputs()[0].shape[0] == 1)
+
+    def _run(self, images: Images) -> Images:
         result: Images = self.session.run(["upscaled"], {"image": np.ascontiguousarray(images)})[0]
         return result
 

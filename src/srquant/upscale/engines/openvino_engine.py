@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from srquant.models.network import Network
+from srquant.upscale.engines.one_by_one import one_by_one
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import measure_tiling
 
@@ -45,6 +46,9 @@ class OpenVINOEngine:
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""
+        return one_by_one(self._run, images, self.model.input(0).partial_shape[0].is_static)
+
+    def _run(self, images: Images) -> Images:
         request = self.request(images.shape)
         result: Images = request.infer([np.ascontiguousarray(images)], share_inputs=True)[0]
         return result

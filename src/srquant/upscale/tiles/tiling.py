@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from srquant.models.network import Network, device_of
+from srquant.models.network import CUSTOM, Network, device_of
 from srquant.upscale.tiles.measured_overlap import FARTHEST, SAME, differences_from_cut, overlap_of
 
 PROBE = 32
@@ -28,9 +28,6 @@ ENGINE_COPIES = 1.5
 
 FAR = 64
 """Larger overlaps than this many pixels cost so much that it is measured how much of them matters."""
-
-CUSTOM = "custom"
-"""``Facts.architecture`` of wrapped modules."""
 
 GLOBAL = (
     *("adaptive", "amax", "bmm", "cumsum", "fft", "group_norm", "mean", "roll", "scaled_dot", "softmax", "std", "var"),

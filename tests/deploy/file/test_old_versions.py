@@ -1,4 +1,4 @@
-"""Files of version 3, one for each kind of grid, written by the release that had that version."""
+"""Files of versions 3 and 4, written by the releases that had these versions: one for each kind of grid, and some."""
 
 from pathlib import Path
 
@@ -40,6 +40,14 @@ def test_gives_the_picture_that_it_gave(name: str):
     assert torch.allclose(upscaled, outputs[name], rtol=0, atol=1e-5), "one grey level is 4e-3"
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER.parent / "version4").glob("*.safetensors")), ids=lambda path: path.stem)
+def test_version_4_gives_the_picture_that_it_gave(path: Path):
+    outputs = load_file(FOLDER / "outputs.safetensors")
+    with torch.no_grad():
+        upscaled = load(path).network(outputs["picture"])
+    assert torch.allclose(upscaled, outputs[path.stem], rtol=0, atol=1e-5), "one grey level is 4e-3"
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_saved_again_it_has_the_same_tensors_and_all_kinds(name: str, tmp_path: Path):
     model = load(FOLDER / f"{name}.safetensors")
@@ -48,7 +56,7 @@ def test_saved_again_it_has_the_same_tensors_and_all_kinds(name: str, tmp_path: 
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before if key != "sha256")
     with safe_open(tmp_path / "today.safetensors", "pt") as file:
-        assert '"version":4' in file.metadata()["srquant"]
+        assert '"version":5' in file.metadata()["srquant"]
     assert {grid.kind for spec in model.specs.values() for grid in spec.grids.values()} == GRIDS[name]
 
 

@@ -1,0 +1,83 @@
+"""The layers of a graph in a file: one JSON object each, from which the float layer is made, without its weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from srquant.deploy.file.geometry import geometry_record, read_geometry
+from srquant.errors import InputError
+from srquant.models.blocks.conv_geometry import ConvGeometry, geometry_of
+from srquant.models.blocks.layers import Add, Matmul
+from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, ModuleSpec, SumSpec
+from srquant.quantizers.stored import Fields, Json
+
+Record = dict[str, Json]
+
+WIDEST = 2**16
+"""Most channels or rows of a kernel."""
+
+
+def frozen_layer_record(spec: ModuleSpec) -> Record:
+    """The object of the float layer that a frozen one replaces."""
+    if isinstance(spec, LayerSpec):
+        return _weighted(tuple(spec.weight.codes.shape), spec.bias is not None, spec.geometry)
+    return _sum(spec.scale) if isinstance(spec, SumSpec | AddendsSpec) else {"kind": "product"}
+
+
+def float_layer_record(name: str, layer: nn.Module) -> Record:
+    """The object of a layer that stayed float.
+
+    Raises:
+        InputError: files have no form for it.
+    """
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        geometry = geometry_of(layer) if isinstance(layer, nn.Conv2d) else None
+        return _weighted(tuple(layer.weight.shape), layer.bias is not None, geometry)
+    if isinstance(layer, Add):
+        return _sum(layer.scale)
+    if isinstance(layer, Matmul):
+        return {"kind": "product"}
+    raise InputError(f"layer {name!r}, a {type(layer).__name__}, has no form in files: export the network instead")
+
+
+def read_layers(records: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """The float layers of a graph by name, on the ``meta`` device.
+
+    Raises:
+        QuantizedFileError: an object is impossible.
+    """
+    return {name: _read(Fields(f"graph: layer {name!r:.80}", values)) for name, values in records.items()}
+
+
+def _weighted(shape: tuple[int, ...], bias: bool, geometry: ConvGeometry | None) -> Record:
+    return {"kind": "layer", "shape": list(shape), "bias": bias, "geometry": geometry_record(geometry)}
+
+
+def _sum(scale: float) -> Record:
+    return {"kind": "sum", "scale": float(scale)}
+
+
+def _read(fields: Fields) -> nn.Module:
+    kind = fields.take("kind", str)
+    if kind not in ("layer", "sum", "product"):
+        raise fields.wrong("kind", kind, "layer, sum or product")
+    layer: nn.Module = Matmul()
+    if kind != "product":
+        layer = _read_weighted(fields) if kind == "layer" else Add(fields.take("scale", float))
+    fields.end()
+    return layer
+
+
+def _read_weighted(fields: Fields) -> nn.Module:
+    shape, bias, geometry = fields.integers("shape", 1, WIDEST), fields.take("bias", bool), read_geometry(fields)
+    if len(shape) != (2 if geometry is None else 4):
+        raise fields.wrong("shape", list(shape), "2 numbers of a linear layer, or 4 of a convolution")
+    outputs, inputs, *kernel = shape
+    if geometry is None:
+        return nn.Linear(inputs, outputs, bias, device="meta")
+    if outputs % geometry.groups or geometry.groups > WIDEST:
+        raise fields.wrong("shape", list(shape), f"outputs that {geometry.groups} groups share")
+    size = (kernel[0], kernel[1])
+    window = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
+    return nn.Conv2d(inputs * geometry.groups, outputs, size, *window, bias, device="meta")
