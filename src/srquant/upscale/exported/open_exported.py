@@ -80,10 +80,11 @@ FILES: dict[str, Callable[[Path, int | None], ExportedFile]] = {"openvino": open
 def check_input(file: ExportedFile) -> None:
     """Raise an ``ExportedFileError`` unless the model takes float32 RGB pictures, the channels first."""
     shape, need = file.input_shape, "need N x 3 x H x W"
+    fits = shape is None or (len(shape) == 4 and shape[0] in (1, None) and (shape[1] == 3 or shape[1:] == (None,) * 3))
     if file.input_type != "float32":
         raise ExportedFileError(f"{file.files[0]} takes {file.input_type}, need float32; export it with float32 inputs")
-    if shape is not None and (len(shape) != 4 or shape[1] not in (3, None) or shape[0] not in (1, None)):
-        sizes = " x ".join("any" if size is None else str(size) for size in shape)
+    if not fits:
+        sizes = " x ".join("any" if size is None else str(size) for size in shape or ())
         raise ExportedFileError(f"{file.files[0]} takes {sizes}, {need}; export a network for RGB, the channels first")
 
 
