@@ -32,7 +32,7 @@ NETWORKS = {
     "packaged": None,
     "swinir": {"depths": [2], "heads": 2, "features": 8, "hidden": 16, "scale": 2, "window": 4},
     "rrdbnet": {"blocks": 1, "features": 8, "growth": 4, "scale": 2, "unshuffle": 2},
-    "rlfn": {"features": 8, "scale": 2},
+    "rlfn": {"blocks": 1, "features": 8, "scale": 2},
 }
 
 
