@@ -26,7 +26,7 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """What sizes may have to be multiples of."""
 
 CHANNELS = 64
-"""Channels of the largest feature map, at the size of the output: more than most networks have there."""
+"""Channels of the largest feature map, at the size of the output; as in RRDBNet."""
 
 
 def facts_and_tiling(file: ExportedFile) -> tuple[Facts, Tiling]:
