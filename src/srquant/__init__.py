@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from srquant.models.network import Network
     from srquant.models.wrap import wrap
     from srquant.upscale.engines.open_engine import open_engine
+    from srquant.upscale.exported.open_exported import open_exported
+    from srquant.upscale.exported.write import export_model
     from srquant.upscale.jobs.folder import upscale_folder
     from srquant.upscale.jobs.one_picture import upscale_file
     from srquant.upscale.tiles.upscale_tiles import upscale_array
@@ -42,10 +44,12 @@ __all__ = [
     "Policy",
     "QuantizedModel",
     "SRQuantError",
+    "export_model",
     "freeze",
     "load",
     "load_model",
     "open_engine",
+    "open_exported",
     "open_model",
     "open_network",
     "save",
@@ -75,6 +79,8 @@ _HOMES = {
     "insertion.quantized_model": ("QuantizedModel",),
     "insertion.policy": ("LayerBits", "Override", "Policy"),
     "upscale.engines.open_engine": ("open_engine",),
+    "upscale.exported.open_exported": ("open_exported",),
+    "upscale.exported.write": ("export_model",),
     "upscale.jobs.folder": ("upscale_folder",),
     "upscale.jobs.one_picture": ("upscale_file",),
     "upscale.tiles.upscale_tiles": ("upscale_array",),

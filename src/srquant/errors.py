@@ -7,6 +7,7 @@ SRQuantError
 │   ├── DatasetError                 a folder of pictures can't be used
 │   ├── PolicyError                  wrong bits, layer names or method options
 │   ├── QuantizedFileError           a quantized file can't be used
+│   ├── ExportedFileError            an exported .xml or .onnx can't be used
 │   └── OutputError                  the output can't be written
 ├── EngineError (RuntimeError)       an inference engine is missing or can't run the network; exit code 2
 └── TrainingError (RuntimeError)     a training run failed; exit code 1
@@ -42,6 +43,10 @@ class PolicyError(InputError):
 
 class QuantizedFileError(InputError):
     """A quantized file is damaged, inconsistent, or from a newer version."""
+
+
+class ExportedFileError(InputError):
+    """An exported ``.xml`` or ``.onnx`` is damaged, or isn't a network that upscales RGB pictures."""
 
 
 class OutputError(InputError):

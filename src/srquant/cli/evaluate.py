@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srquant.cli.engine_place import find_place
-from srquant.cli.options import Compile, Depth, Device, Engine, Json, Model, Precision, Scale, Threads
+from srquant.cli.exported_model import bit_line, open_for_command
+from srquant.cli.exported_model import bit_report as exported_bits
+from srquant.cli.options import AnyModel, Compile, Depth, Device, Engine, Json, Precision, Scale, Threads
 from srquant.cli.output import check_json, progress, show, table, write_json
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from srquant.data.benchmark import BenchmarkSet
     from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.measure.quality.patches import Measure
     from srquant.measure.quality.scores import Report
     from srquant.upscale.engines.protocol import Engine as Running
 
@@ -35,7 +38,7 @@ Patch = Annotated[
 
 
 def evaluate(
-    model: Model,
+    model: AnyModel,
     data: Data,
     engine: Engine = "auto",
     patch: Patch = None,
@@ -50,26 +53,54 @@ def evaluate(
     """Measure PSNR and SSIM on benchmark sets."""
     check_json(json)
 
-    from srquant.data.benchmark import BenchmarkSet
+    from srquant.models.checkpoint import is_exported
+
+    if is_exported(model):
+        exported = open_for_command(model, engine, threads, scale, depth, device, precision, compiled)
+        reports = score(exported, benchmark_sets(data, exported.facts.scale), exported.fab, patch)
+        spent = exported_bits(exported)
+        show_scores(reports, spent, [] if spent is None else [bit_line(exported, spent["float_layers"])], json)
+        return
+
     from srquant.deploy.file.open_model import open_model
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.cost.layer_costs import picture_fab
-    from srquant.measure.quality import scores
-    from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
     place = find_place(device, engine, precision, compiled)
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
-    sets = [BenchmarkSet(folder, network.facts.scale) for folder in data]
+    sets = benchmark_sets(data, network.facts.scale)
     running = place.open_engine(network, threads)
-    upscaler, bits = partial(upscale_tile, running), picture_fab(network)
+    reports = score(running, sets, picture_fab(network), patch)
+    spent = bit_report(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
+    show_scores(reports, spent, [] if spent is None else bit_lines(spent), json)
+
+
+def benchmark_sets(folders: list[Path], scale: int) -> "list[BenchmarkSet]":
+    """The sets in folders, for a network of this scale."""
+    from srquant.data.benchmark import BenchmarkSet
+
+    return [BenchmarkSet(folder, scale) for folder in folders]
+
+
+def score(
+    running: "Running", sets: "list[BenchmarkSet]", fab: "float | Measure | None", patch: int | None
+) -> "list[Report]":
+    """The scores of an engine on each set."""
+    from srquant.measure.quality import scores
+    from srquant.upscale.tiles.upscale_tiles import upscale_whole
+
+    upscaler = partial(upscale_whole, running)
     with progress() as step:
-        reports = [
-            scores.evaluate(upscaler, benchmark, running.name, bits, patch, partial(step, benchmark.name))
+        return [
+            scores.evaluate(upscaler, benchmark, running.name, fab, patch, partial(step, benchmark.name))
             for benchmark in sets
         ]
-    spent = bit_report(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
-    show(*(score_table(report) for report in reports), *([] if spent is None else bit_lines(spent)), json_to=json)
+
+
+def show_scores(reports: "list[Report]", spent: dict[str, Any] | None, lines: list[str], json: str | None) -> None:
+    """Print the scores and what is said about bits, and write both as JSON."""
+    show(*(score_table(report) for report in reports), *lines, json_to=json)
     values = [report.to_json() | {"bits": spent} for report in reports]
     write_json(values[0] if len(values) == 1 else values, json)
 

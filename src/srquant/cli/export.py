@@ -10,7 +10,6 @@ from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
 if TYPE_CHECKING:
-    from srquant.deploy.layer_precision import LayerPrecision
     from srquant.insertion.branched_network import BranchedNetwork
     from srquant.models.network import Network
 
@@ -32,7 +31,8 @@ def export(
 ) -> None:
     """Write a model for OpenVINO or ONNX runtimes and show in which precision each layer runs on this machine.
 
-    A network whose bits depend on the picture becomes three files: NAME.low, NAME.middle and NAME.high.
+    The commands upscale, evaluate, bench and info take the file as MODEL. A network whose bits depend on the picture
+    becomes three files: NAME.low, NAME.middle and NAME.high.
     """
     if output.suffix not in (".xml", ".onnx"):
         raise OutputError(f"{output}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
@@ -70,9 +70,10 @@ def check_files(path: Path, overwrite: bool) -> None:
 def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
     """Write one network and show the precision of its layers; returns the values for JSON."""
     from srquant.measure.cost.layer_summaries import layer_summaries
+    from srquant.upscale.exported.write import export_model
 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
-    layers = export_openvino(network, path) if path.suffix == ".xml" else export_onnx(network, path)
+    layers = export_model(network, path)
     rows = table("layer", "precision", title=str(path))
     for layer in layers:
         rows.add_row(
@@ -81,23 +82,3 @@ def export_file(network: "Network", path: Path, json: str | None) -> dict[str, o
     show(rows, json_to=json)
     values = [{"name": layer.name, "precision": layer.precision, "ranges": ranges.get(layer.name)} for layer in layers]
     return {"path": str(path), "layers": values}
-
-
-def export_openvino(network: "Network", output: Path) -> "list[LayerPrecision]":
-    """Write ``.xml`` and ``.bin``; ask OpenVINO for the precisions."""
-    from srquant.deploy.openvino.model import save_openvino, to_openvino
-    from srquant.deploy.openvino.precision import layer_precisions
-
-    exported = to_openvino(network)
-    save_openvino(exported, output)
-    return layer_precisions(exported)
-
-
-def export_onnx(network: "Network", output: Path) -> "list[LayerPrecision]":
-    """Write ``.onnx``; ask ONNX Runtime for the precisions."""
-    from srquant.deploy.onnx.model import save_onnx, to_onnx
-    from srquant.deploy.onnx.precision import layer_precisions
-
-    exported = to_onnx(network)
-    save_onnx(exported, output)
-    return layer_precisions(exported)

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srquant.cli.options import DEFAULT_INPUT, Depth, InputSize, Json, Model, Scale, input_size
+from srquant.cli.exported_model import show_info
+from srquant.cli.options import DEFAULT_INPUT, AnyModel, Depth, InputSize, Json, Scale, input_size
 from srquant.cli.output import check_json, show, table, write_json
 
 if TYPE_CHECKING:
@@ -19,37 +20,48 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Model, scale: Scale = None, depth: Depth = None, size: InputSize = DEFAULT_INPUT, json: Json = None
+    model: AnyModel, scale: Scale = None, depth: Depth = None, size: InputSize = DEFAULT_INPUT, json: Json = None
 ) -> None:
     """Show the layers, bits, size and operations of a model."""
     height, width = input_size(size)
     check_json(json)
 
+    from srquant.models.checkpoint import is_exported
+
+    if is_exported(model):
+        show_info(model, scale, depth, json)
+    else:
+        show_network(model, scale, depth, (height, width), json)
+
+
+def show_network(model: Path, scale: int | None, depth: int | None, size: tuple[int, int], json: str | None) -> None:
+    """What ``srquant info`` shows of a checkpoint or a quantized file."""
     from srquant.deploy.file.open_model import open_model
+    from srquant.deploy.float_form import float_form
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.branched_network import BranchedNetwork
     from srquant.measure.cost.compression import compression
     from srquant.measure.cost.depth_costs import depth_costs
     from srquant.measure.cost.layer_costs import layer_costs
     from srquant.measure.cost.layer_summaries import layer_summaries
-    from srquant.models.load import describe, float_form
+    from srquant.models.load import describe
     from srquant.models.packaged import find_model
     from srquant.upscale.tiles.tiling import measure_tiling
 
     model = find_model(model)
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
-    original = float_form(network) if isinstance(opened, FrozenModel) else network
-    layers, costs = layer_summaries(network), layer_costs(network, height, width)
+    original = float_form(opened) if isinstance(opened, FrozenModel) else network
+    layers, costs = layer_summaries(network), layer_costs(network, *size)
     by_branch = bits_by_branch(network)
     tiling = measure_tiling(network)
-    depths = list(depth_costs(opened, height, width)) if isinstance(opened, FrozenModel) else []
+    depths = list(depth_costs(opened, *size)) if isinstance(opened, FrozenModel) else []
     show(
         layer_table(layers, costs, by_branch),
         describe(original),
         made_by(opened) if isinstance(opened, FrozenModel) else "float, not quantized",
         f"{model.stat().st_size:,} bytes",
-        operations(costs, size),
+        operations(costs, f"{size[0]}x{size[1]}"),
         tiling.describe(),
         *([str(compression(costs))] if isinstance(opened, FrozenModel) else []),
         *([network.describe()] if isinstance(network, BranchedNetwork) else []),

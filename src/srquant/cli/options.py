@@ -17,6 +17,14 @@ Model = Annotated[
         help="Checkpoint (.pt, .pth, .safetensors), quantized file, or edsr_small_x2 (packaged).",
     ),
 ]
+AnyModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="Checkpoint (.pt, .pth, .safetensors), quantized file, exported model (.xml, .onnx), or edsr_small_x2.",
+    ),
+]
 Scale = Annotated[int | None, typer.Option(help="Upscaling factor, if the checkpoint contains several.")]
 Depth = Annotated[
     int | None,

@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from srquant.cli.engine_place import find_place
-from srquant.cli.options import Compile, Depth, Device, Engine, Model, Overwrite, Precision, Scale, Threads, tile_size
+from srquant.cli.exported_model import open_for_command
+from srquant.cli.options import (
+    AnyModel,
+    Compile,
+    Depth,
+    Device,
+    Engine,
+    Overwrite,
+    Precision,
+    Scale,
+    Threads,
+    tile_size,
+)
 from srquant.cli.output import fail, note, show
 from srquant.errors import ImageError
 
@@ -32,7 +44,7 @@ Format = Annotated[
 
 
 def upscale(
-    model: Model,
+    model: AnyModel,
     source: Source,
     output: Output,
     engine: Engine = "auto",
@@ -52,9 +64,14 @@ def upscale(
         raise ImageError(f"{source} doesn't exist: check the name")
 
     from srquant.deploy.file.open_model import open_network
+    from srquant.models.checkpoint import is_exported
 
-    place = find_place(device, engine, precision, compiled)
-    running = place.open_engine(open_network(model, scale, depth), threads)
+    running: OpenEngine
+    if is_exported(model):
+        running = open_for_command(model, engine, threads, scale, depth, device, precision, compiled)
+    else:
+        place = find_place(device, engine, precision, compiled)
+        running = place.open_engine(open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
     if not running.tiling.exact:
         note(running.tiling.describe())

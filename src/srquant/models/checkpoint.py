@@ -15,6 +15,14 @@ from srquant.models.layout import Weights
 CONTAINERS = ("params_ema", "params", "state_dict", "model")
 """Keys under which training frameworks store the weights; averaged weights come first."""
 
+EXPORTED = (".xml", ".onnx")
+"""Suffixes of exported models: a graph for an engine, without the names of weights."""
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a file's name is that of an exported model."""
+    return path.suffix.lower() in EXPORTED
+
 
 def read_weights(path: Path) -> Weights:
     """Weights of a PyTorch or safetensors file by name.
@@ -26,8 +34,13 @@ def read_weights(path: Path) -> Weights:
 
     Raises:
         CheckpointError: no such file, damaged, can only be loaded by running code, contains no weights, or contains NaN
-            or infinity.
+            or infinity; or it is an exported model.
     """
+    if is_exported(path):
+        raise CheckpointError(
+            f"{path}: an exported model can be run, but not changed or exported; give the checkpoint or quantized file "
+            "that it was made of"
+        )
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a checkpoint (.pt, .pth, .safetensors)")
     content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)

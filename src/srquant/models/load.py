@@ -123,11 +123,6 @@ def _check_argument(architecture: str, name: str, value: Argument, default: Argu
         raise CheckpointError(f"{architecture} can't have {name}={value!r:.80}; it must be {need}")
 
 
-def float_form(network: Network) -> Network:
-    """A float network of the same architecture as a frozen one, with random weights."""
-    return build(network.facts.architecture, network.facts.arguments)
-
-
 def describe(network: Network) -> str:
     """One line: architecture, sizes, scale, value range, mean shift, parameters."""
     facts = network.facts

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from srquant.deploy.export.lower import Layer, lowered
-from srquant.deploy.frozen.leaves import FROZEN_LEAVES
+from srquant.deploy.frozen_leaves import FROZEN_LEAVES
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.graph.trace import graph_of
 from srquant.models.load import build

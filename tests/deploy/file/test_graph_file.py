@@ -168,7 +168,7 @@ DAMAGES = {
     "unknown layer": (lambda g: g["layers"].pop("body"), "'body'"),
     "shape": (lambda g: g["layers"]["body"]["shape"].__setitem__(0, 10), "can't run"),
     "huge layer": (lambda g: g["layers"]["body"]["shape"].__setitem__(0, 2**40), "1 to 65536"),
-    "scale": (lambda g: g["facts"].update(scale=3), "not .2, 3"),
+    "scale": (lambda g: g["facts"].update(scale=3), "66, 88. of a picture"),
     "value range": (lambda g: g["facts"].update(value_range=-1.0), "value_range"),
     "unknown fact": (lambda g: g["facts"].update(path="/"), "unknown fields"),
     "unknown layer field": (lambda g: g["layers"]["mix"].update(path="/"), "unknown fields"),

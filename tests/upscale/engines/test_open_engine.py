@@ -49,7 +49,7 @@ def test_few_compiled_shapes_are_kept(network: Network) -> None:
     engine = OpenVINOEngine(network, threads=1)
     for side in (8, 9, 10, 8):
         engine(np.zeros((1, 3, side, side), np.float32))
-    assert list(engine.compiled) == [(1, 3, 10, 10), (1, 3, 8, 8)]
+    assert list(engine.session.compiled) == [(1, 3, 10, 10), (1, 3, 8, 8)]
 
 
 def test_auto_is_openvino(network: Network) -> None:
@@ -58,6 +58,7 @@ def test_auto_is_openvino(network: Network) -> None:
 
 def test_auto_goes_on_without_openvino(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "srquant.deploy.openvino.session", raising=False)
     assert open_engine("auto", network).name == "onnxruntime"
     with pytest.raises(EngineError, match="can't be loaded"):
         open_engine("openvino", network)

@@ -31,7 +31,7 @@ class DoubleEngine:
 
     def __init__(self, network: Network) -> None:
         engine = TorchEngine(network)
-        self.network, self.tiling = engine.network.double(), engine.tiling
+        self.network, self.facts, self.tiling = engine.network.double(), engine.facts, engine.tiling
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, images: Images) -> Images:

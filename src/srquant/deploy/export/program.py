@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 
 from srquant.deploy.export import rewrites
 from srquant.deploy.export.lower import lowered
-from srquant.deploy.frozen.leaves import FROZEN_LEAVES
+from srquant.deploy.frozen_leaves import FROZEN_LEAVES
 from srquant.errors import EngineError
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.models.graph.trace import graph_of, image_of, takes_one, traced_program

@@ -7,9 +7,8 @@ from torch import nn
 
 from srquant.deploy.file.geometry import geometry_record, read_geometry
 from srquant.errors import InputError
-from srquant.models.blocks.conv_geometry import ConvGeometry, geometry_of
+from srquant.models.blocks.conv_geometry import geometry_of
 from srquant.models.blocks.layers import Add, Matmul
-from srquant.quantizers.module_spec import AddendsSpec, LayerSpec, ModuleSpec, SumSpec
 from srquant.quantizers.stored import Fields, Json
 
 Record = dict[str, Json]
@@ -18,24 +17,18 @@ WIDEST = 2**16
 """Most channels or rows of a kernel."""
 
 
-def frozen_layer_record(spec: ModuleSpec) -> Record:
-    """The object of the float layer that a frozen one replaces."""
-    if isinstance(spec, LayerSpec):
-        return _weighted(tuple(spec.weight.codes.shape), spec.bias is not None, spec.geometry)
-    return _sum(spec.scale) if isinstance(spec, SumSpec | AddendsSpec) else {"kind": "product"}
-
-
-def float_layer_record(name: str, layer: nn.Module) -> Record:
-    """The object of a layer that stayed float.
+def layer_record(name: str, layer: nn.Module) -> Record:
+    """The object of a float layer.
 
     Raises:
         InputError: files have no form for it.
     """
     if isinstance(layer, nn.Conv2d | nn.Linear):
         geometry = geometry_of(layer) if isinstance(layer, nn.Conv2d) else None
-        return _weighted(tuple(layer.weight.shape), layer.bias is not None, geometry)
+        shape, bias = list(layer.weight.shape), layer.bias is not None
+        return {"kind": "layer", "shape": shape, "bias": bias, "geometry": geometry_record(geometry)}
     if isinstance(layer, Add):
-        return _sum(layer.scale)
+        return {"kind": "sum", "scale": float(layer.scale)}
     if isinstance(layer, Matmul):
         return {"kind": "product"}
     raise InputError(f"layer {name!r}, a {type(layer).__name__}, has no form in files: export the network instead")
@@ -48,14 +41,6 @@ def read_layers(records: Mapping[str, Any]) -> dict[str, nn.Module]:
         QuantizedFileError: an object is impossible.
     """
     return {name: _read(Fields(f"graph: layer {name!r:.80}", values)) for name, values in records.items()}
-
-
-def _weighted(shape: tuple[int, ...], bias: bool, geometry: ConvGeometry | None) -> Record:
-    return {"kind": "layer", "shape": list(shape), "bias": bias, "geometry": geometry_record(geometry)}
-
-
-def _sum(scale: float) -> Record:
-    return {"kind": "sum", "scale": float(scale)}
 
 
 def _read(fields: Fields) -> nn.Module:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from srquant.deploy.file.graph_layers import float_layer_record, frozen_layer_record, read_layers
+from srquant.deploy.file.graph_layers import layer_record, read_layers
+from srquant.deploy.float_form import float_layer
 from srquant.deploy.frozen.freeze import FrozenModel
-from srquant.deploy.frozen.leaves import FROZEN_LEAVES
+from srquant.deploy.frozen_leaves import FROZEN_LEAVES
 from srquant.insertion.branched_network import representative
 from srquant.models.graph import dry_run
 from srquant.models.graph.record import from_record, to_record
@@ -57,12 +58,9 @@ def record_of_graph(model: FrozenModel, graph: fx.GraphModule) -> GraphRecord:
         InputError: it has an operator or a layer that files have no form for.
     """
     names = dict.fromkeys(str(node.target) for node in graph.graph.nodes if node.op == "call_module")
-    layers = {
-        name: frozen_layer_record(model.specs[name])
-        if name in model.specs
-        else float_layer_record(name, graph.get_submodule(name))
-        for name in names
-    }
+    specs = model.specs
+    floats = {name: float_layer(specs[name], "meta") if name in specs else graph.get_submodule(name) for name in names}
+    layers = {name: layer_record(name, layer) for name, layer in floats.items()}
     facts = model.network.facts
     kept = {field: getattr(facts, field) for field in ("scale", "value_range", "smallest", "multiple_of")}
     ends = {"head": list(facts.head), "tail": list(facts.tail)}

@@ -8,12 +8,11 @@ import onnx
 import onnxruntime
 
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision
+from srquant.deploy.onnx.session import ERRORS_ONLY
 
 LAYER_OPERATIONS = ("Conv", "ConvTranspose", "MatMul")
 
 INTEGER_OPERATIONS = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm")
-
-ERRORS_ONLY = 3
 
 
 def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:

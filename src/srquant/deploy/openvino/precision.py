@@ -8,8 +8,8 @@ from srquant.deploy.openvino.model import CPU_OPTIONS
 LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
 
 RUNTIME_LAYERS = ("Convolution", "MatMul", "FullyConnected")
-EXAMPLE = [1, 3, 16, 16]
-"""Shape of the picture for which models are compiled: grids per channel after a linear layer need a fixed size."""
+SIDE = 16
+"""Side of the picture for which models are compiled: grids per channel after a linear layer need a fixed size."""
 
 SUBGRAPH = "Subgraph"
 """Type of a node that computes a whole attention block."""
@@ -17,17 +17,18 @@ SUBGRAPH = "Subgraph"
 PRECISIONS = {"u8": INTEGER, "i8": INTEGER, "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
-def layer_precisions(model: openvino.Model) -> list[LayerPrecision]:
+def layer_precisions(model: openvino.Model, side: int = SIDE) -> list[LayerPrecision]:
     """Compile a model for this processor, at one size, and read the precision of each layer.
 
     Args:
-        model: from ``to_openvino``.
+        model: from ``to_openvino``, or any that takes RGB pictures.
+        side: of the picture in pixels; the model must be able to take it.
 
     Returns:
         One entry per convolution and matrix product, in the order of computation.
     """
     model = model.clone()
-    model.reshape(EXAMPLE)
+    model.reshape([1, 3, side, side])
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYER_OPERATIONS]
     running = _running(openvino.compile_model(model, "CPU", CPU_OPTIONS), set(names))
     renamed = iter([precision for originals, precision in running if not originals & set(names)])

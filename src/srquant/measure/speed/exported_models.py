@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from srquant.data.calibration import CalibrationSet
 from srquant.data.images import png_bytes
+from srquant.deploy.float_form import float_form
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.onnx.model import save_onnx, to_onnx
 from srquant.deploy.openvino.model import save_openvino, to_openvino
@@ -22,7 +23,6 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.speed.time_models import ExportedModel
 from srquant.methods.registry import METHODS
-from srquant.models.load import float_form
 from srquant.models.network import Network
 
 NOISE_PICTURES, NOISE_SIDE = 4, 64
@@ -41,7 +41,7 @@ def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel
     Raises:
         EngineError: a part of the network can't be exported to an engine.
     """
-    network = float_form(model.network) if isinstance(model, FrozenModel) else model
+    network = float_form(model) if isinstance(model, FrozenModel) else model
     rows = export_float(network, folder)
     rows.append(ExportedModel("onnxruntime-static", "int8", "onnxruntime", static_int8(rows[-1].path, folder)))
     if isinstance(model, FrozenModel):
@@ -73,7 +73,7 @@ def export_for_device(model: Network | FrozenModel, device: str, folder: Path) -
         device: another one than the CPU, such as ``cuda``.
         folder: for the files.
     """
-    network = float_form(model.network) if isinstance(model, FrozenModel) else model
+    network = float_form(model) if isinstance(model, FrozenModel) else model
     networks = {"float32": copy.deepcopy(network).eval(), "float16": copy.deepcopy(network).eval().half()}
     if isinstance(model, FrozenModel) and has_float64(torch.device(device)):
         networks["int8"] = model.network

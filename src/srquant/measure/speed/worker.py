@@ -61,7 +61,8 @@ def onnxruntime_runner(path: str, images: Images, threads: int, device: str) -> 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"image": images})
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: images})
 
 
 RUNNERS = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": onnxruntime_runner}

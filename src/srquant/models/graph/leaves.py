@@ -139,3 +139,8 @@ def leaf_of(module: nn.Module, name: str, leaves: Leaves) -> Leaf | None:
 def is_leaf(target: Any) -> bool:
     """Whether a graph's node calls one of this file's operators."""
     return isinstance(target, torch._ops.OpOverload) and target.namespace == NAMESPACE
+
+
+def has_linear(module: nn.Module) -> bool:
+    """Whether a module has leaves of linear layers."""
+    return any(isinstance(part, Leaf) and part.operator is linear for part in module.modules())

@@ -25,7 +25,10 @@ def check_other_size(graph: nn.Module, network: Network) -> None:
     facts, random = network.facts, torch.Generator().manual_seed(0)
     height, width = (size + facts.padding(size) for size in SIZE)
     image = torch.rand(1, 3, height, width, generator=random).mul_(facts.value_range).to(device_of(network))
-    expected = network.module(image.clone())
+    try:
+        expected = network.module(image.clone())
+    except RuntimeError:  # it takes pictures of some sizes only
+        return
     try:
         found = graph(image.clone())
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from srquant.errors import EngineError
 from srquant.models.graph.decompose import called, decomposed, drop_assertions, drop_copy
-from srquant.models.graph.leaves import LEAVES, Leaves, is_leaf, leaf_of
+from srquant.models.graph.leaves import LEAVES, Leaves, has_linear, is_leaf, leaf_of
 from srquant.models.graph.other_size import check_other_size
 from srquant.models.graph.quiet import quiet
 from srquant.models.graph.refusal import not_traced, only_one_size
@@ -170,12 +170,14 @@ def _call_layer(graph: fx.Graph, node: fx.Node) -> None:
 def traced_program(module: nn.Module, facts: Facts) -> ExportedProgram:
     """What ``torch.export`` makes of a module that takes pictures of any valid size.
 
-    Where the module's steps depend on the number of pictures, the program takes one at a time.
+    Where the module's steps depend on the number of pictures, the program takes one at a time. So do wrapped modules
+    with linear layers: code for windows usually fixes the number, and a trace takes them long.
 
     Raises:
         EngineError: its steps depend on the pictures, or on their size.
     """
-    program = _exported(module, facts, 1 if facts.one_by_one else BATCH)
+    one_by_one = facts.one_by_one or (facts.architecture == CUSTOM and has_linear(module))
+    program = _exported(module, facts, 1 if one_by_one else BATCH)
     batch, _, height, width = image_of(program.graph).meta["val"].shape
     if is_concrete_int(batch) and batch != 1:
         return traced_program(module, replace(facts, one_by_one=True))

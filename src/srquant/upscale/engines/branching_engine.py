@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from srquant.grids.picture_density import density_of, gradient_density, gradient_sum, gray
 from srquant.insertion.branched_network import MIDDLE, BranchedNetwork
 from srquant.models.network import Network
+from srquant.upscale.engines.fingerprint import fingerprint
 from srquant.upscale.engines.protocol import Engine, Images
 from srquant.upscale.pictures.rows import Rows, as_images
 
@@ -26,8 +27,7 @@ class BranchingEngine:
     """
 
     def __init__(self, network: BranchedNetwork, open_branch: Callable[[Network], Engine]) -> None:
-        self.network: Network = network
-        self.branched = network
+        self.branched, self.facts = network, network.facts
         self.open_branch = open_branch
         self.opened = {MIDDLE: open_branch(network.branches[MIDDLE])}
         self.name = self.opened[MIDDLE].name
@@ -43,6 +43,10 @@ class BranchingEngine:
         """Upscale, see ``Engine``; each picture of the batch takes the branch of its own gradient density."""
         bits = self.branched.picture_bits(gradient_density(torch.from_numpy(np.ascontiguousarray(images)))).tolist()
         return np.concatenate([self.branch(b)(images[i : i + 1]) for i, b in enumerate(bits)])
+
+    def fingerprint(self) -> str:
+        """See ``Engine``."""
+        return fingerprint(self.branched)
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; of the middle branch."""

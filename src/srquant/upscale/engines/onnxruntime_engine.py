@@ -1,9 +1,7 @@
 """The ONNX Runtime engine: portable."""
 
-import numpy as np
-
 from srquant.models.network import Network
-from srquant.upscale.engines.one_by_one import one_by_one
+from srquant.upscale.engines.fingerprint import fingerprint
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import measure_tiling
 
@@ -23,24 +21,20 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
 
     def __init__(self, network: Network, threads: int | None = None) -> None:
-        import onnxruntime
-
         from srquant.deploy.onnx.model import to_onnx
+        from srquant.deploy.onnx.session import Session
 
-        self.network = network
+        self.network, self.facts = network, network.facts
         self.tiling = measure_tiling(network)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        model = to_onnx(network).SerializeToString()
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = Session(to_onnx(network).SerializeToString(), threads)
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""
-        return one_by_one(self._run, images, self.session.get_inputs()[0].shape[0] == 1)
+        return self.session(images)
 
-    def _run(self, images: Images) -> Images:
-        result: Images = self.session.run(["upscaled"], {"image": np.ascontiguousarray(images)})[0]
-        return result
+    def fingerprint(self) -> str:
+        """See ``Engine``."""
+        return fingerprint(self.network)
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; exports the network once more to ask ONNX Runtime."""

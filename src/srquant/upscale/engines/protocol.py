@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srquant.models.network import Network
+from srquant.models.network import Facts
 from srquant.upscale.tiles.tiling import Tiling
 
 Images = NDArray[np.float32]
@@ -16,16 +16,20 @@ class Engine(Protocol):
 
     Attributes:
         name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``.
-        network: the network that it runs.
+        facts: of the network that it runs.
         tiling: the overlap, alignment and memory of its tiles.
     """
 
     name: str
-    network: Network
+    facts: Facts
     tiling: Tiling
 
     def __call__(self, images: Images) -> Images:
         """Upscale ``N x 3 x H x W`` RGB in [0, 1] to ``N x 3 x scale*H x scale*W`` around [0, 1], not clipped."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digits that differ between networks of different facts or weights."""
         ...
 
     def float_layers(self) -> set[str]:

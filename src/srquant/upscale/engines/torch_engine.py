@@ -15,6 +15,7 @@ from srquant.devices import full_float32, has_float64
 from srquant.errors import EngineError, InputError
 from srquant.models.network import Network, device_of, modules_of
 from srquant.quantizers.layers import QuantModule
+from srquant.upscale.engines.fingerprint import fingerprint
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import measure_tiling
 
@@ -41,7 +42,7 @@ class TorchEngine:
     """
 
     def __init__(self, network: Network, precision: Precision = "auto", compiled: bool = False) -> None:
-        self.network = network.eval()
+        self.network, self.facts = network.eval(), network.facts
         self.tiling = measure_tiling(self.network)
         self.device = device_of(network)
         self.dtype = dtype_of(network, precision)
@@ -60,6 +61,10 @@ class TorchEngine:
                 upscaled = self.network(tensor)
             result: Images = upscaled.cpu().numpy()
         return result
+
+    def fingerprint(self) -> str:
+        """See ``Engine``."""
+        return fingerprint(self.network)
 
     def float_layers(self) -> set[str]:
         """Names of the layers with dynamic ranges.

@@ -11,6 +11,7 @@ from srquant.deploy.triton.cuda_graph import GraphRunner
 from srquant.deploy.triton.prepare import prepare, supported_layers
 from srquant.devices import full_float32
 from srquant.models.network import Network, device_of, modules_of
+from srquant.upscale.engines.fingerprint import fingerprint
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.tiles.tiling import measure_tiling
 
@@ -34,7 +35,7 @@ class TritonEngine:
     def __init__(self, network: Network) -> None:
         self.device = device_of(network)
         require_triton(self.device)
-        self.network = network.eval()
+        self.network, self.facts = network.eval(), network.facts
         self.tiling = measure_tiling(self.network)
         prepared = prepare(self.network)
         self.run = GraphRunner(prepared) if self.device.type == "cuda" and is_capturable(prepared) else prepared
@@ -45,6 +46,10 @@ class TritonEngine:
             tensor = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
             result: Images = self.run(tensor.contiguous(memory_format=torch.channels_last)).cpu().numpy()
         return result
+
+    def fingerprint(self) -> str:
+        """See ``Engine``."""
+        return fingerprint(self.network)
 
     def float_layers(self) -> set[str]:
         """Names of the frozen layers that the kernels don't compute; PyTorch computes them exactly, but in float."""

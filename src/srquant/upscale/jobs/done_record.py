@@ -5,14 +5,11 @@ line without a picture; if it is killed while it writes the line, there is half 
 as not done.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
-from srquant.models.network import Network
+from srquant.upscale.engines.fingerprint import file_digest
 
 FILE_NAME = ".srquant-done.jsonl"
 
@@ -24,7 +21,7 @@ class Entry:
     Attributes:
         target: its path in the output folder, with ``/``.
         source: SHA-256 of the file that was upscaled.
-        network: ``fingerprint`` of the network that upscaled it.
+        network: ``fingerprint`` of the engine that upscaled it.
         output: SHA-256 of the file that was written.
     """
 
@@ -72,18 +69,3 @@ def read_entries(path: Path) -> list[Entry]:
         except (ValueError, TypeError):
             continue
     return entries
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(network: Network) -> str:
-    """SHA-256 of a network's facts and weights, as hexadecimal digits."""
-    digest = hashlib.sha256(repr(network.facts).encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

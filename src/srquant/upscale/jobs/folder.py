@@ -7,8 +7,9 @@ from pathlib import Path
 from srquant.data.images import list_images
 from srquant.errors import ImageError, InputError, OutputError
 from srquant.files import remove_stale
+from srquant.upscale.engines.fingerprint import file_digest
 from srquant.upscale.engines.protocol import Engine
-from srquant.upscale.jobs.done_record import Record, file_digest, fingerprint
+from srquant.upscale.jobs.done_record import Record
 from srquant.upscale.jobs.one_picture import check_target, write_target
 from srquant.upscale.jobs.staging import make_folder
 from srquant.upscale.pictures.library import AnyPicture, open_picture
@@ -153,7 +154,7 @@ class FolderRun:
     ) -> None:
         self.engine, self.record, self.overwrite, self.tile = engine, record, overwrite, tile
         self.progress, self.count = progress, count
-        self.network = fingerprint(engine.network)
+        self.network = engine.fingerprint()
         self.pixels = 0
         self.written: list[Path] = []
         self.skipped: list[Path] = []
@@ -168,7 +169,7 @@ class FolderRun:
                 self.skipped.append(job.target)
                 return
             picture = open_picture(job.source)
-            check_format(picture, job.target, self.engine.network.facts.scale)
+            check_format(picture, job.target, self.engine.facts.scale)
             check_target(job.source, job.target, self.overwrite)
         except InputError as error:
             self.failures.append(Failure(job.source, error))

@@ -44,7 +44,7 @@ def upscale_file(
         OutputError: the target exists, is the source, can't hold the picture, or can't be written.
     """
     picture = open_picture(source)
-    check_format(picture, target, engine.network.facts.scale)
+    check_format(picture, target, engine.facts.scale)
     check_target(source, target, overwrite)
     make_folder(target.parent)
     remove_stale(target.parent)
@@ -82,7 +82,7 @@ def write_target(
         OutputError: the target can't be written.
     """
     make_folder(target.parent)
-    scale = engine.network.facts.scale
+    scale = engine.facts.scale
     engine = engine_for(engine, lambda: rows_of(open_picture(picture.path)))
     blocks = rows_done(upscale_rows(engine, rows_of(picture), tile), scale, picture.height, progress)
     with staged(target) as (path, rows):

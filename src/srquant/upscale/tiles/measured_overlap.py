@@ -5,12 +5,14 @@ says 94 pixels, and after 59 the result is right to half a grey level.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srquant.models.network import Network, device_of
+from srquant.devices import CPU
+from srquant.models.network import Facts
 
 NARROW, FARTHEST = 32, 128
 """Short side of the test pictures, and the largest distance from a cut that is measured."""
@@ -23,24 +25,27 @@ OCTAVES, ROUGHNESS, CONTRAST = 6, 0.7, 0.2
 
 
 @torch.no_grad()
-def differences_from_cut(network: Network, alignment: int) -> Tensor:
+def differences_from_cut(
+    upscale: Callable[[Tensor], Tensor], facts: Facts, alignment: int, device: torch.device = CPU
+) -> Tensor:
     """Largest difference by distance from a cut, between a picture and one of its halves upscaled alone.
 
     Args:
-        network: in evaluation mode, on any device.
+        upscale: the network in evaluation mode, or an engine that runs it.
+        facts: of the network.
         alignment: cuts are at multiples of it.
+        device: where pictures for the network must be.
 
     Returns:
         Grey levels for each input row or column behind the cut, at all four sides, on the CPU.
     """
-    facts = network.facts
     half = math.ceil(FARTHEST / alignment) * alignment
     narrow = NARROW + facts.padding(NARROW)
     found = []
     for axis, size in ((2, (2 * half, narrow)), (3, (narrow, 2 * half))):
-        picture = texture(*size).to(device_of(network))
-        wholes = torch.chunk(network(picture), 2, axis)
-        parts = [network(part) for part in torch.chunk(picture, 2, axis)]
+        picture = texture(*size).to(device)
+        wholes = torch.chunk(upscale(picture), 2, axis)
+        parts = [upscale(part) for part in torch.chunk(picture, 2, axis)]
         before, behind = (by_row(whole - part, axis, facts.scale) for whole, part in zip(wholes, parts, strict=True))
         found += [before.flip(0), behind]
     return torch.stack(found).amax(0)

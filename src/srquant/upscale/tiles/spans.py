@@ -23,6 +23,9 @@ MEMORY_SHARE = 0.25
 MEMORY_LIMIT = 800 * 10**6
 """Most bytes that a tile may use by default; then a result of 7680x4320 pixels needs less than 1.5 GB in total."""
 
+MOST_PIXELS = 2**31
+"""Longer than any picture's side."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -72,15 +75,17 @@ def contribution(tile: TileSize, tiling: Tiling) -> int:
     """Side of the square that one tile contributes, in input pixels.
 
     ``auto`` depends on the free memory only if tiles don't change the result, so that a picture always gives the same
-    file.
+    file. A tile is never larger than the engine can take.
 
     Raises:
         InputError: the tile is empty.
     """
+    most = MOST_PIXELS if tiling.largest is None else tiling.largest - 2 * tiling.overlap
     if tile == "auto":
         available = MEMORY_SHARE * psutil.virtual_memory().available
         budget = min(MEMORY_LIMIT, available) if tiling.exact else MEMORY_LIMIT
-        return max(1, tiling.overlap, math.isqrt(int(budget / tiling.bytes_per_pixel)) - 2 * tiling.overlap)
+        own = max(1, tiling.overlap, math.isqrt(int(budget / tiling.bytes_per_pixel)) - 2 * tiling.overlap)
+        return min(own, most)
     if tile < 1:
         raise InputError(f"a tile of {tile} pixels is empty; give --tile auto or a number of pixels such as 256")
-    return tile
+    return min(tile, most)

@@ -45,15 +45,22 @@ class Tiling:
         alignment: tiles must start at multiples of this.
         bytes_per_pixel: estimate of the memory that a tile needs while it runs, per input pixel.
         exact: whether tiles with this overlap give the untiled result.
+        largest: most rows and columns that the engine can take at a time, more than two overlaps; None for any number.
     """
 
     overlap: int
     alignment: int
     bytes_per_pixel: int
     exact: bool
+    largest: int | None = None
 
     def describe(self) -> str:
         """One line: how far tiles overlap, and whether they change the result."""
+        if self.largest is not None:
+            return (
+                f"the model takes pictures of at most {self.largest}x{self.largest} pixels; larger ones are cut into "
+                f"tiles that overlap by {self.overlap} pixels, which changes the result slightly"
+            )
         if self.exact:
             return f"tiles overlap by {self.overlap} pixels and give the untiled result"
         return (
@@ -91,7 +98,7 @@ def measured(network: Network, reach: int, alignment: int) -> tuple[int | None, 
     """
     if reach <= FAR and network.facts.architecture != CUSTOM:
         return reach, True
-    differences = differences_from_cut(network, alignment)
+    differences = differences_from_cut(network, network.facts, alignment, device_of(network))
     needed = overlap_of(differences)
     if reach <= FARTHEST and bool((differences[reach:] > SAME).any()):
         return None, False

@@ -46,7 +46,7 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
 
 def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
     """Upscale the rows of one span over the full width and cut off the overlap."""
-    tiling, scale = engine.tiling, engine.network.facts.scale
+    tiling, scale = engine.tiling, engine.facts.scale
     width = rows.shape[1]
     keep = slice(scale * (span.own_start - span.start), scale * (span.own_stop - span.start))
     block = np.empty((keep.stop - keep.start, scale * width, rows.shape[2]), rows.dtype)
@@ -60,7 +60,7 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
 def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
     """Upscale ``H x W x 1 or 3`` without tiles; a picture of a size that the network can't take is padded first."""
     (height, width, bands), white = pixels.shape, np.iinfo(pixels.dtype).max
-    facts, scale = engine.network.facts, engine.network.facts.scale
+    facts, scale = engine.facts, engine.facts.scale
     missing = [(0, facts.padding(height)), (0, facts.padding(width)), (0, 0)]
     pixels = np.pad(pixels, missing, "edge") if any(map(any, missing)) else pixels
     result = engine(as_images(pixels))[0]  # 3 x sH x sW
@@ -70,6 +70,11 @@ def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
     levels = np.rint(np.clip(result, 0, 1) * np.float32(white))
     upscaled: Pixels = levels.astype(pixels.dtype).transpose(1, 2, 0)
     return upscaled
+
+
+def upscale_whole(engine: Engine, pixels: Pixels) -> Pixels:
+    """Upscale ``H x W x 1 or 3`` without tiles, unless the engine can't take pictures of any size."""
+    return upscale_tile(engine, pixels) if engine.tiling.largest is None else upscale_array(engine, pixels)
 
 
 def upscale_array(engine: Engine, image: Pixels, tile: TileSize = "auto") -> Pixels:

@@ -1,10 +1,11 @@
-"""Engines whose model takes one picture at a time split batches."""
+"""Batches for models that take one picture at a time."""
 
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from srquant.upscale.engines.protocol import Images
+Images = NDArray[np.float32]
 
 
 def one_by_one(run: Callable[[Images], Images], images: Images, one: bool) -> Images:
