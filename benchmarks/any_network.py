@@ -5,8 +5,8 @@
     python benchmarks/any_network.py -o RUNS --assemble docs/results/any_network
 
 Each network is loaded from a file, quantized to 8 bits (``tails``, grids per channel, 4 crops), saved, loaded where
-spandrel can't be imported, run by PyTorch, OpenVINO and ONNX Runtime, exported as .xml and .onnx, and upscaled in tiles. Finished
-networks are not repeated. Random ones need ``pip install 'srquant[spandrel]'``. Pictures and weights:
+spandrel can't be imported, run by PyTorch, OpenVINO and ONNX Runtime, exported as .xml and .onnx, and upscaled
+in tiles. Finished networks are not repeated. Random ones need ``pip install 'srquant[spandrel]'``. Pictures and weights:
 ``$SRQUANT_SHARED``.
 """
 
@@ -262,8 +262,8 @@ def assemble(names: list[str], runs: Path, output: Path) -> None:
 
 ABOUT = (
     "From a file to an exact integer network: load, quantize to 8 bits (`tails`, grids per channel, 4 crops, no "
-    "learning), save, load where spandrel can't be imported, run in three engines, export as .xml and .onnx, upscale in "
-    "tiles. Engines: share of 8-bit values that differ by at most one grey level on one picture, and the largest "
+    "learning), save, load where spandrel can't be imported, run in three engines, export as .xml and .onnx, upscale "
+    "in tiles. Engines: share of 8-bit values that differ by at most one grey level on one picture, and the largest "
     "difference. Random networks have reduced sizes; their PSNR only shows that they run."
 )
 
