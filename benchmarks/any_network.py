@@ -6,8 +6,8 @@
 
 Each network is loaded from a file, quantized to 8 bits (``tails``, grids per channel, 4 crops), saved, loaded where
 spandrel can't be imported, run by PyTorch, OpenVINO and ONNX Runtime, exported as .xml and .onnx, and upscaled
-in tiles. Finished networks are not repeated. Random ones need ``pip install 'srquant[spandrel]'``. Pictures and weights:
-``$SRQUANT_SHARED``.
+in tiles. Finished networks are not repeated. Random ones need ``pip install 'srquant[spandrel]'``. Pictures and
+weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
