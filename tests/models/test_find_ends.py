@@ -88,3 +88,37 @@ def test_sizes_that_a_module_needs():
     with pytest.raises(PolicyError, match=r"can't upscale a picture of 32x32 pixels .*multiple_of and smallest"):
         wrap(module, 1)
     assert wrap(module, 1, multiple_of=5).facts.head == ("1",)
+
+
+class Noisy(ShiftsDefinedFirst):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images + torch.rand_like(images))
+
+
+class DropoutStaysOn(ShiftsDefinedFirst):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(images))
+
+
+@pytest.mark.parametrize("make", [Noisy, DropoutStaysOn])
+def test_modules_that_are_not_deterministic_are_refused(make):
+    with pytest.raises(PolicyError, match=f"{make.__name__} makes another picture .* dropout"):
+        wrap(make(), 2)
+
+
+def test_statistics_of_the_batch_are_refused():
+    module = ShiftsDefinedFirst()
+    module.body[1] = nn.BatchNorm2d(8, track_running_stats=False)
+    with pytest.raises(PolicyError, match=r"layer 'body.1' normalises .*track_running_stats=True"):
+        wrap(module, 2)
+
+
+def test_a_module_that_computes_in_place_leaves_the_picture():
+    class InPlace(ShiftsDefinedFirst):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.mul_(2))
+
+    network, images = wrap(InPlace(), 2), torch.rand(1, 3, 8, 8)
+    before = images.clone()
+    network(images)
+    assert torch.equal(images, before)

@@ -13,6 +13,8 @@ from srquant.models.network import device_of
 
 COLOURS = 3
 
+GREY = 0.5
+
 
 @dataclass(frozen=True)
 class Call:
@@ -33,7 +35,7 @@ class Call:
 
 @torch.no_grad()
 def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
-    """The convolutions and linear layers in the order in which a black picture runs through them, each once.
+    """The convolutions and linear layers in the order in which a grey picture runs through them, each once.
 
     Args:
         module: left in the mode in which it is.
@@ -41,7 +43,7 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
         scale: by which it must enlarge the picture.
 
     Raises:
-        PolicyError: the module can't upscale such a picture, or not by the scale.
+        PolicyError: the module can't upscale such a picture, or not by the scale, or gives another one each time.
     """
     layers = {name: child for name, child in module.named_modules() if isinstance(child, nn.Conv2d | nn.Linear)}
     calls: dict[str, Call] = {}
@@ -50,10 +52,12 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
         calls.setdefault(name, call_of(name, layers[name], inputs[0]))
 
     training = {child: child.training for child in module.modules()}
-    image = torch.zeros(1, COLOURS, side, side, device=device_of(module))
+    require_own_statistics(module)
+    image = torch.full((1, COLOURS, side, side), GREY, device=device_of(module))
     try:
         with watch_inputs(layers, see):
-            output = module.eval()(image)
+            output = module.eval()(image.clone())
+        again = module(image.clone())
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise PolicyError(
             f"{type(module).__name__} can't upscale a picture of {side}x{side} pixels ({error}): say which sizes it "
@@ -63,6 +67,7 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
         for child, mode in training.items():
             child.training = mode
     require_scale(module, output, side, scale)
+    require_same(module, output, again)
     return list(calls.values())
 
 
@@ -83,6 +88,25 @@ def require_scale(module: nn.Module, output: object, side: int, scale: int) -> N
             f"{type(module).__name__} makes {given} of a picture of shape {(1, COLOURS, side, side)}, not {wanted}: "
             f"check the scale, {scale}"
         )
+
+
+def require_same(module: nn.Module, output: Tensor, again: Tensor) -> None:
+    """Raise a ``PolicyError`` where a module makes two pictures of one."""
+    if not torch.equal(output, again):
+        difference = float((output - again).abs().max())
+        raise PolicyError(
+            f"{type(module).__name__} makes another picture of the same one each time (difference {difference:.2g}): "
+            "wrap a module without noise and without dropout that stays on in evaluation"
+        )
+
+
+def require_own_statistics(module: nn.Module) -> None:
+    """Raise a ``PolicyError`` where a batch norm has no statistics of its own, so that pictures change each other."""
+    for name, child in module.named_modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is None:
+            raise PolicyError(
+                f"layer {name!r} normalises by the statistics of its batch; train it with track_running_stats=True"
+            )
 
 
 def head_of(calls: list[Call]) -> tuple[str, ...]:

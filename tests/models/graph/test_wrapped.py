@@ -23,13 +23,21 @@ class Module(nn.Module):
         return torch.relu(self.body(x))
 
 
-class MaxPool(Module):
+class Halved(Module):
     """As SAFMN: PyTorch 2.13 keeps the traced size of this operator as a number."""
 
+    rows = 2
+
     def between(self, x: Tensor) -> Tensor:
-        size = x.shape[2] // 2, x.shape[3] // 2
+        size = x.shape[2] // self.rows, x.shape[3] // 2
         small = self.body(nn.functional.adaptive_max_pool2d(x, size))
         return nn.functional.interpolate(small, size=x.shape[2:])
+
+
+class SevenParts(Halved):
+    """Sizes that are no multiples."""
+
+    rows = 7
 
 
 class OnlyOneSize(Module):
@@ -62,8 +70,8 @@ class AssignsMean(Module):
         return self.body(x - self.mean)
 
 
-def traced(module: nn.Module) -> nn.Module:
-    return graph_of(wrap(module.eval(), 2))
+def traced(module: nn.Module, multiple_of: int = 1) -> nn.Module:
+    return graph_of(wrap(module.eval(), 2, multiple_of=multiple_of))
 
 
 @pytest.mark.parametrize("make", [Module, ReadsWeights, AssignsMean])
@@ -74,9 +82,16 @@ def test_a_graph_gives_the_same_bits_at_other_sizes(make):
     assert torch.equal(graph(images), module(images))
 
 
+@torch.no_grad()
+def test_pools_with_a_whole_ratio_hold_for_other_sizes():
+    module = Halved().eval()
+    graph, images = traced(module, multiple_of=2), torch.rand(1, 3, 12, 20)
+    assert torch.equal(graph(images), module(images))
+
+
 def test_an_operator_that_keeps_a_size_is_refused():
-    with pytest.raises(EngineError, match=r"gives another picture of 52x45 pixels .*engine 'torch' runs it"):
-        traced(MaxPool())
+    with pytest.raises(EngineError, match=r"gives another picture of 52x46 pixels .*engine 'torch' runs it"):
+        traced(SevenParts(), multiple_of=2)
 
 
 def test_a_step_that_depends_on_the_size_is_refused():

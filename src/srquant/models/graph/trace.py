@@ -17,6 +17,7 @@ from srquant.errors import EngineError
 from srquant.models.graph.decompose import called, decomposed, drop_assertions, drop_copy
 from srquant.models.graph.leaves import LEAVES, Leaves, has_linear, is_leaf, leaf_of
 from srquant.models.graph.other_size import check_other_size
+from srquant.models.graph.pools import pools_by_ratio
 from srquant.models.graph.quiet import quiet
 from srquant.models.graph.refusal import not_traced, only_one_size
 from srquant.models.load import ARCHITECTURES
@@ -202,7 +203,7 @@ def _exported(module: nn.Module, facts: Facts, batch: int) -> ExportedProgram:
     height, width = (size + facts.padding(size) for size in EXAMPLE)
     sizes: Any = (dict.fromkeys((2, 3) if batch == 1 else (0, 2, 3), Dim.AUTO),)
     try:
-        with quiet():
+        with quiet(), pools_by_ratio():
             return export(module, (torch.zeros(batch, 3, height, width),), dynamic_shapes=sizes, strict=False)
     except EngineError:
         raise
