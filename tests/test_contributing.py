@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python|diff)\n# (\S+)\n(.*?)```", re.DOTALL)
 EXAMPLES = {
     "A new method, from paper to command line": "tests/methods/ranges/test_three_sigma.py",
+    "A new network, from checkpoint to integers": "tests/models/test_plain.py",
     "A new kind of grid, from quantizer to file": "tests/quantizers/test_logarithmic.py",
 }
 
