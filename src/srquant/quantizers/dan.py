@@ -80,8 +80,8 @@ class DANQuantizer(ActivationQuantizer):
     it. The step of a channel differs from picture to picture, so it can't be part of integer weights: layers compute in
     float. Papers that it is compared with have static ranges.
 
-    A range that follows the input clips nothing. Where layers are multiplied, as by a gate ``x * sigmoid(f(x))``, values
-    that are too large make the next ones larger still, and rounding errors grow without bound from block to block.
+    A range that follows the input clips nothing. Where features multiply each other, as in ``x * sigmoid(f(x))``,
+    values that are too large make the next ones larger still, so that rounding errors grow from block to block.
     ``limits`` stop that: values are clipped there first.
 
     Args:
