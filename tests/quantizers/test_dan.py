@@ -160,3 +160,19 @@ def test_the_spec_and_back_from_a_file():
     assert (read.bits, read.lower.item(), read.upper.item()) == (3, -0.75, 1.0)
     with pytest.raises(QuantizedFileError, match="only inputs of layers"):
         DANSpec.read(Fields("sum", {"bits": 3}), StoredTensors(spec.tensors()), None)
+
+
+def test_values_outside_the_limits_are_clipped_before_they_are_normalised():
+    quantizer = DANQuantizer(2, 1, torch.tensor([-1.0, 5.0]))
+    x = torch.tensor([-100.0, 1.0, 2.9, 100.0]).reshape(1, 1, 1, 4).requires_grad_()
+    points = quantizer(x)
+    points.sum().backward()
+    assert points.flatten().tolist() == pytest.approx([-1.0, 1.0, 3.0, 5.0])
+    assert x.grad.flatten().tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_the_limits_and_back_from_a_file():
+    spec = DANQuantizer(3, 1, torch.tensor([-2.0, 6.0])).spec()
+    read = DANSpec.read(Fields("input", {"bits": 3}), StoredTensors(spec.tensors()), 5)
+    assert (read.lower.item(), read.upper.item(), read.limits.tolist()) == (-1.0, 1.0, [-2.0, 6.0])
+    assert [tensor.item() for tensor in read.must_be_positive().values()] == pytest.approx([2 / 7, 8.0])

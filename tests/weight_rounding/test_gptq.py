@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from srquant.errors import PolicyError
-from srquant.insertion.policy import Policy
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.blocks.layers import conv
 from srquant.models.wrap import wrap
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
@@ -135,6 +135,22 @@ def test_a_layer_whose_inputs_hardly_vary_is_rounded(apply, pictures, quantized)
     student = quantized(network, Policy())
     round_weights(student, network, [calibration], apply)
     assert all(layer.weight.isfinite().all() for layer in quant_layers(student).values())
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("apply", ["gptq", "gptaq"])
+def test_a_layer_with_inputs_that_are_always_zero_is_rounded(apply, granularity, pictures, quantized):
+    """Their moments are singular, and a grid per channel is as narrow as a grid may be."""
+    network = wrap(nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 4), conv(4, 12), nn.PixelShuffle(2)), 2)
+    with torch.no_grad():
+        network.module[0].weight[1:3].zero_()
+        network.module[0].bias[1:3] = -1.0
+    calibration, policy = pictures(2), Policy(LayerBits(8, 8), activation_granularity=granularity)
+    student = quantized(network, policy)
+    round_weights(student, network, [calibration], apply)
+    with torch.no_grad():
+        wanted, found = network(calibration), student(calibration)
+    assert (found - wanted).abs().mean() < 0.1 * wanted.std()
 
 
 def test_inputs_are_not_changed_by_rounding():

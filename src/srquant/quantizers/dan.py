@@ -36,10 +36,12 @@ class DANSpec(GridSpec):
     Attributes:
         lower: first grid point, float32, 0-d.
         upper: last grid point, 0-d.
+        limits: smallest and largest value that is not clipped before normalisation, float32 ``2``; None: no clipping.
     """
 
     lower: Tensor
     upper: Tensor
+    limits: Tensor | None = None
     kind = "dan"
     static = False
 
@@ -49,19 +51,22 @@ class DANSpec(GridSpec):
         return UniformSpec(self.bits, self.lower, self.upper)
 
     def tensors(self) -> dict[str, Tensor]:
-        """``bounds`` (2)."""
-        return self.grid.tensors()
+        """``bounds``: the two of the grid, with limits these two behind them."""
+        bounds = torch.stack([self.lower, self.upper])
+        return {"bounds": bounds if self.limits is None else torch.cat([bounds, self.limits])}
 
     def must_be_positive(self) -> dict[str, Tensor]:
-        """The step."""
-        return self.grid.must_be_positive()
+        """The step, and the distance between the limits."""
+        limits = {} if self.limits is None else {"distance of the input's limits": self.limits[1] - self.limits[0]}
+        return self.grid.must_be_positive() | limits
 
     @classmethod
     def read(cls, fields: Fields, tensors: StoredTensors, channels: int | None) -> "DANSpec":
         """From a file; ``channels`` of a layer's input."""
         if channels is None:
             raise fields.wrong("kind", cls.kind, "another kind of grid: only inputs of layers are normalised")
-        return cls(fields.bits("bits"), *tensors.bounds())
+        bounds = tensors.take("bounds", torch.float32, (2,), (4,))
+        return cls(fields.bits("bits"), bounds[0], bounds[1], bounds[2:] if len(bounds) == 4 else None)
 
 
 class DANQuantizer(ActivationQuantizer):
@@ -75,20 +80,28 @@ class DANQuantizer(ActivationQuantizer):
     it. The step of a channel differs from picture to picture, so it can't be part of integer weights: layers compute in
     float. Papers that it is compared with have static ranges.
 
+    A range that follows the input clips nothing. Where features multiply each other, as in ``x * sigmoid(f(x))``,
+    values that are too large make the next ones larger still, so that rounding errors grow from block to block.
+    ``limits`` stop that: values are clipped there first.
+
     Args:
         bits: 2..8.
         channel_axis: 1 before a convolution, -1 before a linear layer.
+        limits: smallest and largest value that is not clipped, float32 ``2``; None: nothing is clipped.
     """
 
     static = False
     layer_pads = True
 
-    def __init__(self, bits: int, channel_axis: int) -> None:
+    def __init__(self, bits: int, channel_axis: int, limits: Tensor | None = None) -> None:
         super().__init__(torch.tensor(-1.0), torch.tensor(1.0), bits)
         self.channel_axis = channel_axis
+        self.limits: Tensor | None
+        self.register_buffer("limits", limits)
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
         """Values to the grid points of their channel, any shape; ``bits`` as ``ActivationQuantizer``."""
+        x = clip(x, self.limits)
         smallest, width = channel_range(x, self.channel_axis)
         varies = width > SMALLEST_WIDTH
         width = torch.where(varies, width, 1.0)
@@ -109,7 +122,12 @@ class DANQuantizer(ActivationQuantizer):
 
     def spec(self) -> DANSpec:
         """The grid of normalised values as it is now."""
-        return DANSpec(self.bits, *self.fixed_bounds())
+        return DANSpec(self.bits, *self.fixed_bounds(), None if self.limits is None else self.limits.clone())
+
+
+def clip(x: Tensor, limits: Tensor | None) -> Tensor:
+    """Values of any shape within ``limits``, smallest and largest; unchanged where there are none."""
+    return x if limits is None else torch.clamp(x, limits[0], limits[1])
 
 
 def channel_range(x: Tensor, channel_axis: int) -> tuple[Tensor, Tensor]:

@@ -104,7 +104,7 @@ def test_file_holds_integers_and_says_dynamic(quantized, picture, tmp_path: Path
 class OneLayer(nn.Module):
     """A layer with dynamic ranges that passes its grid points on."""
 
-    def __init__(self, bits: int, linear: bool) -> None:
+    def __init__(self, bits: int, linear: bool, limits: torch.Tensor | None = None) -> None:
         super().__init__()
         grid, window = (
             FrozenGrid(torch.tensor(-0.9), torch.tensor(1.0), 1 << bits),
@@ -112,7 +112,7 @@ class OneLayer(nn.Module):
         )
         eye = torch.eye(3, dtype=torch.int8)
         weight = eye if linear else eye[:, :, None, None]
-        points = DynamicPoints(grid, -1 if linear else 1)
+        points = DynamicPoints(grid, -1 if linear else 1, limits=limits)
         self.layer = DynamicLayer(points, weight, torch.ones(3), None, 8, None if linear else window)
         self.linear = linear
 
@@ -136,6 +136,18 @@ def test_engines_find_the_same_grid_points(engine, bits: int, linear: bool):
     assert ((found - expected).abs() > 1e-3 * step).float().mean() < 1e-3
     assert (found - expected).abs().max() <= 1.01 * step
     assert torch.allclose(found[1, 2], x[1, 2])
+
+
+@ENGINES
+@pytest.mark.parametrize("linear", [False, True])
+def test_engines_clip_at_the_same_limits(engine, linear: bool):
+    network = Network(OneLayer(8, linear, torch.tensor([-10.0, 20.0])), Facts("custom", 1, 1.0, (), ())).eval()
+    x = 200 * torch.rand(2, 3, 30, 40) - 50
+    with torch.no_grad():
+        expected = network(x)
+    found = torch.from_numpy(engine(network, threads=1)(x.numpy()))
+    assert expected.max() == pytest.approx(20)
+    assert (found - expected).abs().max() <= 1.01 * 30 / 255
 
 
 @ENGINES

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.file.save_load import load, save
@@ -23,11 +24,29 @@ from srquant.methods.options import configure
 from srquant.methods.registry import METHODS
 from srquant.models.load import build
 from srquant.models.network import Network
+from srquant.models.wrap import wrap
 from srquant.quantizers.dan import DANQuantizer
 from srquant.quantizers.layers import QuantAdd, activation_quantizers, quant_layers
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 
 STATIC = {"dan_stages": None}
+
+
+class Gated(nn.Module):
+    """Blocks whose gates multiply what they get by something that grows with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.gates = nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(3))
+        self.last = nn.Conv2d(8, 12, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.first(images)
+        for gate in self.gates:
+            y = gate(x)
+            x = x + y * (torch.sigmoid(y) - 0.5) + x * y
+        return nn.functional.pixel_shuffle(self.last(x), 2)
 
 
 @pytest.fixture
@@ -179,6 +198,27 @@ def test_ranges_of_smallest_error_fit_the_bits_that_were_allocated(network, cali
     assert same(bounds_of(found.network, "activations"), bounds_of(plain.network, "activations"))
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_errors_in_front_of_gates_stay_within_twice_the_calibrated_range(calibration, bits):
+    """Features are 30 times too large: without limits each gate makes that more, with them the next layer clips."""
+    network = wrap(Gated().eval(), 2, tail=("last",))
+    policy = Policy(LayerBits(bits, bits))
+    (crops,) = calibration.batches(4)
+    largest = {}
+    with torch.no_grad():
+        normal = float(network(crops).abs().max())
+        for limit in (None, 2.0):
+            model = quantize(network, calibration, policy, GBA(mixed="none", finetune=False, dan_limit=limit))
+            largest[limit] = float(freeze(model).network(30 * crops).abs().max())
+    assert largest[None] > 1000 * normal
+    assert largest[2.0] < 10 * normal
+
+
+def test_the_picture_itself_is_never_clipped(network, calibration):
+    layers = quant_layers(quantize(network, calibration, Policy(), GBA(mixed="none", finetune=False)).network)
+    assert {name for name, layer in layers.items() if layer.input_quantizer.limits is None} == set(network.facts.head)
+
+
 def test_dan_is_switched_off_on_the_command_line():
     assert configure(GBA, ["dan_stages=none"]).dan_stages is None
     assert configure(GBA, ["dan_stages=3"]).dan_stages == (3,)
@@ -186,7 +226,16 @@ def test_dan_is_switched_off_on_the_command_line():
 
 @pytest.mark.parametrize(
     "setting",
-    ["dan_stages=4", "largest=0", "epochs=0", "batch=0", "allocation_epochs=0", "allocation_batch=0", "mixed=all"],
+    [
+        "dan_stages=4",
+        "dan_limit=0.5",
+        "largest=0",
+        "epochs=0",
+        "batch=0",
+        "allocation_epochs=0",
+        "allocation_batch=0",
+        "mixed=all",
+    ],
 )
 def test_impossible_options(setting):
     with pytest.raises(PolicyError, match=setting.partition("=")[0]):

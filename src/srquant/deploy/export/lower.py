@@ -227,10 +227,13 @@ class PointsByPicture(nn.Module):
     def __init__(self, points: DynamicPoints, rank: int) -> None:
         super().__init__()
         self.points = Points(points.grid)
+        self.limits = None if points.limits is None else points.limits.tolist()
         self.axes = [axis for axis in range(1, rank) if axis != points.channel_axis % rank]
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
+        if self.limits is not None:
+            x = aten.clamp.default(x, *self.limits)
         smallest = aten.amin.default(x, self.axes, True)
         largest = aten.amax.default(x, self.axes, True)
         width = aten.clamp.default(aten.sub.Tensor(largest, smallest), SMALLEST_WIDTH)

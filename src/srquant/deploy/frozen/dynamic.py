@@ -12,7 +12,7 @@ from srquant.deploy.frozen.grid import FrozenGrid, frozen_grid
 from srquant.models.blocks.conv_geometry import ConvGeometry, layer_of
 from srquant.quantizers.base import zero_padded
 from srquant.quantizers.by_picture import ConditionalQuantizer, ConditionalSpec
-from srquant.quantizers.dan import SMALLEST_WIDTH, DANSpec, channel_range, normalise, restore
+from srquant.quantizers.dan import SMALLEST_WIDTH, DANSpec, channel_range, clip, normalise, restore
 from srquant.quantizers.module_spec import LayerSpec
 
 
@@ -23,13 +23,16 @@ class DynamicPoints(nn.Module):
         grid: of the values normalised to [-1, 1].
         channel_axis: 1 before a convolution, -1 before a linear layer.
         rank: number of the input's axes; only exports use it.
+        limits: smallest and largest value that is not clipped first, float32 ``2``; None: nothing is clipped.
     """
 
-    def __init__(self, grid: FrozenGrid, channel_axis: int, rank: int = 4) -> None:
+    def __init__(self, grid: FrozenGrid, channel_axis: int, rank: int = 4, limits: Tensor | None = None) -> None:
         super().__init__()
         self.grid = grid
         self.channel_axis = channel_axis
         self.rank = rank
+        self.limits: Tensor | None
+        self.register_buffer("limits", limits)
 
     @property
     def bits(self) -> int:
@@ -53,6 +56,7 @@ class DynamicPoints(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
+        x = clip(x, self.limits)
         smallest, width = channel_range(x, self.channel_axis)
         varies = width > SMALLEST_WIDTH
         width = torch.where(varies, width, 1.0)
@@ -129,7 +133,8 @@ class DynamicLayer(nn.Module):
 
 def dan_layer(spec: LayerSpec, grid: DANSpec) -> DynamicLayer:
     """The layer of a grid on normalised channels."""
-    return _dynamic_layer(spec, DynamicPoints(frozen_grid(grid.grid), -1 if spec.geometry is None else 1))
+    axis = -1 if spec.geometry is None else 1
+    return _dynamic_layer(spec, DynamicPoints(frozen_grid(grid.grid), axis, limits=grid.limits))
 
 
 def conditional_layer(spec: LayerSpec, grid: ConditionalSpec) -> DynamicLayer:

@@ -1,7 +1,8 @@
 """GBA, gradient-guided bit allocation ("Gradient Knows Best", CVPR 2026). No official code is known.
 
 1. Bound initialisation. Activations: min-max of batches of 16 crops, moving average 0.9. DAN normalises every channel
-   of every sample to [-1, 1], so with DAN the bounds are -1 and 1. Weights: smallest squared error (OMSE), two bounds.
+   of every sample to [-1, 1], so with DAN the bounds are -1 and 1; min-max, widened, limits what it normalises (ours).
+   Weights: smallest squared error (OMSE), two bounds.
 2. Gradient-guided bit allocation: 2 passes over batches of 2 crops at base bits. ``g_k`` is the mean gradient, in the
    bits of layer k, of L1 in grey levels + 10 * feature loss. Layers are ranked by signed ``g_k``; a quarter of them
    gets one bit more, a quarter one bit less. First the bits of activations, then, if asked for, those of weights.
@@ -31,6 +32,7 @@ from itertools import chain, islice
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import Lessons, recorded
@@ -38,7 +40,7 @@ from srquant.distillation.loop import Guards, Loss, Quantizer, adam, bound_rates
 from srquant.distillation.losses import WHITE
 from srquant.distillation.recipes import LearnedGroup, Progress, counter, distillation
 from srquant.errors import PolicyError
-from srquant.grids.range_rules import minmax, mse, symmetric_mse
+from srquant.grids.range_rules import Bounds, minmax, mse, symmetric_mse
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
 from srquant.insertion.collect_ranges import ActivationBounds, Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
@@ -86,6 +88,13 @@ class GBA:
     allocation_batch: int = option(2, "stage 2: crops per step", "supplement, A")
     dan_stages: tuple[int, ...] | None = option(
         STAGES, "stages that normalise activations (DAN); ranges are static with none, or without 3", "ours"
+    )
+    dan_limit: float | None = option(
+        2.0,
+        "values outside the first bounds, widened by this factor, are clipped before DAN normalises them; none: no "
+        "clipping, as published",
+        "ours",
+        least=1,
     )
     finetune: bool = option(True, "run stage 3", "paper")
     schedule: Literal["together", "alternate"] = option(
@@ -188,9 +197,19 @@ def quantized(
     """The quantized network with the bounds of stage 1; with DAN at -1 and 1 where the stage has it."""
     student = insert_quantizers(network, plan, bounds, symmetric_mse)
     if stage in (config.dan_stages or ()):
-        for layer in quant_layers(student).values():
-            layer.input_quantizer = DANQuantizer(layer.input_quantizer.bits, layer.channel_axis).to(layer.weight.device)
+        for name, layer in quant_layers(student).items():
+            limits = None if name in network.facts.head else limits_of(bounds[name], config.dan_limit)
+            dan = DANQuantizer(layer.input_quantizer.bits, layer.channel_axis, limits)
+            layer.input_quantizer = dan.to(layer.weight.device)
     return student
+
+
+def limits_of(bounds: Bounds, factor: float | None) -> Tensor | None:
+    """Where DAN clips: two 0-d bounds, ``factor`` times as far apart; float32 ``2``, None without a factor."""
+    if factor is None:
+        return None
+    middle, half = (bounds[0] + bounds[1]) / 2, factor * (bounds[1] - bounds[0]) / 2
+    return torch.stack([middle - half, middle + half])
 
 
 def allocate(
