@@ -215,7 +215,8 @@ def test_errors_in_front_of_gates_stay_within_twice_the_calibrated_range(calibra
 
 
 def test_the_picture_itself_is_never_clipped(network, calibration):
-    layers = quant_layers(quantize(network, calibration, Policy(), GBA(mixed="none", finetune=False)).network)
+    config = GBA(mixed="none", finetune=False, dan_limit=2.0)
+    layers = quant_layers(quantize(network, calibration, Policy(), config).network)
     assert {name for name, layer in layers.items() if layer.input_quantizer.limits is None} == set(network.facts.head)
 
 
