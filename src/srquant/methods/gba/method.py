@@ -1,7 +1,7 @@
 """GBA, gradient-guided bit allocation ("Gradient Knows Best", CVPR 2026). No official code is known.
 
 1. Bound initialisation. Activations: min-max of batches of 16 crops, moving average 0.9. DAN normalises every channel
-   of every sample to [-1, 1], so with DAN the bounds are -1 and 1; min-max, widened, may limit what it normalises (ours).
+   of every sample to [-1, 1], so with DAN the bounds are -1 and 1; min-max, widened, may limit its input (ours).
    Weights: smallest squared error (OMSE), two bounds.
 2. Gradient-guided bit allocation: 2 passes over batches of 2 crops at base bits. ``g_k`` is the mean gradient, in the
    bits of layer k, of L1 in grey levels + 10 * feature loss. Layers are ranked by signed ``g_k``; a quarter of them
