@@ -100,7 +100,7 @@ def checkpoint(name: str, folder: Path) -> Path:
     if name in FILES:
         return shared() / FILES[name]
     torch.manual_seed(0)
-    weights = random_module(name).state_dict()
+    weights = random_module(name.removesuffix(SUFFIX)).state_dict()
     path = folder / "network.pth"
     torch.save({key: value.contiguous().clone() for key, value in weights.items()}, path)
     return path
@@ -139,7 +139,7 @@ def steps(name: str, folder: Path, result: Result) -> Iterator[str]:
     """Do the steps, and give each step's name before it."""
     timed = Timer(result.seconds)
     yield "load"
-    path = checkpoint(name.removesuffix(SUFFIX), folder)
+    path = checkpoint(name, folder)
     network = timed("load", lambda: load_model(path))
     result.scale = network.facts.scale
     yield "quantize"

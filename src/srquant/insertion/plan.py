@@ -88,8 +88,9 @@ def resolve(network: Network, policy: Policy) -> QuantizationPlan:
 
 
 def quantizable_layers(network: Network) -> list[str]:
-    """Names of the convolutions and linear layers, in module order."""
-    return [name for name, layer in network.module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    """Names of the convolutions and linear layers that run, in module order."""
+    layers = (name for name, layer in network.module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    return [name for name in layers if name not in network.facts.unused]
 
 
 def _layer_bits(network: Network, policy: Policy) -> dict[str, LayerBits]:

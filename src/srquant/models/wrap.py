@@ -48,4 +48,8 @@ def wrap(
     calls = layers_in_order(module, PROBE + facts.padding(PROBE), scale)
     head = head_of(calls) if head is None else head
     tail = tail_of(calls) if tail is None else tail
-    return Network(module, replace(facts, head=head, tail=tail))
+    ran = {call.name for call in calls}
+    unused = tuple(
+        name for name, layer in known.items() if isinstance(layer, nn.Conv2d | nn.Linear) and name not in ran
+    )
+    return Network(module, replace(facts, head=head, tail=tail, unused=unused))

@@ -71,7 +71,21 @@ class InPlace(nn.Module):
         return nn.functional.pixel_shuffle(self.layers(images), 2)
 
 
-MODULES = {"gate": (Gate, 1), "windows": (Windows, 4), "in place": (InPlace, 1)}
+class Assigns(InPlace):
+    """As the masks of SwinIR: parts of a tensor are assigned; one layer is read and never run, as in Swin2SR."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Linear(3, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        mask = torch.zeros_like(images)
+        mask[:, :, 2:, :-3] = 1
+        mask[:, :, :2] = self.read.weight[0].view(1, 3, 1, 1)
+        return super().forward(images * mask)
+
+
+MODULES = {"gate": (Gate, 1), "windows": (Windows, 4), "in place": (InPlace, 1), "assigns": (Assigns, 1)}
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Network -> the graph that engines convert: our operators for frozen layers, rewritten without changing an integer."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from srquant.deploy.export import rewrites
 from srquant.deploy.export.lower import lowered
@@ -46,6 +48,17 @@ def program_of(graph: fx.GraphModule, facts: Facts) -> ExportedProgram:
     return traced_program(graph, replace(facts, one_by_one=takes_one(graph.graph)))
 
 
+class _Recorder(fx.Interpreter):
+    """Runs a graph on symbols; also calls whose only symbols are sizes in lists, which PyTorch would try to compute."""
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a call, or its symbol."""
+        symbols = [value for value in tree_leaves((args, kwargs)) if isinstance(value, fx.Proxy)]
+        if symbols:
+            return symbols[0].tracer.create_proxy("call_function", target, args, kwargs)
+        return super().call_function(target, args, kwargs)
+
+
 class _InUnitRange(nn.Module):
     """As ``Network``: pictures in [0, 1] for a graph that takes [0, ``value_range``].
 
@@ -57,7 +70,7 @@ class _InUnitRange(nn.Module):
         self.module, self.value_range = module, facts.value_range
 
     def forward(self, image: Tensor) -> Tensor:
-        run = fx.Interpreter(self.module).run
+        run = _Recorder(self.module).run
         if self.value_range == 1.0:
             upscaled: Tensor = run(image)
         else:

@@ -52,7 +52,10 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
     translation.finish()
     model = program.model_proto
     _name_ends(model)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise not_converted(graph, "ONNX", error) from error
     return model
 
 

@@ -57,7 +57,11 @@ class Translation:
             self.integer_matmul,
             self.block_shuffle,
         )
-        library = {aten.pixel_shuffle.default: self.pixel_shuffle, aten.remainder.Scalar: _remainder}
+        library: dict[Any, Callable[..., Value]] = {
+            aten.pixel_shuffle.default: self.pixel_shuffle,
+            aten.remainder.Scalar: _remainder,
+            aten.copy.default: _copy,
+        }
         return library | {getattr(ours, build.__name__).default: build for build in own}
 
     def finish(self) -> None:
@@ -233,6 +237,11 @@ def number(value: float) -> Value:
 def _remainder(x: Value, divisor: Value | int) -> Value:
     """The exporter (PyTorch 2.13) takes constant divisors only."""
     return make("Mod", x, divisor)
+
+
+def _copy(target: Value, values: Value, non_blocking: bool = False) -> Value:
+    """The exporter (PyTorch 2.13) forgets that values are extended to the shape of what they replace."""
+    return make("Expand", make("CastLike", values, target), make("Shape", target))
 
 
 def _window(
