@@ -79,7 +79,7 @@ ENGINES = pytest.mark.parametrize("run", [run_openvino, run_onnx], ids=["openvin
 def test_exports_take_any_size(architecture):
     network = network_of(architecture)
     fixed = OpenVINOEngine(network, threads=1)
-    dynamic = openvino.compile_model(fixed.model, "CPU", CPU_OPTIONS)
+    dynamic = openvino.compile_model(fixed.session.model, "CPU", CPU_OPTIONS)
     session = onnxruntime.InferenceSession(to_onnx(network).SerializeToString(), providers=["CPUExecutionProvider"])
     graph = export_graph(network)
     for shape in ((2, 3, 13, 9), (1, 3, 8, 12), (1, 3, 1, 2)):
