@@ -92,6 +92,8 @@ def finished(folder: Path, network: str) -> dict[int, list[Score]]:
     found: dict[tuple[int, str, str], list[dict[str, float]]] = defaultdict(list)
     for path in sorted((folder / network).glob("*.json")):
         content = json.loads(path.read_text())
+        if "scores" not in content["result"]:  # quantized, and not measured yet
+            continue
         run, scores = content["run"], content["result"]["scores"]
         values = {score["set"]: score["psnr_y"] for score in scores}
         found[run["bits"], run["label"], run["method"]].append(values)

@@ -16,7 +16,8 @@ from srquant.errors import DatasetError
 M = TypeVar("M", bound=nn.Module)
 
 CUSTOM = "custom"
-"""``Facts.architecture`` of wrapped modules; they are given copies of pictures, since some compute in place."""
+"""``Facts.architecture`` of wrapped modules; they are given contiguous copies of pictures: some compute in place, or
+ask for the order in memory that their trace had."""
 
 Argument = int | float | bool | str | list[int]
 
@@ -103,7 +104,8 @@ class Network(nn.Module):
         if self.facts.one_by_one and len(images) > 1:
             return torch.cat([self.forward(image) for image in torch.split(images, 1)])
         if self.facts.value_range == 1.0:
-            upscaled: Tensor = self.module(images.clone() if self.facts.architecture == CUSTOM else images)
+            wrapped = self.facts.architecture == CUSTOM
+            upscaled: Tensor = self.module(images.clone(memory_format=torch.contiguous_format) if wrapped else images)
         else:
             upscaled = self.module(images * self.facts.value_range) / divisor(self.facts.value_range, device_of(self))
         return upscaled

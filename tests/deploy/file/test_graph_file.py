@@ -142,6 +142,12 @@ def test_saved_again_it_is_the_same_file(frozen, path, tmp_path, name):
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
+def test_pictures_may_have_another_order_in_memory(frozen, path):
+    save(frozen("windows"), path)
+    network, images = load(path).network, torch.rand(1, 3, 12, 20)
+    assert torch.equal(picture(network, images.to(memory_format=torch.channels_last)), picture(network, images))
+
+
 def test_layers_that_stay_float_are_kept(frozen, path):
     policy = Policy(LayerBits(4, 4), head=None, overrides=(Override("mix", None),))
     model = frozen("gate", policy=policy)
