@@ -39,7 +39,7 @@ ON_TENSORS = """
     pow.Tensor_Tensor prelu.default reciprocal.default reflection_pad2d.default relu.default remainder.Scalar
     remainder.Tensor repeat.default replication_pad2d.default roll.default round.default rsqrt.default rsub.Scalar
     scalar_tensor.default scatter.src scatter.value select.int select_scatter.default sigmoid.default sign.default
-    silu.default sin.default slice.Tensor slice_scatter.default softplus.default sort.default
+    silu.default sin.default slice.Tensor slice_scatter.default softplus.default sort.default sort.stable
     split_with_sizes.default sqrt.default squeeze.dim squeeze.dims sub.Scalar sub.Tensor sum.default sum.dim_IntList
     sym_size.int tanh.default topk.default unsqueeze.default upsample_bicubic2d.vec upsample_bilinear2d.vec
     upsample_nearest2d.vec var.correction var.dim view.default where.self
