@@ -51,6 +51,9 @@ CROPS, PATCH, TILE = 4, 48, 96
 SECONDS = 900
 """Limit for one network."""
 
+FAILED = "a failure: "
+"""Before errors that no step was meant to raise."""
+
 SUFFIX = " (spandrel)"
 """Behind the names of random networks."""
 
@@ -87,7 +90,9 @@ class Result:
     @property
     def verdict(self) -> str:
         """For the table."""
-        return "all steps" if not self.reason else f"refused at {self.reason}"
+        if self.reason.startswith(FAILED):
+            return f"failed: {self.reason.removeprefix(FAILED)}"
+        return f"refused at {self.reason}" if self.reason else "all steps"
 
 
 def shared() -> Path:
@@ -239,7 +244,7 @@ def run_all(names: list[str], runs: Path) -> None:
 
 def failed(name: str, reason: str) -> str:
     """The JSON of a network whose process failed."""
-    return json.dumps(asdict(Result(name, "published" if name in FILES else "random", reason=f"a failure: {reason}")))
+    return json.dumps(asdict(Result(name, "published" if name in FILES else "random", reason=FAILED + reason)))
 
 
 def assemble(names: list[str], runs: Path, output: Path) -> None:
