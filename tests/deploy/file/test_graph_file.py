@@ -148,6 +148,13 @@ def test_pictures_may_have_another_order_in_memory(frozen, path):
     assert torch.equal(picture(network, images.to(memory_format=torch.channels_last)), picture(network, images))
 
 
+def test_a_value_range_without_a_point_is_kept(calibration, path):
+    network = wrap(InPlace().eval(), 2, value_range=255)
+    method = METHODS["minmax"]
+    save(freeze(method.quantize(network, calibration, Policy(), method.config())), path)
+    assert load(path).network.facts.value_range == 255.0
+
+
 def test_layers_that_stay_float_are_kept(frozen, path):
     policy = Policy(LayerBits(4, 4), head=None, overrides=(Override("mix", None),))
     model = frozen("gate", policy=policy)

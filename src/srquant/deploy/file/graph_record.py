@@ -62,10 +62,11 @@ def record_of_graph(model: FrozenModel, graph: fx.GraphModule) -> GraphRecord:
     floats = {name: float_layer(specs[name], "meta") if name in specs else graph.get_submodule(name) for name in names}
     layers = {name: layer_record(name, layer) for name, layer in floats.items()}
     facts = model.network.facts
-    kept = {field: getattr(facts, field) for field in ("scale", "value_range", "smallest", "multiple_of")}
+    kept = {field: getattr(facts, field) for field in ("scale", "smallest", "multiple_of")}
     ends = {"head": list(facts.head), "tail": list(facts.tail)}
     flags = {"tiles_exactly": facts.tiles_exactly, "one_by_one": takes_one(graph.graph)}
-    return GraphRecord({**kept, **ends, **flags}, layers, to_record(graph.graph))
+    numbers = {**kept, "value_range": float(facts.value_range)}
+    return GraphRecord({**numbers, **ends, **flags}, layers, to_record(graph.graph))
 
 
 def read_graph(fields: Fields) -> GraphRecord:
