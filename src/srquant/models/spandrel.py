@@ -93,6 +93,9 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
             f"{path}: neither srquant nor spandrel knows an architecture with weights of these names ({names}, ...); "
             "build the network and use srquant.wrap"
         ) from error
+    except Exception as error:  # its architectures raise what PyTorch raises
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path}: spandrel can't load it ({reason}); use srquant.wrap") from error
     if (
         not isinstance(found, spandrel.ImageModelDescriptor)
         or found.input_channels != 3
