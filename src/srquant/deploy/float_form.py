@@ -1,10 +1,10 @@
 """The float network of a frozen one's structure, with random weights: for comparisons of size and speed."""
 
-import torch
 from torch import nn
 
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.insertion.branched_network import representative
+from srquant.models.blocks.conv_geometry import new_layer
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.models.load import build
 from srquant.models.network import CUSTOM, Network, copy_sharing_tensors
@@ -28,11 +28,4 @@ def float_layer(spec: ModuleSpec, device: str = "cpu") -> nn.Module:
         return Add(spec.scale)
     if not isinstance(spec, LayerSpec):
         return Matmul()
-    outputs, inputs, *kernel = spec.weight.codes.shape
-    g, bias = spec.geometry, spec.bias is not None
-    if g is None:
-        return nn.Linear(inputs, outputs, bias, device=torch.device(device))
-    size = (kernel[0], kernel[1])
-    return nn.Conv2d(
-        inputs * g.groups, outputs, size, g.stride, g.padding, g.dilation, g.groups, bias, device=torch.device(device)
-    )
+    return new_layer(spec.weight.codes.shape, spec.bias is not None, spec.geometry, device)

@@ -7,7 +7,7 @@ from torch import nn
 
 from srquant.deploy.file.geometry import geometry_record, read_geometry
 from srquant.errors import InputError
-from srquant.models.blocks.conv_geometry import geometry_of
+from srquant.models.blocks.conv_geometry import geometry_of, new_layer
 from srquant.models.blocks.layers import Add, Matmul
 from srquant.quantizers.stored import Fields, Json
 
@@ -58,11 +58,6 @@ def _read_weighted(fields: Fields) -> nn.Module:
     shape, bias, geometry = fields.integers("shape", 1, WIDEST), fields.take("bias", bool), read_geometry(fields)
     if len(shape) != (2 if geometry is None else 4):
         raise fields.wrong("shape", list(shape), "2 numbers of a linear layer, or 4 of a convolution")
-    outputs, inputs, *kernel = shape
-    if geometry is None:
-        return nn.Linear(inputs, outputs, bias, device="meta")
-    if outputs % geometry.groups or geometry.groups > WIDEST:
+    if geometry is not None and (shape[0] % geometry.groups or geometry.groups > WIDEST):
         raise fields.wrong("shape", list(shape), f"outputs that {geometry.groups} groups share")
-    size = (kernel[0], kernel[1])
-    window = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
-    return nn.Conv2d(inputs * geometry.groups, outputs, size, *window, bias, device="meta")
+    return new_layer(shape, bias, geometry, "meta")

@@ -1,7 +1,9 @@
 """How a convolution's kernel moves over its input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -38,15 +40,27 @@ def layer_of(weight: Tensor, bias: Tensor, geometry: ConvGeometry | None) -> nn.
         bias: ``C_out``.
         geometry: of a convolution.
     """
-    layer: nn.Conv2d | nn.Linear
-    if geometry is None:
-        layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    else:
-        g, kernel = geometry, (weight.shape[2], weight.shape[3])
-        channels = weight.shape[1] * g.groups
-        layer = nn.Conv2d(channels, weight.shape[0], kernel, g.stride, g.padding, g.dilation, g.groups, device="meta")
+    layer = new_layer(weight.shape, True, geometry, "meta")
     layer.weight, layer.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
     return layer
+
+
+def new_layer(shape: Sequence[int], bias: bool, geometry: ConvGeometry | None, device: str) -> nn.Conv2d | nn.Linear:
+    """A convolution (with a geometry) or linear layer (without), with random weights.
+
+    Args:
+        shape: of the weight, ``C_out x C_in/groups x kH x kW`` or ``out x in``.
+        bias: whether it has one.
+        geometry: of a convolution.
+        device: of the weights; on ``meta`` they take no memory.
+    """
+    outputs, inputs, *kernel = shape
+    if geometry is None:
+        return nn.Linear(inputs, outputs, bias, device=torch.device(device))
+    g, size = geometry, (kernel[0], kernel[1])
+    return nn.Conv2d(
+        inputs * g.groups, outputs, size, g.stride, g.padding, g.dilation, g.groups, bias, device=torch.device(device)
+    )
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:
