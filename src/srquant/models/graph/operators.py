@@ -46,6 +46,8 @@ ON_TENSORS = """
 """
 """Names in the namespace ``aten``."""
 
+ALLOWED = frozenset(ON_TENSORS.split())
+
 NAMES = {function: name for name, function in ON_SIZES.items()}
 
 
@@ -56,7 +58,7 @@ def name_of(target: Any) -> str:
         InputError: it isn't in the list.
     """
     name = NAMES.get(target) or str(target)
-    if name in ON_SIZES or (name.startswith("aten.") and name.removeprefix("aten.") in ON_TENSORS.split()):
+    if name in ON_SIZES or (name.startswith("aten.") and name.removeprefix("aten.") in ALLOWED):
         return name
     raise InputError(f"operator {name!r} can't be kept in a file: export the network to OpenVINO or ONNX instead")
 
@@ -70,7 +72,7 @@ def operator_of(name: str) -> Operator:
     if name in ON_SIZES:
         return ON_SIZES[name]
     family, _, rest = name.partition(".")
-    if family != "aten" or rest not in ON_TENSORS.split():
+    if family != "aten" or rest not in ALLOWED:
         raise InputError(f"graph: operator {name!r:.80} is not one that files may name")
     packet, _, overload = rest.partition(".")
     try:
