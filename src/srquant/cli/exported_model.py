@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srquant.cli.output import show, table, write_json
+from srquant.cli.output import bits_text, show, table, write_json
 from srquant.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,14 +67,9 @@ def layer_table(running: "ExportedEngine", layers: "list[LayerPrecision]") -> "T
     rows = table("layer", "weight bits", "activation bits", "precision")
     for layer in layers:
         record = known.get(layer.name)
-        bits = ("-", "-") if record is None else tuple(map(bits_text, (record.weight_bits, record.activation_bits)))
-        rows.add_row(layer.name, *bits, layer.precision)
+        bits = (None, None) if record is None else (record.weight_bits, record.activation_bits)
+        rows.add_row(layer.name, *map(bits_text, bits), layer.precision)
     return rows
-
-
-def bits_text(bits: int) -> str:
-    """Bits in a table."""
-    return "float" if bits == 32 else str(bits)
 
 
 def to_json(running: "ExportedEngine", layers: "list[LayerPrecision]", size: int) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from srquant.cli.exported_model import show_info
 from srquant.cli.options import DEFAULT_INPUT, AnyModel, Depth, InputSize, Json, Scale, input_size
-from srquant.cli.output import check_json, show, table, write_json
+from srquant.cli.output import bits_text, check_json, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,7 +94,7 @@ def layer_table(layers: "list[LayerSummary]", costs: "list[LayerCost]", by_branc
     rows = table("layer", "kind", "weight bits", "activation bits", "levels used", "MMAC")
     for layer in layers:
         used = "-" if layer.levels_used is None else str(layer.levels_used)
-        bits = [text_of(b) for b in (layer.weight_bits, layer.activation_bits)]
+        bits = [bits_text(b) for b in (layer.weight_bits, layer.activation_bits)]
         if len(layer.choices) > 1:
             bits[1] = "/".join(map(str, layer.choices))
         if layer.name in by_branch:
@@ -115,11 +115,6 @@ def depth_line(cost: "DepthCost") -> str:
 def depths_to_json(costs: "list[DepthCost]") -> dict[str, object]:
     """The additional JSON values of a network of several depths; empty for others."""
     return {"depths": [asdict(cost) for cost in costs]} if costs else {}
-
-
-def text_of(bits: int | None) -> str:
-    """Bits as text."""
-    return "-" if bits is None else "float" if bits == 32 else str(bits)
 
 
 def made_by(model: "FrozenModel") -> str:

@@ -23,6 +23,13 @@ Step = Callable[[str, int, int], None]
 """Called with the name of a stage, the number of its steps done, and of all its steps."""
 
 
+def bits_text(bits: int | None) -> str:
+    """Bits of a layer in a table."""
+    from srquant.grids.uniform import FLOAT_BITS
+
+    return "-" if bits is None else "float" if bits == FLOAT_BITS else str(bits)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
     typer.echo(f"srquant: {message}", err=True)

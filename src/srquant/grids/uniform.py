@@ -22,6 +22,9 @@ from srquant.grids.pieces import empty_like, pieces
 FEWEST_BITS, MOST_BITS = 2, 8
 """Fewest and most bits of a grid."""
 
+FLOAT_BITS = 32
+"""Of values that are on no grid."""
+
 aten: Any = torch.ops.aten
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from srquant.errors import ExportedFileError, QuantizedFileError
-from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
+from srquant.grids.uniform import FEWEST_BITS, FLOAT_BITS, MOST_BITS
 from srquant.insertion.policy import LayerKind
 from srquant.quantizers.stored import Fields
 
@@ -18,8 +18,6 @@ VERSION = 1
 
 MOST_SCALE, MOST_PIXELS, MOST_BYTES = 64, 2**16, 2**30
 """Largest scale, largest size or distance in pixels, and most bytes per pixel that a record may have."""
-
-FLOAT_BITS = 32
 
 
 @dataclass(frozen=True)

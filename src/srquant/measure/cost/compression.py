@@ -6,7 +6,8 @@ QuantSR, supplement, section 1.3: "we compute the FLOPs and storage savings of t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srquant.measure.cost.formulas import FLOAT_BITS, LayerCost
+from srquant.grids.uniform import FLOAT_BITS
+from srquant.measure.cost.formulas import LayerCost
 
 
 @dataclass(frozen=True)

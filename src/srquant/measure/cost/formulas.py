@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from srquant.errors import PolicyError, suggest
+from srquant.grids.uniform import FLOAT_BITS
 from srquant.models.blocks.layers import MatrixProduct, MeanShift
 from srquant.models.hooks import watch_outputs
 from srquant.models.network import Network, modules_of
-
-FLOAT_BITS = 32
 
 
 @dataclass(frozen=True)

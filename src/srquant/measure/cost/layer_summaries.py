@@ -12,11 +12,11 @@ from torch import nn
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.deploy.frozen.layers import FrozenLayer
 from srquant.deploy.frozen.matmul import FrozenMatmul
+from srquant.grids.uniform import FLOAT_BITS
 from srquant.insertion.policy import LayerKind
 from srquant.models.blocks.layers import Matmul
 from srquant.models.network import Network
 
-FLOAT_BITS = 32
 Ranges = Literal["static", "dynamic"]
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.deploy.frozen.freeze import FrozenModel
+from srquant.grids.uniform import FLOAT_BITS
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.measure.cost.chosen_bits import chooses_bits
 from srquant.measure.cost.codes_used import codes_used
 from srquant.measure.cost.effective_bits import CodesUsed, mean_effective_bits
-from srquant.measure.cost.formulas import FLOAT_BITS, bit_ops, mean_activation_bits, mean_weight_bits
+from srquant.measure.cost.formulas import bit_ops, mean_activation_bits, mean_weight_bits
 from srquant.measure.cost.layer_costs import layer_costs
 from srquant.measure.cost.layer_summaries import Ranges, layer_summaries
 from srquant.models.network import Network
