@@ -72,3 +72,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
     return "known: " + ", ".join(choices)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its type's name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

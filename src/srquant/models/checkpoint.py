@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srquant.errors import CheckpointError
+from srquant.errors import CheckpointError, first_line
 from srquant.models.layout import Weights
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model")
@@ -86,8 +86,9 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-    return CheckpointError(f"{path}: not a PyTorch checkpoint, or damaged or truncated ({reason}); copy the file again")
+    return CheckpointError(
+        f"{path}: not a PyTorch checkpoint, or damaged or truncated ({first_line(error):.120}); copy the file again"
+    )
 
 
 def _blocked_globals(path: Path, message: str) -> list[str]:

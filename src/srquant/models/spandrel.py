@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 
-from srquant.errors import CheckpointError
+from srquant.errors import CheckpointError, first_line
 from srquant.models.layout import Weights
 from srquant.models.network import Network
 from srquant.models.wrap import wrap
@@ -94,8 +94,7 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
             "build the network and use srquant.wrap"
         ) from error
     except Exception as error:  # its architectures raise what PyTorch raises
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path}: spandrel can't load it ({reason}); use srquant.wrap") from error
+        raise CheckpointError(f"{path}: spandrel can't load it ({first_line(error)}); use srquant.wrap") from error
     if (
         not isinstance(found, spandrel.ImageModelDescriptor)
         or found.input_channels != 3

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from srquant.errors import CheckpointError
+from srquant.errors import CheckpointError, first_line
 from srquant.files import write_whole
 
 VERSION = 1
@@ -85,5 +85,5 @@ def load_fields(path: Path, kind: type[Fields]) -> Fields:
             return kind(**content)
         reason = "from another version"
     except Exception as error:  # for a damaged file torch.load raises many kinds of exceptions
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        reason = first_line(error)[:120]
     raise CheckpointError(f"can't continue from {path} ({reason}): use --overwrite to start again from step 0")

@@ -18,7 +18,7 @@ import torch
 from torch import distributed
 
 from srquant.devices import find_device
-from srquant.errors import InputError, TrainingError
+from srquant.errors import InputError, TrainingError, first_line
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -133,7 +133,7 @@ def connection_errors(step: int, where: str) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error):
             raise TrainingError(
-                how_to_continue(f"step {step} lost another process ({_first_line(error)})", where)
+                how_to_continue(f"step {step} lost another process ({first_line(error):.120})", where)
             ) from error
         raise
 
@@ -213,7 +213,3 @@ def _end_run(what: str, children: list[subprocess.Popen[bytes]]) -> None:
 
 def _exit_reason(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -10,7 +10,7 @@ from srquant.deploy.layer_precision import LayerPrecision
 from srquant.deploy.one_by_one import Images
 from srquant.deploy.onnx.precision import layer_precisions
 from srquant.deploy.onnx.session import Session
-from srquant.errors import EngineError, ExportedFileError
+from srquant.errors import EngineError, ExportedFileError, first_line
 
 
 class OnnxFile:
@@ -31,7 +31,9 @@ class OnnxFile:
         try:
             self.session = Session(str(path), threads)
         except Exception as error:  # ONNX Runtime's kinds of errors have no base of their own
-            raise ExportedFileError(f"{path}: ONNX Runtime can't read it ({reason(error)}); export it again") from error
+            raise ExportedFileError(
+                f"{path}: ONNX Runtime can't read it ({first_line(error):.200}); export it again"
+            ) from error
         self.runtime = self.session.runtime
         inputs, outputs = len(self.runtime.get_inputs()), len(self.runtime.get_outputs())
         if (inputs, outputs) != (1, 1):
@@ -67,7 +69,7 @@ class OnnxFile:
         try:
             return self.session(np.full(shape, 0.5, np.float32)).shape
         except Exception as error:
-            raise EngineError(reason(error)) from error
+            raise EngineError(f"{first_line(error):.200}") from error
 
     def __call__(self, images: Images) -> Images:
         """The output for ``N x 3 x H x W``, float32."""
@@ -76,8 +78,3 @@ class OnnxFile:
     def layer_precisions(self, side: int) -> list[LayerPrecision]:
         """In which precision each layer runs, for pictures of any side."""
         return layer_precisions(onnx.load(self.files[0]))
-
-
-def reason(error: Exception) -> str:
-    """The first line of ONNX Runtime's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from srquant.errors import InputError
+from srquant.errors import InputError, first_line
 from srquant.models.network import Facts
 
 SIDES = (33, 46)
@@ -44,7 +44,7 @@ class DryRun(fx.Interpreter):
         try:
             result = super().run_node(n)
         except Exception as error:
-            raise InputError(f"graph: node {n.name!r} can't run: {str(error).strip().splitlines()[0]:.200}") from error
+            raise InputError(f"graph: node {n.name!r} can't run: {first_line(error):.200}") from error
         if isinstance(result, Tensor) and result.numel() > MOST_ELEMENTS:
             raise InputError(f"graph: node {n.name!r} makes a tensor of shape {tuple(result.shape)}, too large")
         n.meta["val"] = result

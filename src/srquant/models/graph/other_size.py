@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from srquant.errors import first_line
 from srquant.models.graph.refusal import other_result
 from srquant.models.network import Network, device_of
 
@@ -32,7 +33,7 @@ def check_other_size(graph: nn.Module, network: Network) -> None:
     try:
         found = graph(image.clone())
     except RuntimeError as error:
-        raise other_result(facts.architecture, height, width, str(error).splitlines()[0]) from error
+        raise other_result(facts.architecture, height, width, first_line(error)) from error
     same = found.shape == expected.shape
     difference = float((found - expected).abs().mean() / expected.abs().mean()) if same else float("inf")
     if not difference <= MOST:

@@ -2,7 +2,7 @@
 
 import re
 
-from srquant.errors import EngineError
+from srquant.errors import EngineError, first_line
 
 PLACE = re.compile(r'File "([^"]+)", line (\d+), in forward')
 OWN = ("/torch/", "srquant/models/graph/", "srquant/deploy/export/")
@@ -13,9 +13,9 @@ NEXT_STEP = "engine 'torch' runs it"
 
 def not_traced(architecture: str, error: Exception) -> EngineError:
     """The steps of a network depend on the picture, or PyTorch can't trace it for another reason."""
-    reason = str(error).strip().split("\n")[0]
     return EngineError(
-        f"{architecture} can't be exported, its steps depend on the picture{place(str(error))} ({reason}); {NEXT_STEP}"
+        f"{architecture} can't be exported, its steps depend on the picture{place(str(error))} ({first_line(error)}); "
+        f"{NEXT_STEP}"
     )
 
 
