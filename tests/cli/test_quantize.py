@@ -201,15 +201,20 @@ def test_without_a_method_it_learns_and_says_how_long_it_will_take(run, files, c
     assert "3 bits: distill, quick, about 1 min" in result.stderr
     saved = load(target)
     assert saved.origin.method == "distill"
-    assert (saved.policy.granularity, saved.policy.activation_granularity) == ("channel", "channel")
+    assert saved.policy.granularity == saved.policy.activation_granularity
+    assert f"grids: one per {saved.policy.granularity} of weights" in result.stdout
     assert (tmp_path / "small.run" / "metrics.csv").read_text().startswith("step,loss,held_out_loss")
     assert not (tmp_path / "small.run" / "checkpoint.pt").exists()
 
 
-def test_grids_per_tensor_if_asked_for(quantize, tmp_path):
-    grids = ("--granularity", "tensor", "--activation-granularity", "tensor")
-    assert quantize("--method", "distill", "--set", "steps=1", *grids).exit_code == 0
-    assert load(tmp_path / "out.safetensors").policy.granularity == "tensor"
+@pytest.mark.parametrize(
+    "method", [("--method", "auto", "--effort", "quick"), ("--method", "distill", "--set", "steps=1")]
+)
+def test_grids_as_asked_for(quantize, tmp_path, method):
+    grids = ("--granularity", "tensor", "--activation-granularity", "channel")
+    assert quantize(*method, *grids).exit_code == 0
+    policy = load(tmp_path / "out.safetensors").policy
+    assert (policy.granularity, policy.activation_granularity) == ("tensor", "channel")
 
 
 def test_another_run_in_the_folder_is_not_overwritten(quantize, complaint, tmp_path):

@@ -12,6 +12,7 @@ from srquant.cli.settings import (
     effort_setting,
     find_method,
     grids,
+    grids_setting,
     layer_bits,
     layer_kinds,
     method_config,
@@ -97,7 +98,8 @@ WeightGrids = Annotated[
     str,
     typer.Option(
         "--granularity",
-        help="One weight grid per tensor or per output channel; auto: channel for auto and distill, tensor for others.",
+        help="One weight grid per tensor or per output channel; auto: the better one for auto, channel for "
+        "distill, tensor for others.",
     ),
 ]
 InputGrids = Annotated[
@@ -169,7 +171,12 @@ def quantize(
         grids(granularity, chosen),
         grids(activation_granularity, chosen),
     )
-    config = method_config(chosen, finetune, recipe, [*effort_setting(effort, chosen), *(settings or [])])
+    options = [
+        *effort_setting(effort, chosen),
+        *grids_setting((granularity, activation_granularity), chosen),
+        *(settings or []),
+    ]
+    config = method_config(chosen, finetune, recipe, options)
     folder = run_folder(run, output, chosen)
     pictures = CalibrationSet(calibration, count, seed, patch)
     model = find_model(model)
@@ -182,7 +189,12 @@ def quantize(
     save(freeze(quantized), output, overwrite)
     finish(folder)
     size, before = output.stat().st_size, model.stat().st_size
-    show(describe(network), f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}")
+    show(
+        describe(network),
+        f"grids: one per {quantized.policy.granularity} of weights, per {quantized.policy.activation_granularity} of "
+        "activations",
+        f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
+    )
 
 
 def load_float(path: Path, scale: int | None) -> "Network":

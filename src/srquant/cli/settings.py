@@ -1,5 +1,6 @@
 """Read the values of the options that choose a method, its options, bits and layers."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 
 from srquant.errors import PolicyError, suggest
@@ -70,6 +71,12 @@ def effort_setting(effort: str | None, method: "Method[Any]") -> list[str]:
     if "effort" not in get_type_hints(method.config):
         raise PolicyError(f"--effort {effort} is only for auto and distill, not for {method.name}: leave it out")
     return [f"effort={effort}"]
+
+
+def grids_setting(texts: Iterable[str], method: "Method[Any]") -> list[str]:
+    """No comparison of grids where the command line names one, as a setting of the method's options."""
+    is_named = any(text != AUTO for text in texts)
+    return ["compare_grids=false"] if is_named and "compare_grids" in get_type_hints(method.config) else []
 
 
 def grids(text: str, method: "Method[Any]") -> "Granularity":

@@ -1,8 +1,8 @@
 """Distill: weights, biases and bounds learn together to give the float network's pictures. Ours, from no paper.
 
 1. Start: ranges of smallest squared error as ``mse``, those of the picture itself without clipping, at 7 and 8 bits
-   those of ``tails`` if they are better. Weights are rounded by GPTQ, then moved as near to the float weights as
-   they can be while they are rounded to the same points.
+   those of ``tails`` if they are better on held-out crops. Weights are rounded by GPTQ, then moved as near to the float
+   weights as they can be while they are rounded to the same points.
 2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
    the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine. They are
    halved, and the best iterate comes back, wherever the error on held-out crops has become 1.5 times its own.
@@ -22,7 +22,7 @@ continuing a stopped run, curve     ``saved.Saved``
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -101,12 +101,24 @@ def quantize(
     progress: Progress | None = None,
     folder: RunFolder | None = None,
 ) -> QuantizedModel:
-    """Quantize by learning weights, biases and bounds; arguments as ``srquant.methods.registry.Quantize``.
+    """Quantize by learning weights, biases and bounds; arguments and errors as ``quantize_by_best``."""
+    return quantize_by_best(network, calibration, [policy], config, progress, folder)
+
+
+def quantize_by_best(
+    network: Network,
+    calibration: CalibrationSet,
+    policies: Iterable[Policy],
+    config: Distill,
+    progress: Progress | None = None,
+    folder: RunFolder | None = None,
+) -> QuantizedModel:
+    """Quantize by learning, from the start that is the best of several policies.
 
     Args:
         network: float; left unchanged.
         calibration: low-resolution crops, no ground truth.
-        policy: which layers are quantized, and with how many bits.
+        policies: which layers are quantized, and with how many bits; they have the same bits.
         config: the method's options.
         progress: called after every step of learning.
         folder: an existing folder that keeps the curve and the state to continue from.
@@ -116,16 +128,16 @@ def quantize(
         CheckpointError: the saved state is damaged.
     """
     amount, teacher = config.amount(), network if config.feature_weight else without_features(network)
-    plan, saved = resolve(network, policy), Saved(folder)
+    plans, saved = [resolve(network, policy) for policy in policies], Saved(folder)
     with ExitStack() as stack:
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
-        student = best_start(teacher, calibration, plan, held_out)
+        start = best_start(teacher, calibration, plans, held_out)
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
-        rates = own_size_rates(student, config.weight_rate(policy), config.bound_rate)
+        rates = own_size_rates(start.student, config.weight_rate(start.policy), config.bound_rate)
         loss = distillation(config.feature_weight, DISTANCE)
-        learn(student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
+        learn(start.student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
     origin = origin_of("distill", config, calibration)
-    return deployable(Network(student.module, network.facts), policy, origin)
+    return deployable(Network(start.student.module, network.facts), start.policy, origin)
 
 
 def crops(calibration: CalibrationSet, amount: Amount, different: float) -> Iterator[Tensor]:

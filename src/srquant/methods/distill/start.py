@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
@@ -11,6 +12,7 @@ from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.distillation.losses import output_loss
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.ranges.tails import MANY_LEVELS, Tails, activation_tails, weight_tails
@@ -27,33 +29,49 @@ SHARE = Tails.share
 """Share of values that ``tails`` cuts on each side."""
 
 
-def best_start(
-    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, held_out: Iterable[Lesson]
-) -> Network:
-    """A quantized copy of the float network, not settled.
+@dataclass(frozen=True)
+class Start:
+    """Where learning begins.
 
-    At 7 and 8 bits ``tails`` is tried as well, and the start with the smaller error taken.
+    Attributes:
+        student: quantized, not settled.
+        policy: that it was quantized by.
+    """
+
+    student: Network
+    policy: Policy
+
+
+def best_start(
+    network: Network, calibration: CalibrationSet, plans: Iterable[QuantizationPlan], held_out: Iterable[Lesson]
+) -> Start:
+    """The quantized copy with the smallest error before rounding, its weights then rounded by GPTQ.
+
+    At 7 and 8 bits ``tails`` is tried as well.
 
     Args:
         network: the float network.
         calibration: for the ranges and the rounding.
-        plan: of this network.
+        plans: of this network; each is tried.
         held_out: lessons by which starts are compared.
     """
-    by_error = started(network, calibration, plan, Ranges(mse, symmetric_mse, MOMENTUM, minmax))
-    bits = plan.policy.base
+    starts = [
+        Start(insert_by_ranges(network, calibration, plan, ranges), plan.policy)
+        for plan in plans
+        for ranges in fitting_ranges(plan.policy.base)
+    ]
+    best = starts[0] if len(starts) == 1 else min(starts, key=lambda start: error(start.student, held_out))
+    round_weights(best.student, network, calibration.batches(BATCH), "gptq")
+    move_near_float(best.student, network)
+    return best
+
+
+def fitting_ranges(bits: LayerBits) -> list[Ranges]:
+    """The ways to find ranges that are worth trying with so many bits."""
+    by_error = Ranges(mse, symmetric_mse, MOMENTUM, minmax)
     if 2 ** max(bits.activation, bits.weight) <= MANY_LEVELS:
-        return by_error
-    by_tails = started(network, calibration, plan, Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax))
-    return min((by_error, by_tails), key=lambda student: error(student, held_out))
-
-
-def started(network: Network, calibration: CalibrationSet, plan: QuantizationPlan, ranges: Ranges) -> Network:
-    """A quantized copy with these ranges, weights rounded by GPTQ."""
-    student = insert_by_ranges(network, calibration, plan, ranges)
-    round_weights(student, network, calibration.batches(BATCH), "gptq")
-    move_near_float(student, network)
-    return student
+        return [by_error]
+    return [by_error, Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax)]
 
 
 @torch.no_grad()
