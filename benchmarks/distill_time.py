@@ -32,9 +32,10 @@ from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Granularity, LayerBits, Policy
 from srquant.methods.distill.effort import EFFORTS
+from srquant.methods.distill.held_out import DISTANCE
 from srquant.methods.distill.method import Distill, without_features
 from srquant.methods.distill.rates import own_size_rates
-from srquant.methods.distill.start import DISTANCE, MOMENTUM
+from srquant.methods.distill.start import MOMENTUM
 from srquant.methods.ranges.pipeline import Ranges, insert_by_ranges
 from srquant.models.load import load_model
 from srquant.models.network import Network

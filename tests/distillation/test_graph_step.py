@@ -13,8 +13,8 @@ from srquant.distillation.loop import Guards, adam, learn_only, loss_of
 from srquant.distillation.recipes import distillation
 from srquant.grids import uniform
 from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.distill.held_out import DISTANCE
 from srquant.methods.distill.rates import own_size_rates
-from srquant.methods.distill.start import DISTANCE
 
 LOSS = distillation(0.0, DISTANCE)
 

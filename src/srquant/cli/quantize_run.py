@@ -106,7 +106,8 @@ def announcement(inputs: Inputs) -> str:
     config: Distill = inputs.config.learning(inputs.policy)
     base = inputs.policy.base
     bits = f"{base.weight} bits" if base.weight == base.activation else f"{base.weight}/{base.activation} bits"
-    seconds = config.seconds(inputs.network, inputs.pictures.patch)
+    starts = len(inputs.config.policies(inputs.policy))
+    seconds = config.seconds(inputs.network, inputs.pictures.patch, starts)
     line = f"{bits}: distill, {config.effort}, about {minutes(seconds)}"
     if config.effort == "quick":
         return line

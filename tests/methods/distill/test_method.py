@@ -13,9 +13,9 @@ from srquant.distillation.lessons import recorded
 from srquant.distillation.loop import Rate, adam
 from srquant.errors import CheckpointError
 from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.distill.held_out import error
 from srquant.methods.distill.learn import Learning
 from srquant.methods.distill.method import Distill, held_out_crops, quantize
-from srquant.methods.distill.start import error
 from srquant.models.load import build
 from srquant.training.run_folder import RunFolder
 

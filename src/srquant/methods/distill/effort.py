@@ -39,10 +39,10 @@ QUANTIZED_OVER_FLOAT = 1.3
 """Time of a step of the quantized network over that of the float network, at most."""
 
 START_STEPS = 60
-"""The search for ranges and the rounding take about as long as this many steps."""
+"""A start, which is the search for ranges and the rounding, takes about as long as this many steps."""
 
 
-def estimated_seconds(network: Network, amount: Amount, patch: int, different: float) -> float:
+def estimated_seconds(network: Network, amount: Amount, patch: int, different: float, starts: int) -> float:
     """Seconds that start and learning will take, from the time of one step of the float network.
 
     Args:
@@ -50,8 +50,9 @@ def estimated_seconds(network: Network, amount: Amount, patch: int, different: f
         amount: of learning.
         patch: side of the crops.
         different: share of the steps for whose crops the float network has to run, a third of a step each.
+        starts: number of starts that are compared.
     """
-    steps = START_STEPS + amount.steps * (QUANTIZED_OVER_FLOAT + different / 3)
+    steps = starts * START_STEPS + amount.steps * (QUANTIZED_OVER_FLOAT + different / 3)
     return steps * float_step_seconds(network, amount.batch, patch)
 
 

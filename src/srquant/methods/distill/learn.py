@@ -19,8 +19,8 @@ from srquant.distillation.graph_step import recordable, stepper
 from srquant.distillation.iterations import cosine, repeat_forever
 from srquant.distillation.lessons import Lesson, Lessons
 from srquant.distillation.loop import Guards, Loss, Rate, adam, learn_only, scale_rates
+from srquant.methods.distill.held_out import error
 from srquant.methods.distill.saved import Saved, State
-from srquant.methods.distill.start import error
 from srquant.models.network import Network
 from srquant.training.log import Log
 

@@ -1,8 +1,9 @@
 """Distill: weights, biases and bounds learn together to give the float network's pictures. Ours, from no paper.
 
 1. Start: ranges of smallest squared error as ``mse``, those of the picture itself without clipping, at 7 and 8 bits
-   those of ``tails`` if they are better on held-out crops. Weights are rounded by GPTQ, then moved as near to the float
-   weights as they can be while they are rounded to the same points.
+   those of ``tails`` if they are better on held-out crops. Ranges are halved where that brings the picture nearer to
+   the float network's. Weights are rounded by GPTQ, then moved as near to the float weights as they can be while they
+   are rounded to the same points.
 2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
    the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine. They are
    halved, and the best iterate comes back, wherever the error on held-out crops has become 1.5 times its own.
@@ -13,7 +14,7 @@ Grids have exactly ``2**bits`` points, ranges are static, and no true picture is
 ==================================  ==========================================
 step                                here
 ==================================  ==========================================
-start                               ``start.best_start``, ``near_float.move_near_float``
+start                               ``start.best_start``, ``narrow.narrow_ranges``, ``near_float.move_near_float``
 rates in units of size              ``rates.own_size_rates``
 loop, held-out error                ``learn.learn``
 steps and crops of an effort        ``effort.EFFORTS``
@@ -36,10 +37,11 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.methods.distill.effort import EFFORT, EFFORTS, Amount, Effort, estimated_seconds
+from srquant.methods.distill.held_out import DISTANCE
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.rates import own_size_rates
 from srquant.methods.distill.saved import Saved
-from srquant.methods.distill.start import DISTANCE, best_start
+from srquant.methods.distill.start import best_start
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable
@@ -88,9 +90,13 @@ class Distill:
         """The options that learning uses: these, whatever the bits."""
         return self
 
-    def seconds(self, network: Network, patch: int) -> float:
-        """Estimated time for a float network and crops of ``patch`` pixels a side."""
-        return estimated_seconds(network, self.amount(), patch, self.different)
+    def policies(self, policy: Policy) -> list[Policy]:
+        """The policies that are tried: this one."""
+        return [policy]
+
+    def seconds(self, network: Network, patch: int, starts: int) -> float:
+        """Estimated time for a float network, crops of ``patch`` pixels a side and so many starts."""
+        return estimated_seconds(network, self.amount(), patch, self.different, starts)
 
 
 def quantize(

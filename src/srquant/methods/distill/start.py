@@ -1,18 +1,16 @@
 """The start of learning: ranges of smallest squared error, weights rounded by GPTQ, yet near the float weights."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import torch
+from itertools import islice
 
 from srquant.data.calibration import CalibrationSet
-from srquant.devices import full_float32
-from srquant.distillation.lessons import LAYOUT, Lesson
-from srquant.distillation.losses import output_loss
+from srquant.distillation.lessons import Lesson, recorded
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
 from srquant.insertion.policy import LayerBits, Policy
+from srquant.methods.distill.held_out import error
+from srquant.methods.distill.narrow import narrow_ranges
 from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.ranges.tails import MANY_LEVELS, Tails, activation_tails, weight_tails
@@ -22,8 +20,8 @@ from srquant.weight_rounding.choose import round_weights
 MOMENTUM = 0.9
 """Weight of earlier batches in the moving average of activation bounds, as in ``mse``."""
 
-DISTANCE = output_loss
-"""Distance from the float network's pictures: mean absolute difference."""
+NARROWING_CROPS, NARROWING_EPOCH = 8, 2**19
+"""Crops by which ranges are narrowed, and the number of their epoch, which no learning comes to."""
 
 SHARE = Tails.share
 """Share of values that ``tails`` cuts on each side."""
@@ -45,25 +43,29 @@ class Start:
 def best_start(
     network: Network, calibration: CalibrationSet, plans: Iterable[QuantizationPlan], held_out: Iterable[Lesson]
 ) -> Start:
-    """The quantized copy with the smallest error before rounding, its weights then rounded by GPTQ.
-
-    At 7 and 8 bits ``tails`` is tried as well.
+    """The start with the smallest error of those of all plans.
 
     Args:
         network: the float network.
         calibration: for the ranges and the rounding.
-        plans: of this network; each is tried.
+        plans: of this network.
         held_out: lessons by which starts are compared.
     """
-    starts = [
-        Start(insert_by_ranges(network, calibration, plan, ranges), plan.policy)
-        for plan in plans
-        for ranges in fitting_ranges(plan.policy.base)
-    ]
-    best = starts[0] if len(starts) == 1 else min(starts, key=lambda start: error(start.student, held_out))
-    round_weights(best.student, network, calibration.batches(BATCH), "gptq")
-    move_near_float(best.student, network)
-    return best
+    starts = [Start(started(network, calibration, plan, held_out), plan.policy) for plan in plans]
+    return min(starts, key=lambda start: error(start.student, held_out))
+
+
+def started(
+    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, held_out: Iterable[Lesson]
+) -> Network:
+    """A quantized copy with the best of the ranges that fit the bits, narrowed, and with weights rounded by GPTQ."""
+    students = [insert_by_ranges(network, calibration, plan, ranges) for ranges in fitting_ranges(plan.policy.base)]
+    student = min(students, key=lambda student: error(student, held_out))
+    with recorded(network, islice(calibration.batches(NARROWING_CROPS, NARROWING_EPOCH), 1)) as lessons:
+        narrow_ranges(student, lessons)
+    round_weights(student, network, calibration.batches(BATCH), "gptq")
+    move_near_float(student, network)
+    return student
 
 
 def fitting_ranges(bits: LayerBits) -> list[Ranges]:
@@ -72,15 +74,3 @@ def fitting_ranges(bits: LayerBits) -> list[Ranges]:
     if 2 ** max(bits.activation, bits.weight) <= MANY_LEVELS:
         return [by_error]
     return [by_error, Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax)]
-
-
-@torch.no_grad()
-@full_float32()
-def error(student: Network, held_out: Iterable[Lesson]) -> float:
-    """The loss on lessons that are not learned from, ``DISTANCE``; infinite where a value isn't finite."""
-    student.eval()
-    errors = [
-        float(DISTANCE(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
-    ]
-    mean = sum(errors) / len(errors)
-    return mean if math.isfinite(mean) else math.inf

@@ -1,0 +1,26 @@
+"""The error on lessons that are not learned from, which decides between starts, iterates and ranges."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from srquant.devices import full_float32
+from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.losses import output_loss
+from srquant.models.network import Network
+
+DISTANCE = output_loss
+"""Distance from the float network's pictures: mean absolute difference."""
+
+
+@torch.no_grad()
+@full_float32()
+def error(student: Network, held_out: Iterable[Lesson]) -> float:
+    """The loss on lessons that are not learned from, ``DISTANCE``; infinite where a value isn't finite."""
+    student.eval()
+    errors = [
+        float(DISTANCE(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
+    ]
+    mean = sum(errors) / len(errors)
+    return mean if math.isfinite(mean) else math.inf
