@@ -110,7 +110,8 @@ def assemble(runs: Path, output: Path) -> None:
 
 ABOUT = (
     "`srquant quantize -w 8 -a 8` without other options: `auto`, 100 crops, seed 0. Y-PSNR on Set5 of the float "
-    "network and of the integer network, both in OpenVINO."
+    "network and of the integer network, both in OpenVINO. Other programs ran on the two cores meanwhile, so the "
+    "seconds are too many."
 )
 
 
