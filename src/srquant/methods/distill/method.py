@@ -23,7 +23,7 @@ continuing a stopped run, curve     ``saved.Saved``
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -114,7 +114,7 @@ def quantize(
 def quantize_by_best(
     network: Network,
     calibration: CalibrationSet,
-    policies: Iterable[Policy],
+    policies: Sequence[Policy],
     config: Distill,
     progress: Progress | None = None,
     folder: RunFolder | None = None,
@@ -124,7 +124,7 @@ def quantize_by_best(
     Args:
         network: float; left unchanged.
         calibration: low-resolution crops, no ground truth.
-        policies: which layers are quantized, and with how many bits; they have the same bits.
+        policies: which layers are quantized, and with how many bits; they differ only in the granularity of grids.
         config: the method's options.
         progress: called after every step of learning.
         folder: an existing folder that keeps the curve and the state to continue from.
@@ -134,7 +134,8 @@ def quantize_by_best(
         CheckpointError: the saved state is damaged.
     """
     amount, teacher = config.amount(), network if config.feature_weight else without_features(network)
-    plans, saved = [resolve(network, policy) for policy in policies], Saved(folder)
+    plan, saved = resolve(network, policies[0]), Saved(folder)
+    plans = [replace(plan, policy=policy) for policy in policies]
     with ExitStack() as stack:
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
         start = best_start(teacher, calibration, plans, held_out)

@@ -51,18 +51,22 @@ def best_start(
         plans: of this network.
         held_out: lessons by which starts are compared.
     """
-    starts = [Start(started(network, calibration, plan, held_out), plan.policy) for plan in plans]
+    with recorded(network, islice(calibration.batches(NARROWING_CROPS, NARROWING_EPOCH), 1)) as narrowing:
+        starts = [Start(started(network, calibration, plan, held_out, narrowing), plan.policy) for plan in plans]
     return min(starts, key=lambda start: error(start.student, held_out))
 
 
 def started(
-    network: Network, calibration: CalibrationSet, plan: QuantizationPlan, held_out: Iterable[Lesson]
+    network: Network,
+    calibration: CalibrationSet,
+    plan: QuantizationPlan,
+    held_out: Iterable[Lesson],
+    narrowing: Iterable[Lesson],
 ) -> Network:
     """A quantized copy with the best of the ranges that fit the bits, narrowed, and with weights rounded by GPTQ."""
     students = [insert_by_ranges(network, calibration, plan, ranges) for ranges in fitting_ranges(plan.policy.base)]
     student = min(students, key=lambda student: error(student, held_out))
-    with recorded(network, islice(calibration.batches(NARROWING_CROPS, NARROWING_EPOCH), 1)) as lessons:
-        narrow_ranges(student, lessons)
+    narrow_ranges(student, narrowing)
     round_weights(student, network, calibration.batches(BATCH), "gptq")
     move_near_float(student, network)
     return student
