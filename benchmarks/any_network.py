@@ -28,6 +28,7 @@ import numpy as np
 import report
 import torch
 from any_networks import FILES, RANDOM
+from finished import finished, path_of
 from numpy.typing import NDArray
 
 from srquant.data.calibration import CalibrationSet
@@ -228,7 +229,7 @@ def run_all(names: list[str], runs: Path) -> None:
     """Run networks without a result, each in its own process."""
     runs.mkdir(parents=True, exist_ok=True)
     for name in names:
-        path = runs / f"{name.replace(' ', '_')}.json"
+        path = path_of(runs, name)
         if path.exists():
             continue
         command = [sys.executable, __file__, "-o", str(runs), "--one", name]
@@ -249,8 +250,7 @@ def failed(name: str, reason: str) -> str:
 
 def assemble(names: list[str], runs: Path, output: Path) -> None:
     """The table of all finished networks."""
-    paths = [runs / f"{name.replace(' ', '_')}.json" for name in names]
-    results = [Result(**json.loads(path.read_text())) for path in paths if path.exists()]
+    results = [Result(**values) for values in finished(runs, names)]
     rows = [asdict(result) | {"verdict": result.verdict} for result in results]
     columns = {
         "network": "network",
