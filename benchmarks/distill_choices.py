@@ -30,6 +30,7 @@ CHOICES = (
     Choice("start: float weights, rounded to nearest", start="nearest"),
     Choice("start: GPTQ, weights on grid points", start="on points"),
     Choice("start: GPTAQ", start="gptaq"),
+    Choice("start: ranges not narrowed", narrowed=False),
     Choice("loss: root mean square of all crops", loss="squares"),
     Choice("loss: root mean square of each crop", loss="squares by crop"),
     Choice("loss: and features, weight 0.02", feature_weight=0.02),
@@ -124,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--bits", choices=BITS, help="only these")
     parser.add_argument("--assemble", type=Path, metavar="DIR")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--learn-only", action="store_true", help="learn, and measure another time")
@@ -134,7 +136,8 @@ def main() -> None:
         return
     if not arguments.assemble:
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            todo = [(choice, bits) for bits in BITS for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
+            chosen = [arguments.bits] if arguments.bits else list(BITS)
+            todo = [(choice, bits) for bits in chosen for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
             how = ["--device", arguments.device, *(["--learn-only"] if arguments.learn_only else [])]
             list(pool.map(lambda run: execute(arguments.output, how, *run), todo))
     rows = [row(arguments.output, choice) for choice in CHOICES]

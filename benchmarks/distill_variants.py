@@ -30,10 +30,11 @@ from srquant.methods.adabm.branches import settle_branches
 from srquant.methods.distill.effort import Amount
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.method import Distill, crops, held_out_crops, without_features
+from srquant.methods.distill.narrow import narrow_ranges
 from srquant.methods.distill.near_float import move_near_float
 from srquant.methods.distill.rates import own_size_rates, size
 from srquant.methods.distill.saved import Saved
-from srquant.methods.distill.start import MOMENTUM
+from srquant.methods.distill.start import MOMENTUM, narrowing_crops
 from srquant.methods.ranges.pipeline import BATCH, Ranges, insert_by_ranges
 from srquant.methods.settle_trained import deployable
 from srquant.models.load import load_model
@@ -61,6 +62,7 @@ class Choice:
     Attributes:
         label: in the table.
         start: rounding at the start; all but ``on points`` and ``nearest`` move weights near the float ones.
+        narrowed: whether activation ranges are narrowed at the start.
         loss: in ``LOSSES``.
         feature_weight: factor of the loss of normalised features.
         learning_rate: of weights, relative; None: distill's own for the bits.
@@ -82,6 +84,7 @@ class Choice:
 
     label: str
     start: Literal["gptq", "on points", "nearest", "gptaq"] = "gptq"
+    narrowed: bool = True
     loss: str = "absolute"
     feature_weight: float = 0.0
     learning_rate: float | None = None
@@ -153,11 +156,14 @@ def stages(choice: Choice, bits: int, steps: int) -> list[tuple[int, int]]:
 
 
 def started(choice: Choice, network: Network, calibration: CalibrationSet, bits: int) -> Network:
-    """Ranges and rounding."""
+    """Ranges, narrowed, and rounding."""
     policy = Policy(LayerBits(bits, bits), granularity=choice.granularity, activation_granularity=choice.granularity)
     ranges = Ranges(mse, symmetric_mse, MOMENTUM, minmax)
     plan = plan_with(choice.idea, resolve(network, policy), network, calibration)
     student = insert_by_ranges(network, calibration, plan, ranges)
+    if choice.narrowed:
+        with recorded(without_features(network), narrowing_crops(calibration)) as lessons:
+            narrow_ranges(student, lessons)
     if choice.start != "nearest":
         round_weights(student, network, calibration.batches(BATCH), "gptaq" if choice.start == "gptaq" else "gptq")
     if choice.start in ("gptq", "gptaq"):

@@ -83,6 +83,15 @@ CORRECTED = ("rounding=corrected",)
 LOW = (4, 3, 2)
 """Few bits, at which distill is measured with every seed."""
 
+LONG_PER_CHANNEL = (
+    (RNET, FOUR),
+    ("carn_x2", FOUR),
+    ("rlfn_x4", (2,)),
+    ("edsr_r16f64_x4", FOUR),
+    ("srresnet_r16f64_x4", (4, 2)),
+)
+"""Networks and bits at which distill of normal length loses more than half of what the best published method loses."""
+
 ADABM_RATES = ("rates=relative", "activation_rate=0.003", "weight_rate=0.003")
 BALANCED = (*ADABM_RATES, "feature_weight=0.2")
 """AdaBM's bounds at the rate above, features weighing about as much as the picture."""
@@ -194,7 +203,7 @@ ROWS = (
             granularity="channel",
             activation_granularity="channel",
         )
-        for network, bits in (("carn_x2", FOUR), ("rlfn_x4", (2,)))
+        for network, bits in LONG_PER_CHANNEL
     ),
     Row("ptq4sr", "ptq4sr", bits=ALL_BITS, paper=("PTQ4SR", "DBDC+Pac"), plotted=True, everywhere=MAIN),
     Row("ptq4sr per channel", "ptq4sr", ("weights=per_channel",), only=EDSR, repeated=False),

@@ -29,7 +29,7 @@ class Amount:
 EFFORTS: dict[Effort, Amount] = {
     "quick": Amount(150, 4),
     "normal": Amount(750, 4),
-    "long": Amount(6000, 4),
+    "long": Amount(3000, 16),
 }
 
 EFFORT = "how long to learn: " + ", ".join(f"{name} {a.steps} steps of {a.batch} crops" for name, a in EFFORTS.items())
@@ -38,8 +38,8 @@ EFFORT = "how long to learn: " + ", ".join(f"{name} {a.steps} steps of {a.batch}
 QUANTIZED_OVER_FLOAT = 1.3
 """Time of a step of the quantized network over that of the float network, at most."""
 
-START_STEPS = 60
-"""A start, which is the search for ranges and the rounding, takes about as long as this many steps."""
+START_CROPS = 240
+"""A start, which is the search for ranges and the rounding, takes about as long as steps of so many crops together."""
 
 
 def estimated_seconds(network: Network, amount: Amount, patch: int, different: float, starts: int) -> float:
@@ -52,7 +52,7 @@ def estimated_seconds(network: Network, amount: Amount, patch: int, different: f
         different: share of the steps for whose crops the float network has to run, a third of a step each.
         starts: number of starts that are compared.
     """
-    steps = starts * START_STEPS + amount.steps * (QUANTIZED_OVER_FLOAT + different / 3)
+    steps = starts * START_CROPS / amount.batch + amount.steps * (QUANTIZED_OVER_FLOAT + different / 3)
     return steps * float_step_seconds(network, amount.batch, patch)
 
 

@@ -1,8 +1,10 @@
 """The start of learning: ranges of smallest squared error, weights rounded by GPTQ, yet near the float weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+
+from torch import Tensor
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.lessons import Lesson, recorded
@@ -51,9 +53,14 @@ def best_start(
         plans: of this network.
         held_out: lessons by which starts are compared.
     """
-    with recorded(network, islice(calibration.batches(NARROWING_CROPS, NARROWING_EPOCH), 1)) as narrowing:
+    with recorded(network, narrowing_crops(calibration)) as narrowing:
         starts = [Start(started(network, calibration, plan, held_out, narrowing), plan.policy) for plan in plans]
     return min(starts, key=lambda start: error(start.student, held_out))
+
+
+def narrowing_crops(calibration: CalibrationSet) -> Iterator[Tensor]:
+    """The batch by which ranges are narrowed, ``N x 3 x H x W`` in [0, 1]."""
+    return islice(calibration.batches(NARROWING_CROPS, NARROWING_EPOCH), 1)
 
 
 def started(
