@@ -17,7 +17,8 @@ import torch
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
-from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
+from srquant.deploy.openvino.float_precision import cpu_options
+from srquant.deploy.openvino.model import to_openvino
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.speed.exported_models import write_noise
 from srquant.methods.registry import METHODS
@@ -51,7 +52,9 @@ def compiled(skip_bits: int | None) -> openvino.CompiledModel:
             freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
         )
     model.reshape([1, 3, HEIGHT, WIDTH])
-    return openvino.Core().compile_model(model, "CPU", {**CPU_OPTIONS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": 2})
+    return openvino.Core().compile_model(
+        model, "CPU", {**cpu_options(), "PERF_COUNT": True, "INFERENCE_NUM_THREADS": 2}
+    )
 
 
 def profile(model: openvino.CompiledModel, rounds: int) -> tuple[list[Row], float]:

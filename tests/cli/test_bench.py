@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from srquant.deploy.openvino.float_precision import has_bfloat16
+
 ROW_KEYS = {"engine", "precision", "median_ms", "min_ms", "max_ms", "peak_rss_mb"}
 
 
@@ -21,6 +23,7 @@ def test_json_rows(run, files, quantized, kind, integer_rows):
     assert [(row["engine"], row["precision"]) for row in value["rows"]] == [
         ("torch", "float32"),
         ("openvino", "float32"),
+        *([("openvino", "bfloat16")] if has_bfloat16() else []),
         ("onnxruntime", "float32"),
         ("onnxruntime-static", "int8"),
         *((name, "int8") for name in integer_rows),

@@ -1,7 +1,11 @@
-"""``--device``, ``--precision`` and ``--compile``: bad values end before anything is read or written."""
+"""``--device``, ``--precision``, ``--compile``, ``--float-precision``: bad values end before anything is read."""
 
 import pytest
 import torch
+
+from srquant.deploy.openvino import float_precision
+
+HAS_BFLOAT16 = pytest.mark.skipif(not float_precision.has_bfloat16(), reason="this processor has no bfloat16")
 
 
 @pytest.fixture
@@ -59,6 +63,7 @@ def test_engines_of_the_cpu(run, commands, monkeypatch, engine):
         (("--precision", "64"), "--precision 64: use auto, 32, 16, bf16"),
         (("--precision", "16", "--engine", "openvino"), "--precision 16: engine openvino computes on the CPU"),
         (("--compile", "--engine", "onnxruntime"), "--compile: engine onnxruntime computes on the CPU"),
+        (("--float-precision", "f16"), "--float-precision f16: use f32 or bf16"),
     ],
 )
 def test_precisions_and_engines_that_do_not_fit(run, commands, options, says):
@@ -78,3 +83,25 @@ def test_float16(run, files):
     result = run("evaluate", files / "edsr.pt", "--data", files / "Tiny", "--precision", "16", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "torch float16" in result.stdout
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "triton"])
+def test_only_openvino_has_a_float_precision(run, commands, monkeypatch, engine):
+    monkeypatch.setattr(float_precision, "has_bfloat16", lambda: True)
+    result = run("upscale", *commands["upscale"], "--float-precision", "bf16", "--engine", engine)
+    assert result.exit_code == 2
+    assert f"--float-precision bf16: only engine openvino on the CPU knows it, not {engine}" in result.stderr
+
+
+def test_processors_without_bfloat16(run, commands, monkeypatch):
+    monkeypatch.setattr(float_precision, "has_bfloat16", lambda: False)
+    result = run("evaluate", *commands["evaluate"], "--float-precision", "bf16")
+    assert result.exit_code == 2
+    assert "--float-precision bf16: this processor doesn't compute in bfloat16; use f32" in result.stderr
+
+
+@HAS_BFLOAT16
+def test_bfloat16_in_openvino(run, files):
+    result = run("evaluate", files / "edsr.pt", "--data", files / "Tiny", "--float-precision", "bf16")
+    assert result.exit_code == 0, result.output
+    assert "openvino bfloat16" in result.stdout

@@ -23,7 +23,8 @@ from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.matmul import FrozenMatmul
 from srquant.deploy.onnx.model import to_onnx
 from srquant.deploy.onnx.precision import layer_precisions as onnx_precisions
-from srquant.deploy.openvino.model import CPU_OPTIONS, to_openvino
+from srquant.deploy.openvino.float_precision import cpu_options
+from srquant.deploy.openvino.model import to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.errors import QuantizedFileError
 from srquant.insertion.policy import LayerBits, Policy
@@ -61,7 +62,7 @@ def network_of(architecture: str) -> Network:
 
 
 def run_openvino(network: Network, images: torch.Tensor, pair_saturation: bool = False) -> torch.Tensor:
-    compiled = openvino.compile_model(to_openvino(network, pair_saturation), "CPU", CPU_OPTIONS)
+    compiled = openvino.compile_model(to_openvino(network, pair_saturation), "CPU", cpu_options())
     return torch.from_numpy(compiled([images.numpy()])[0])
 
 
@@ -79,7 +80,7 @@ ENGINES = pytest.mark.parametrize("run", [run_openvino, run_onnx], ids=["openvin
 def test_exports_take_any_size(architecture):
     network = network_of(architecture)
     fixed = OpenVINOEngine(network, threads=1)
-    dynamic = openvino.compile_model(fixed.session.model, "CPU", CPU_OPTIONS)
+    dynamic = openvino.compile_model(fixed.session.model, "CPU", cpu_options())
     session = onnxruntime.InferenceSession(to_onnx(network).SerializeToString(), providers=["CPUExecutionProvider"])
     graph = export_graph(network)
     for shape in ((2, 3, 13, 9), (1, 3, 8, 12), (1, 3, 1, 2)):

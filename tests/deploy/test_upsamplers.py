@@ -7,7 +7,8 @@ import torch
 
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.onnx.model import save_onnx, to_onnx
-from srquant.deploy.openvino.model import CPU_OPTIONS, save_openvino, to_openvino
+from srquant.deploy.openvino.float_precision import cpu_options
+from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.load import build
@@ -42,7 +43,7 @@ def images() -> torch.Tensor:
 
 
 def openvino_picture(path, images: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(openvino.compile_model(path, "CPU", CPU_OPTIONS)([images.numpy()])[0])
+    return torch.from_numpy(openvino.compile_model(path, "CPU", cpu_options())([images.numpy()])[0])
 
 
 def onnx_picture(path, images: torch.Tensor) -> torch.Tensor:

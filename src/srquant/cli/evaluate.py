@@ -9,7 +9,18 @@ import typer
 from srquant.cli.engine_place import find_place
 from srquant.cli.exported_model import bit_line, open_for_command
 from srquant.cli.exported_model import bit_report as exported_bits
-from srquant.cli.options import AnyModel, Compile, Depth, Device, Engine, Json, Precision, Scale, Threads
+from srquant.cli.options import (
+    AnyModel,
+    Compile,
+    Depth,
+    Device,
+    Engine,
+    FloatPrecision,
+    Json,
+    Precision,
+    Scale,
+    Threads,
+)
 from srquant.cli.output import check_json, progress, show, table, write_json
 
 if TYPE_CHECKING:
@@ -48,6 +59,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Compile = False,
+    float_precision: FloatPrecision = "f32",
     json: Json = None,
 ) -> None:
     """Measure PSNR and SSIM on benchmark sets."""
@@ -56,7 +68,7 @@ def evaluate(
     from srquant.models.checkpoint import is_exported
 
     if is_exported(model):
-        exported = open_for_command(model, engine, threads, scale, depth, device, precision, compiled)
+        exported = open_for_command(model, engine, threads, scale, depth, device, precision, compiled, float_precision)
         reports = score(exported, benchmark_sets(data, exported.facts.scale), exported.fab, patch)
         spent = exported_bits(exported)
         show_scores(reports, spent, [] if spent is None else [bit_line(exported, spent["float_layers"])], json)
@@ -66,7 +78,7 @@ def evaluate(
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.measure.cost.layer_costs import picture_fab
 
-    place = find_place(device, engine, precision, compiled)
+    place = find_place(device, engine, precision, compiled, float_precision)
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
     sets = benchmark_sets(data, network.facts.scale)

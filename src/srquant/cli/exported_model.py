@@ -22,6 +22,7 @@ def open_for_command(
     device: str = "auto",
     precision: str = "auto",
     compiled: bool = False,
+    float_precision: str = "f32",
 ) -> "ExportedEngine":
     """Open an exported model with the options of a command.
 
@@ -29,6 +30,7 @@ def open_for_command(
         InputError: an option asks for what the file isn't; else as ``open_exported``.
         EngineError: the engine isn't installed.
     """
+    from srquant.deploy.openvino.float_precision import check_float_precision
     from srquant.upscale.exported.open_exported import open_exported
 
     wrong = {
@@ -40,7 +42,7 @@ def open_for_command(
     for option, given in wrong.items():
         if given:
             raise InputError(f"{option}: {path} is exported and runs on the CPU as it is; leave the option out")
-    running = open_exported(path, engine, threads)
+    running = open_exported(path, engine, threads, check_float_precision(float_precision))
     if scale not in (None, running.facts.scale):
         raise InputError(f"--scale {scale}: {path} upscales by {running.facts.scale}; leave the option out")
     return running

@@ -46,6 +46,14 @@ Compile = Annotated[
     bool,
     typer.Option("--compile", help="Compile a float network with PyTorch: slow start, then faster."),
 ]
+FloatPrecision = Annotated[
+    str,
+    typer.Option(
+        metavar="f32|bf16",
+        help="Numbers that OpenVINO computes with where nothing is quantized: float32, or bfloat16, which is faster on "
+        "some processors, but gives another picture.",
+    ),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
 ]

@@ -16,6 +16,7 @@ from srquant.cli.options import (
     Depth,
     Device,
     Engine,
+    FloatPrecision,
     Overwrite,
     Precision,
     Scale,
@@ -56,6 +57,7 @@ def upscale(
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Compile = False,
+    float_precision: FloatPrecision = "f32",
     overwrite: Overwrite = False,
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
@@ -68,9 +70,9 @@ def upscale(
 
     running: OpenEngine
     if is_exported(model):
-        running = open_for_command(model, engine, threads, scale, depth, device, precision, compiled)
+        running = open_for_command(model, engine, threads, scale, depth, device, precision, compiled, float_precision)
     else:
-        place = find_place(device, engine, precision, compiled)
+        place = find_place(device, engine, precision, compiled, float_precision)
         running = place.open_engine(open_network(model, scale, depth), threads)
     note(f"engine {running.name}")
     if not running.tiling.exact:

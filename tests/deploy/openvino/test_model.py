@@ -9,7 +9,8 @@ from srquant.deploy.frozen.channels import ChannelScaling
 from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.deploy.frozen.layers import FrozenConv2d
 from srquant.deploy.onnx.model import to_onnx
-from srquant.deploy.openvino.model import CPU_OPTIONS, save_openvino, to_openvino
+from srquant.deploy.openvino.float_precision import cpu_options
+from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.errors import EngineError, OutputError
 from srquant.models.blocks.layers import mean_shift
@@ -37,7 +38,7 @@ def run(network: Network, images: torch.Tensor, pair_saturation: bool = False) -
 
 
 def compute(model: openvino.Model, images: torch.Tensor) -> torch.Tensor:
-    compiled = openvino.compile_model(model, "CPU", CPU_OPTIONS)
+    compiled = openvino.compile_model(model, "CPU", cpu_options())
     return torch.from_numpy(compiled([images.numpy()])[0])
 
 
@@ -101,7 +102,7 @@ def test_saved_model_computes_the_same(tmp_path, freeze_directly):
     images = torch.rand(1, 3, 6, 7)
     model = to_openvino(network, False)
     save_openvino(model, tmp_path / "model.xml")
-    loaded = openvino.compile_model(tmp_path / "model.xml", "CPU", CPU_OPTIONS)
+    loaded = openvino.compile_model(tmp_path / "model.xml", "CPU", cpu_options())
     np.testing.assert_array_equal(loaded([images.numpy()])[0], compute(model, images).numpy())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.bin", "model.xml"]
 

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from srquant.deploy.openvino.model import CPU_OPTIONS
 from srquant.errors import EngineError
-from srquant.measure.speed import worker
 from srquant.measure.speed.time_models import ExportedModel, time_models
 from srquant.measure.speed.timing import interleave, stopwatch
 
@@ -25,10 +23,6 @@ def test_runs_take_turns():
 def test_a_model_that_cannot_run_says_why(tmp_path):
     with pytest.raises(EngineError, match=r"mine float32 can't run: .*missing\.onnx"):
         time_models([ExportedModel("mine", "float32", "onnxruntime", tmp_path / "missing.onnx")], 8, 8, 1, 1)
-
-
-def test_timed_models_run_as_deployed_ones():
-    assert worker.CPU_OPTIONS == CPU_OPTIONS
 
 
 def test_stopwatch_counts_milliseconds():

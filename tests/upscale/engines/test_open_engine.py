@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from srquant.deploy.openvino.float_precision import has_bfloat16
 from srquant.errors import EngineError, InputError
 from srquant.models.network import Facts, Network
 from srquant.upscale.engines.open_engine import open_engine
@@ -81,3 +82,23 @@ def test_auto_ends_with_torch() -> None:
 def test_unknown_engine(network: Network) -> None:
     with pytest.raises(InputError, match="did you mean 'openvino'"):
         open_engine("openvin", network)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("name", ["auto", "openvino"])
+def test_what_is_not_quantized_in_bfloat16(network: Network, name: str) -> None:
+    images = np.random.default_rng(0).random((1, 3, 24, 20), np.float32)
+    engine, exact = (open_engine(name, network, 1, float_precision=precision) for precision in ("bf16", "f32"))
+    difference = np.abs(engine(images) - exact(images))
+    assert (engine.name, exact.name) == ("openvino bfloat16", "openvino")
+    assert 1e-5 < difference.max() < 0.05
+    assert engine.fingerprint() != exact.fingerprint()
+    assert engine.float_layers() == exact.float_layers()
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+def test_other_engines_have_no_float_precision(network: Network, name: str) -> None:
+    with pytest.raises(
+        InputError, match=f"--float-precision bf16: only engine openvino on the CPU knows it, not {name}"
+    ):
+        open_engine(name, network, float_precision="bf16")

@@ -13,6 +13,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.deploy.export.record import KEY
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
+from srquant.deploy.openvino.float_precision import has_bfloat16
 from srquant.errors import ExportedFileError, InputError, OutputError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.measure.cost.layer_costs import fab
@@ -180,3 +181,18 @@ def test_a_wrong_scale_is_found(engine, tmp_path, suffix):
     path = export(engine.network, tmp_path / f"m{suffix}")
     with pytest.raises(ExportedFileError, match="upscales by 2, but says 3 of itself"):
         open_exported(with_record(path, lambda text: text.replace('"scale":2', '"scale":3')))
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_an_exported_file_in_bfloat16(engine, tmp_path):
+    path = export(engine.network, tmp_path / "m.xml")
+    images = np.random.default_rng(0).random((1, 3, 24, 32), np.float32)
+    found, exact = (open_exported(path, threads=1, float_precision=precision) for precision in ("bf16", "f32"))
+    assert found.name == "openvino bfloat16"
+    assert found.fingerprint() != exact.fingerprint()
+    assert 1e-5 < np.abs(found(images) - exact(images)).max() < 0.05
+
+
+def test_onnx_files_have_no_float_precision(engine, tmp_path):
+    with pytest.raises(InputError, match=r"--float-precision bf16: .* runs in onnxruntime"):
+        open_exported(export(engine.network, tmp_path / "m.onnx"), float_precision="bf16")

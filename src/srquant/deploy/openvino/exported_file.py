@@ -7,6 +7,7 @@ import openvino
 from srquant.deploy.export.record import KEY
 from srquant.deploy.layer_precision import LayerPrecision
 from srquant.deploy.one_by_one import Images
+from srquant.deploy.openvino.float_precision import FloatPrecision, engine_name
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.deploy.openvino.session import Session
 from srquant.errors import EngineError, ExportedFileError
@@ -18,14 +19,14 @@ class OpenVINOFile:
     Args:
         path: the ``.xml``; the ``.bin`` lies beside it.
         threads: number of threads to compute with; all cores by default.
+        float_precision: of what isn't quantized.
 
     Raises:
         ExportedFileError: a file is missing or damaged, or the model has several inputs or outputs.
     """
 
-    engine = "openvino"
-
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, float_precision: FloatPrecision = "f32") -> None:
+        self.engine, self.float_precision = engine_name(float_precision), float_precision
         weights = path.with_suffix(".bin")
         self.files: tuple[Path, ...] = (path, weights)
         if not weights.is_file():
@@ -39,7 +40,7 @@ class OpenVINOFile:
                 f"{path} has {len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs; "
                 "export a network that makes one picture of one picture"
             )
-        self.session = Session(self.model, threads)
+        self.session = Session(self.model, threads, float_precision)
 
     @property
     def record(self) -> str | None:
@@ -76,7 +77,7 @@ class OpenVINOFile:
 
     def layer_precisions(self, side: int) -> list[LayerPrecision]:
         """In which precision each layer runs, for pictures of this side."""
-        return layer_precisions(self.model, side)
+        return layer_precisions(self.model, side, self.float_precision)
 
 
 def reason(error: Exception) -> str:

@@ -22,9 +22,6 @@ from srquant.models.network import Network
 
 CHANNELS = 3
 
-CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-"""Without the precision hint, processors with bfloat16 compute float layers in it, which changes codes."""
-
 
 def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvino.Model:
     """Export a float or frozen network.
@@ -36,7 +33,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
 
     Returns:
         A model with input ``image`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and output
-        ``upscaled``; N is 1 where the network's steps depend on it. Compile it with ``CPU_OPTIONS``.
+        ``upscaled``; N is 1 where the network's steps depend on it. Compile it with ``float_precision.cpu_options``.
 
     Raises:
         EngineError: a part of the network can't be exported to OpenVINO.

@@ -3,7 +3,7 @@
 import openvino
 
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision
-from srquant.deploy.openvino.model import CPU_OPTIONS
+from srquant.deploy.openvino.float_precision import FloatPrecision, cpu_options
 
 LAYER_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
 
@@ -17,12 +17,15 @@ SUBGRAPH = "Subgraph"
 PRECISIONS = {"u8": INTEGER, "i8": INTEGER, "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
-def layer_precisions(model: openvino.Model, side: int = SIDE) -> list[LayerPrecision]:
+def layer_precisions(
+    model: openvino.Model, side: int = SIDE, float_precision: FloatPrecision = "f32"
+) -> list[LayerPrecision]:
     """Compile a model for this processor, at one size, and read the precision of each layer.
 
     Args:
         model: from ``to_openvino``, or any that takes RGB pictures.
         side: of the picture in pixels; the model must be able to take it.
+        float_precision: of what isn't quantized.
 
     Returns:
         One entry per convolution and matrix product, in the order of computation.
@@ -30,7 +33,7 @@ def layer_precisions(model: openvino.Model, side: int = SIDE) -> list[LayerPreci
     model = model.clone()
     model.reshape([1, 3, side, side])
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYER_OPERATIONS]
-    running = _running(openvino.compile_model(model, "CPU", CPU_OPTIONS), set(names))
+    running = _running(openvino.compile_model(model, "CPU", cpu_options(float_precision)), set(names))
     renamed = iter([precision for originals, precision in running if not originals & set(names)])
     known = {name: precision for originals, precision in running for name in originals & set(names)}
     return [LayerPrecision(name, known[name] if name in known else next(renamed, "unknown")) for name in names]

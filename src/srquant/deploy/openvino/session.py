@@ -7,7 +7,7 @@ import numpy as np
 import openvino
 
 from srquant.deploy.one_by_one import Images, one_by_one
-from srquant.deploy.openvino.model import CPU_OPTIONS
+from srquant.deploy.openvino.float_precision import FloatPrecision, cpu_options
 
 KEPT_SHAPES = 2
 """Input shapes for which a compiled model is kept."""
@@ -21,13 +21,16 @@ class Session:
     Args:
         model: left unchanged.
         threads: number of threads to compute with; all cores by default.
+        float_precision: of what isn't quantized.
     """
 
-    def __init__(self, model: openvino.Model, threads: int | None = None) -> None:
+    def __init__(
+        self, model: openvino.Model, threads: int | None = None, float_precision: FloatPrecision = "f32"
+    ) -> None:
         self.core = openvino.Core()
         self.model = model
         self.compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self.options: dict[str, Any] = dict(CPU_OPTIONS)
+        self.options = cpu_options(float_precision)
         if threads is not None:
             self.options["INFERENCE_NUM_THREADS"] = threads
 

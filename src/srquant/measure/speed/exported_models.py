@@ -16,6 +16,7 @@ from srquant.data.images import png_bytes
 from srquant.deploy.float_form import float_form
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
 from srquant.deploy.onnx.model import save_onnx, to_onnx
+from srquant.deploy.openvino.float_precision import has_bfloat16
 from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.devices import has_float64
 from srquant.insertion.branched_network import NAMES, BranchedNetwork
@@ -53,14 +54,19 @@ def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel
 
 
 def export_float(network: Network, folder: Path) -> list[ExportedModel]:
-    """Export a float network for PyTorch, OpenVINO and ONNX Runtime, float32."""
+    """Export a float network for PyTorch, OpenVINO and ONNX Runtime: float32, in OpenVINO also bfloat16 if it can.
+
+    The last one is the model for ONNX Runtime.
+    """
     pickled, xml, onnx_file = (folder / f"float32{suffix}" for suffix in (".pt", ".xml", ".onnx"))
     torch.save(network.eval(), pickled)
     save_openvino(to_openvino(network), xml)
     save_onnx(to_onnx(network), onnx_file)
+    bfloat16 = [ExportedModel("openvino", "bfloat16", "openvino-bf16", xml)] if has_bfloat16() else []
     return [
         ExportedModel("torch", "float32", "torch", pickled),
         ExportedModel("openvino", "float32", "openvino", xml),
+        *bfloat16,
         ExportedModel("onnxruntime", "float32", "onnxruntime", onnx_file),
     ]
 

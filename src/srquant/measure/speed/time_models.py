@@ -12,7 +12,7 @@ from typing import IO, Literal
 from srquant.errors import EngineError
 from srquant.measure.speed.timing import Timing, interleave
 
-EngineName = Literal["torch", "openvino", "onnxruntime"]
+EngineName = Literal["torch", "openvino", "openvino-bf16", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class ExportedModel:
 
     Attributes:
         engine: name for the table.
-        precision: of its convolutions, ``float32``, ``int8`` or ``mixed``.
-        kind: the program that runs it.
+        precision: of its convolutions, ``float32``, ``bfloat16``, ``int8`` or ``mixed``.
+        kind: the program that runs it; ``openvino-bf16`` computes in bfloat16 where nothing is quantized.
         path: pickled network (``torch``), ``.xml``, or ``.onnx``.
         device: where it runs; only ``torch`` runs on other devices than the CPU.
     """

@@ -1,6 +1,6 @@
 """A process that runs one exported model on request; it is separate so that its memory is used by that model only.
 
-    python -m srquant.measure.speed.worker torch|openvino|onnxruntime MODEL HEIGHT WIDTH THREADS DEVICE
+    python -m srquant.measure.speed.worker torch|openvino|openvino-bf16|onnxruntime MODEL HEIGHT WIDTH THREADS DEVICE
 
 It reads commands from stdin: it answers ``run`` with the milliseconds of one inference, and ``memory`` with its peak
 resident memory in bytes, on CUDA with that of the device.
@@ -8,17 +8,17 @@ resident memory in bytes, on CUDA with that of the device.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from srquant.deploy.openvino.float_precision import FloatPrecision, cpu_options
 from srquant.measure.speed.timing import stopwatch
 
 Images = NDArray[np.float32]
-CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-"""The same as ``deploy.openvino.model.CPU_OPTIONS``; importing that would load PyTorch into this process."""
 
 
 def torch_runner(path: str, images: Images, threads: int, device: str) -> Callable[[], object]:
@@ -43,14 +43,17 @@ def torch_runner(path: str, images: Images, threads: int, device: str) -> Callab
     return run
 
 
-def openvino_runner(path: str, images: Images, threads: int, device: str) -> Callable[[], object]:
+def openvino_runner(
+    path: str, images: Images, threads: int, device: str, float_precision: FloatPrecision = "f32"
+) -> Callable[[], object]:
     """Run an OpenVINO model with a fixed shape, on the CPU."""
     import openvino
 
     core = openvino.Core()
     model = core.read_model(path)
     model.reshape(list(images.shape))
-    request = core.compile_model(model, "CPU", CPU_OPTIONS | {"INFERENCE_NUM_THREADS": threads}).create_infer_request()
+    options = cpu_options(float_precision) | {"INFERENCE_NUM_THREADS": threads}
+    request = core.compile_model(model, "CPU", options).create_infer_request()
     return lambda: request.infer([images], share_inputs=True)
 
 
@@ -65,7 +68,12 @@ def onnxruntime_runner(path: str, images: Images, threads: int, device: str) -> 
     return lambda: session.run(None, {name: images})
 
 
-RUNNERS = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": onnxruntime_runner}
+RUNNERS: dict[str, Callable[[str, Images, int, str], Callable[[], object]]] = {
+    "torch": torch_runner,
+    "openvino": openvino_runner,
+    "openvino-bf16": partial(openvino_runner, float_precision="bf16"),
+    "onnxruntime": onnxruntime_runner,
+}
 
 
 def peak_memory(device: str) -> int:

@@ -46,7 +46,7 @@ class BranchingEngine:
 
     def fingerprint(self) -> str:
         """See ``Engine``."""
-        return fingerprint(self.branched)
+        return fingerprint(self.branched, self.name)
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; of the middle branch."""

@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
 
     def fingerprint(self) -> str:
         """See ``Engine``."""
-        return fingerprint(self.network)
+        return fingerprint(self.network, self.name)
 
     def float_layers(self) -> set[str]:
         """See ``Engine``; exports the network once more to ask ONNX Runtime."""

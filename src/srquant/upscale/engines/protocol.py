@@ -15,7 +15,7 @@ class Engine(Protocol):
     """Runs one network.
 
     Attributes:
-        name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``.
+        name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``; the precision behind it if it isn't float32.
         facts: of the network that it runs.
         tiling: the overlap, alignment and memory of its tiles.
     """
@@ -29,7 +29,7 @@ class Engine(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Hexadecimal digits that differ between networks of different facts or weights."""
+        """Hexadecimal digits that differ between networks of different facts or weights, and between precisions."""
         ...
 
     def float_layers(self) -> set[str]:

@@ -64,7 +64,7 @@ class TorchEngine:
 
     def fingerprint(self) -> str:
         """See ``Engine``."""
-        return fingerprint(self.network)
+        return fingerprint(self.network, self.name)
 
     def float_layers(self) -> set[str]:
         """Names of the layers with dynamic ranges.

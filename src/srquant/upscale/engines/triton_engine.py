@@ -49,7 +49,7 @@ class TritonEngine:
 
     def fingerprint(self) -> str:
         """See ``Engine``."""
-        return fingerprint(self.network)
+        return fingerprint(self.network, self.name)
 
     def float_layers(self) -> set[str]:
         """Names of the frozen layers that the kernels don't compute; PyTorch computes them exactly, but in float."""

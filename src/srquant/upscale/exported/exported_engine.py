@@ -5,7 +5,7 @@ import hashlib
 from srquant.deploy.export.record import LayerRecord, Record
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision, float_names
 from srquant.models.network import Facts
-from srquant.upscale.engines.fingerprint import file_digest
+from srquant.upscale.engines.fingerprint import file_digest, precision_in
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.exported.protocol import ExportedFile
 from srquant.upscale.exported.sizes import small_side
@@ -31,8 +31,10 @@ class ExportedEngine:
         return self.file(images)
 
     def fingerprint(self) -> str:
-        """See ``Engine``; of the files' content."""
-        return hashlib.sha256("".join(map(file_digest, self.file.files)).encode()).hexdigest()
+        """See ``Engine``; of the files' content and the precision."""
+        return hashlib.sha256(
+            ("".join(map(file_digest, self.file.files)) + precision_in(self.name)).encode()
+        ).hexdigest()
 
     def layer_precisions(self) -> list[LayerPrecision]:
         """In which precision each layer of the graph runs on this machine; compiles the model once more."""

@@ -1,9 +1,9 @@
 """Open an exported model: in its engine, with the facts that it holds, or that are found out."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from srquant.deploy.export.record import Record, read_record
+from srquant.deploy.openvino.float_precision import FloatPrecision
 from srquant.errors import EngineError, ExportedFileError, InputError
 from srquant.models.checkpoint import is_exported
 from srquant.models.network import Facts
@@ -16,7 +16,9 @@ from srquant.upscale.tiles.tiling import Tiling
 AUTO = "auto"
 
 
-def open_exported(path: Path, engine: str = AUTO, threads: int | None = None) -> ExportedEngine:
+def open_exported(
+    path: Path, engine: str = AUTO, threads: int | None = None, float_precision: FloatPrecision = "f32"
+) -> ExportedEngine:
     """Open an exported model, ours or another tool's, in the engine for its format.
 
     Args:
@@ -24,18 +26,19 @@ def open_exported(path: Path, engine: str = AUTO, threads: int | None = None) ->
             take ``N x 3 x H x W`` RGB in [0, 1], float32.
         engine: ``auto``, or the name of that engine.
         threads: number of threads to compute with; all cores by default.
+        float_precision: of what isn't quantized, in OpenVINO.
 
     Returns:
         It computes what the engine computes that is opened with the network itself.
 
     Raises:
         ExportedFileError: no such file, damaged, or not a network that upscales RGB pictures.
-        InputError: another engine.
+        InputError: another engine, or a precision that the file's engine doesn't know.
         EngineError: the engine isn't installed.
     """
     if not is_exported(path) or not path.is_file():
         raise ExportedFileError(f"{path}: no such file; give an exported model: .xml with its .bin, or .onnx")
-    file = open_file(path, engine, threads)
+    file = open_file(path, engine, threads, float_precision)
     check_input(file)
     if file.record is None:
         return ExportedEngine(file, *facts_and_tiling(file), None)
@@ -48,22 +51,24 @@ def open_exported(path: Path, engine: str = AUTO, threads: int | None = None) ->
     return ExportedEngine(file, facts, tiling_of(record), record)
 
 
-def open_file(path: Path, engine: str, threads: int | None) -> ExportedFile:
+def open_file(path: Path, engine: str, threads: int | None, float_precision: FloatPrecision) -> ExportedFile:
     """The file in the engine for its suffix; errors as ``open_exported``."""
     name = "openvino" if path.suffix.lower() == ".xml" else "onnxruntime"
     if engine not in (AUTO, name):
         raise InputError(f"--engine {engine}: {path} runs in {name} only; use --engine {name} or auto")
+    if name != "openvino" and float_precision != "f32":
+        raise InputError(f"--float-precision {float_precision}: {path} runs in {name}; export to .xml, or leave it out")
     try:
-        return FILES[name](path, threads)
+        return openvino_file(path, threads, float_precision) if name == "openvino" else onnx_file(path, threads)
     except ImportError as error:
         raise EngineError(f"engine {name} can't be loaded ({error}); install it to run {path}") from error
 
 
-def openvino_file(path: Path, threads: int | None) -> ExportedFile:
+def openvino_file(path: Path, threads: int | None, float_precision: FloatPrecision) -> ExportedFile:
     """An ``.xml``; imports OpenVINO."""
     from srquant.deploy.openvino.exported_file import OpenVINOFile
 
-    return OpenVINOFile(path, threads)
+    return OpenVINOFile(path, threads, float_precision)
 
 
 def onnx_file(path: Path, threads: int | None) -> ExportedFile:
@@ -71,10 +76,6 @@ def onnx_file(path: Path, threads: int | None) -> ExportedFile:
     from srquant.deploy.onnx.exported_file import OnnxFile
 
     return OnnxFile(path, threads)
-
-
-FILES: dict[str, Callable[[Path, int | None], ExportedFile]] = {"openvino": openvino_file, "onnxruntime": onnx_file}
-"""How the files of each engine are opened."""
 
 
 def check_input(file: ExportedFile) -> None:
