@@ -3,6 +3,7 @@ import json
 import onnx
 import openvino
 import pytest
+import yaml
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
@@ -50,3 +51,30 @@ def test_damaged_quantized_file(run, quantized, complaint, tmp_path):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(content[: len(content) // 2])
     assert "damaged.safetensors" in complaint(run("export", damaged, "-o", tmp_path / "m.xml"))
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_layers_are_reported_with_their_share_of_the_time(run, quantized, tmp_path, suffix):
+    target, path = tmp_path / f"model{suffix}", tmp_path / "layers.yaml"
+    result = run("export", quantized, "-o", target, "--layers", path, "--input", "24x32", "--json", "-")
+    assert result.exit_code == 0, result.output
+    report, exported = yaml.safe_load(path.read_text()), json.loads(result.stdout)["layers"]
+    assert (report["model"], report["input"]) == (target.name, "24x32")
+    assert [(layer["name"], layer["precision"]) for layer in report["layers"]] == [
+        (layer["name"], layer["precision"]) for layer in exported
+    ]
+    assert {(layer["weight_bits"], layer["activation_bits"]) for layer in report["layers"]} == {(8, 8), (4, 4)}
+    shares = [layer["time_share"] for layer in report["layers"] if layer["precision"] == "int8"]
+    assert all(0 < share < 1 for share in shares)
+    assert shares or suffix == ".onnx"
+    known = sum(layer["time_share"] or 0 for layer in report["layers"])
+    assert known + report["other_time_share"] == pytest.approx(1, abs=0.01)
+    assert report["milliseconds"] > 0
+
+
+def test_a_report_needs_a_place_and_a_size_that_fits(run, quantized, complaint, tmp_path):
+    existing, arguments = tmp_path / "layers.yaml", ("export", quantized, "-o", tmp_path / "m.xml")
+    existing.write_text("mine")
+    assert "layers.yaml exists" in complaint(run(*arguments, "--layers", existing))
+    assert "--input 24" in complaint(run(*arguments, "--layers", tmp_path / "new.yaml", "--input", "24"))
+    assert not (tmp_path / "m.xml").exists()

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Depth, Json, Model, Overwrite, Scale
+from srquant.cli.layers_report import write_layers_report
+from srquant.cli.options import DEFAULT_INPUT, Depth, InputSize, Json, Model, Overwrite, Scale, input_size
 from srquant.cli.output import check_json, check_output, show, table, write_json
 from srquant.errors import OutputError
 
@@ -19,11 +20,20 @@ Output = Annotated[
         "-o", "--output", show_default=False, help="File to write: .xml for OpenVINO (with a .bin beside it), or .onnx."
     ),
 ]
+Layers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Also measure the layers and write this report (YAML): bits, precision and share of the time.",
+    ),
+]
 
 
 def export(
     model: Model,
     output: Output,
+    layers: Layers = None,
+    size: InputSize = DEFAULT_INPUT,
     scale: Scale = None,
     depth: Depth = None,
     overwrite: Overwrite = False,
@@ -37,15 +47,20 @@ def export(
     if output.suffix not in (".xml", ".onnx"):
         raise OutputError(f"{output}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
     check_json(json)
+    height, width = input_size(size)
 
     from srquant.deploy.file.open_model import open_network
     from srquant.insertion.branched_network import BranchedNetwork
+    from srquant.upscale.exported.sizes import check_size
 
     network = open_network(model, scale, depth)
     parts = branch_files(network, output) if isinstance(network, BranchedNetwork) else {output: network}
-    for path in parts:
-        check_files(path, overwrite)
-    values = [export_file(part, path, json) for path, part in parts.items()]
+    reports = {path: None if layers is None else report_file(path, output, layers) for path in parts}
+    for path, report in reports.items():
+        check_files(path, report, overwrite)
+    if layers is not None:
+        check_size(network.facts, None, height, width)
+    values = [export_file(part, path, reports[path], size, json) for path, part in parts.items()]
     if isinstance(network, BranchedNetwork):
         show(network.describe(), json_to=json)
         write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
@@ -60,20 +75,29 @@ def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Networ
     return {output.with_suffix(f".{NAMES[bits]}{output.suffix}"): part for bits, part in network.branches.items()}
 
 
-def check_files(path: Path, overwrite: bool) -> None:
-    """Check, before any long work, that the file can be written, and for an .xml also the .bin beside it."""
+def report_file(path: Path, output: Path, layers: Path) -> Path:
+    """The report of one exported file: ``layers``, with the name of the branch in it where there are several."""
+    return layers if path == output else layers.with_suffix(path.suffixes[-2] + layers.suffix)
+
+
+def check_files(path: Path, report: Path | None, overwrite: bool) -> None:
+    """Check, before any long work, that both files can be written, and for an .xml also the .bin beside it."""
     check_output(path, overwrite)
+    if report is not None:
+        check_output(report, overwrite)
     if path.suffix == ".xml":
         check_output(path.with_suffix(".bin"), overwrite)
 
 
-def export_file(network: "Network", path: Path, json: str | None) -> dict[str, object]:
-    """Write one network and show the precision of its layers; returns the values for JSON."""
+def export_file(network: "Network", path: Path, report: Path | None, size: str, json: str | None) -> dict[str, object]:
+    """Write one network and its report, and show the precision of its layers; returns the values for JSON."""
     from srquant.measure.cost.layer_summaries import layer_summaries
     from srquant.upscale.exported.write import export_model
 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
     layers = export_model(network, path)
+    if report is not None:
+        write_layers_report(path, layers, size, report)
     rows = table("layer", "precision", title=str(path))
     for layer in layers:
         rows.add_row(

@@ -29,10 +29,14 @@ def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:
     return [LayerPrecision(name.split(" ")[-1], _precision(name, optimized)) for name in layers]
 
 
+def computes(node: str, layer: str) -> bool:
+    """Whether a node of the optimized graph computes a layer; fusions add words before or after the layer's name."""
+    return re.search(rf"(^| ){re.escape(layer)}($|_)", node) is not None
+
+
 def _precision(name: str, optimized: list[tuple[str, str]]) -> str:
-    """Precision of the layer ``name``; fusions add words before or after the name of a node."""
-    pattern = re.compile(rf"(^| ){re.escape(name)}($|_)")
-    operations = [operation for other, operation in optimized if pattern.search(other)]
+    """Precision of the layer ``name``."""
+    operations = [operation for node, operation in optimized if computes(node, name)]
     return INTEGER if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"
 
 

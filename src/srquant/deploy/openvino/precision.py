@@ -1,4 +1,6 @@
-"""The precision in which OpenVINO runs each layer."""
+"""The precision in which OpenVINO runs each layer, and where."""
+
+from dataclasses import dataclass
 
 import openvino
 
@@ -14,7 +16,25 @@ SIDE = 16
 SUBGRAPH = "Subgraph"
 """Type of a node that computes a whole attention block."""
 
+UNKNOWN = "", "unknown"
+"""Node and precision of a layer that isn't found."""
+
 PRECISIONS = {"u8": INTEGER, "i8": INTEGER, "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+
+
+@dataclass(frozen=True)
+class RunningLayer:
+    """A layer as OpenVINO runs it.
+
+    Attributes:
+        name: in the network.
+        node: the compiled node that computes it; empty if none was found.
+        precision: ``int8``, ``float32``, ..., or ``unknown``.
+    """
+
+    name: str
+    node: str
+    precision: str
 
 
 def layer_precisions(
@@ -32,20 +52,27 @@ def layer_precisions(
     """
     model = model.clone()
     model.reshape([1, 3, side, side])
+    compiled = openvino.compile_model(model, "CPU", cpu_options(float_precision))
+    return [LayerPrecision(layer.name, layer.precision) for layer in running_layers(model, compiled)]
+
+
+def running_layers(model: openvino.Model, compiled: openvino.CompiledModel) -> list[RunningLayer]:
+    """One entry per convolution and matrix product of a model, in the order of computation."""
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYER_OPERATIONS]
-    running = _running(openvino.compile_model(model, "CPU", cpu_options(float_precision)), set(names))
-    renamed = iter([precision for originals, precision in running if not originals & set(names)])
-    known = {name: precision for originals, precision in running for name in originals & set(names)}
-    return [LayerPrecision(name, known[name] if name in known else next(renamed, "unknown")) for name in names]
+    running = _running(compiled, set(names))
+    renamed = iter([node for originals, node in running if not originals & set(names)])
+    known = {name: node for originals, node in running for name in originals & set(names)}
+    found = {name: known[name] if name in known else next(renamed, UNKNOWN) for name in names}
+    return [RunningLayer(name, *node) for name, node in found.items()]
 
 
-def _running(compiled: openvino.CompiledModel, names: set[str]) -> list[tuple[set[str], str]]:
-    """Original names and precision of every compiled layer; a layer with a factor fused into its weights is renamed."""
+def _running(compiled: openvino.CompiledModel, names: set[str]) -> list[tuple[set[str], tuple[str, str]]]:
+    """Original names, node and precision of each compiled layer; one with a factor in its weights has another name."""
     layers = []
     for node in compiled.get_runtime_model().get_ordered_ops():
         info = {key: str(value.value) for key, value in node.get_rt_info().items()}
         originals = {name.split("/")[0] for name in info["originalLayersNames"].split(",")}
         if info["layerType"] in RUNTIME_LAYERS or (info["layerType"] == SUBGRAPH and originals & names):
             precision = info["runtimePrecision"]
-            layers.append((originals, PRECISIONS.get(precision, precision)))
+            layers.append((originals, (node.get_friendly_name(), PRECISIONS.get(precision, precision))))
     return layers
