@@ -190,6 +190,14 @@ ROWS = (
         plotted=True,
         everywhere=(8, *MAIN),
     ),
+    Row(
+        "distill, 2000 steps, grids per channel",
+        "distill",
+        ("steps=2000",),
+        only=IMDTN,
+        granularity="channel",
+        activation_granularity="channel",
+    ),
     Row("distill quick", "distill", ("effort=quick",), LOW, only=EDSR),
     Row("distill long", "distill", ("effort=long",), LOW, only=EDSR, repeated_bits=LOW),
     *(

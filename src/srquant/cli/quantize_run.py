@@ -1,7 +1,7 @@
 """Run a method on a network: say how long it will take, continue a stopped run, show progress."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from srquant.data.calibration import CalibrationSet
 from srquant.errors import CheckpointError, OutputError, PolicyError
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
-from srquant.methods.distill.effort import EFFORTS
 from srquant.methods.distill.method import Distill
 from srquant.methods.distill.saved import Saved
 from srquant.methods.options import text_of
@@ -107,12 +106,12 @@ def announcement(inputs: Inputs) -> str:
     base = inputs.policy.base
     bits = f"{base.weight} bits" if base.weight == base.activation else f"{base.weight}/{base.activation} bits"
     starts = len(inputs.config.policies(inputs.policy))
-    seconds = config.seconds(inputs.network, inputs.pictures.patch, starts)
-    line = f"{bits}: distill, {config.effort}, about {minutes(seconds)}"
+    needed = inputs.network, inputs.pictures.patch, starts
+    line = f"{bits}: distill, {config.effort}, about {minutes(config.seconds(*needed))}"
     if config.effort == "quick":
         return line
-    share = EFFORTS["quick"].steps / config.amount().steps
-    return f"{line}; --effort quick: about {minutes(seconds * share)}"
+    quick = replace(config, effort="quick", steps=None, batch=None)
+    return f"{line}; --effort quick: about {minutes(quick.seconds(*needed))}"
 
 
 def minutes(seconds: float) -> str:
