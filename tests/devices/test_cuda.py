@@ -24,6 +24,7 @@ SETTINGS = {
     "2dquant": ["iterations=4", "batch=2"],
     "outlier-aware": ["epochs=3"],
     "gba": ["epochs=1"],
+    "distill": ["steps=8"],
 }
 MOST_DIFFERENT = 1 / 255
 """Mean difference of two pictures in [0, 1]; learning sums in another order on CUDA."""

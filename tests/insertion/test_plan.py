@@ -24,6 +24,7 @@ QUICK = {
     "2dquant": ("iterations=1", "batch=2", "crops=1"),
     "outlier-aware": ("epochs=1",),
     "gba": ("epochs=1", "mixed=both", "ranges=mse"),
+    "distill": ("steps=1",),
 }
 """Settings that shorten the learning; gba with all that changes bits on the way."""
 
