@@ -69,7 +69,7 @@ def run_openvino(network: Network, images: torch.Tensor, pair_saturation: bool =
 def run_onnx(network: Network, images: torch.Tensor, pair_saturation: bool = False) -> torch.Tensor:
     model = to_onnx(network, pair_saturation).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["upscaled"], {"image": images.numpy()})[0])
+    return torch.from_numpy(session.run(["output"], {"input": images.numpy()})[0])
 
 
 ENGINES = pytest.mark.parametrize("run", [run_openvino, run_onnx], ids=["openvino", "onnxruntime"])
@@ -89,7 +89,7 @@ def test_exports_take_any_size(architecture):
         assert torch.equal(graph(images), network(images))
         np.testing.assert_allclose(dynamic([images.numpy()])[0], expected, atol=5e-6)
         np.testing.assert_allclose(fixed(images.numpy()), expected, atol=5e-6)
-        np.testing.assert_allclose(session.run(None, {"image": images.numpy()})[0], expected, atol=5e-6)
+        np.testing.assert_allclose(session.run(None, {"input": images.numpy()})[0], expected, atol=5e-6)
 
 
 def test_costs_of_frozen_products(freeze_by_policy):

@@ -48,7 +48,7 @@ def openvino_picture(path, images: torch.Tensor) -> torch.Tensor:
 
 def onnx_picture(path, images: torch.Tensor) -> torch.Tensor:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["upscaled"], {"image": images.numpy()})[0])
+    return torch.from_numpy(session.run(["output"], {"input": images.numpy()})[0])
 
 
 def assert_agree(actual: torch.Tensor, expected: torch.Tensor) -> None:

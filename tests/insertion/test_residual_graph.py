@@ -14,6 +14,14 @@ def test_edsr(tiny):
     assert graph == ResidualGraph(
         reads={"body.1.body.0": "body.0.add", "body.2": "body.1.add", "tail.0.0": "add"},
         addend_readers={"body.0.add": "body.0.body.0", "body.1.add": "body.1.body.0", "add": "body.0.body.0"},
+        next={
+            "body.0.body.0": "body.0.body.2",
+            "body.0.body.2": "body.0.add",
+            "body.1.body.0": "body.1.body.2",
+            "body.1.body.2": "body.1.add",
+            "body.2": "add",
+            "tail.0.0": "tail.1",
+        },
     )
     assert inner_sums(network, graph) == ["body.0.add", "body.1.add", "add"]
 

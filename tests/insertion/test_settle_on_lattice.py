@@ -8,11 +8,12 @@ import torch
 
 from srquant.deploy.frozen.freeze import freeze
 from srquant.deploy.frozen.layers import FrozenConv2d, offset_bias
+from srquant.grids.uniform import zero_point
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
-from srquant.insertion.settle_on_lattice import settle, spacing
+from srquant.insertion.settle_on_lattice import COARSE, settle, spacing
 from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.layers import QuantAdd, QuantConv2d
+from srquant.quantizers.layers import QuantAdd, QuantConv2d, output_scale
 
 POLICIES = {
     "W2A2": Policy(LayerBits(2, 2)),
@@ -104,14 +105,39 @@ def test_biases_settle_with_what_the_offset_adds(tiny, quantized, policy):
 
 
 @policies
-def test_biases_move_by_half_a_multiple_at_most(tiny, quantized, policy):
+@architectures
+def test_biases_before_a_grid_are_whole_units_from_its_offset(tiny, quantized, architecture, policy):
+    network = quantized(tiny(architecture), policy)
+    settle(network)
+    layers, checked = layers_of(network), 0
+    settled = dict(frozen(network, policy).module.named_modules())
+    for name, layer in layers.items():
+        following = layers.get(getattr(layer, "next", None))
+        if following is None or layer.layer.bias is None or isinstance(following, QuantAdd):
+            continue
+        grid, scale = following.input_quantizer, settled[name].output_scale().double()
+        offset, step = grid.lower.detach().double().flatten(), grid.step().detach().double()
+        if grid.lower.dim() == 0:
+            offset = offset + step * zero_point(grid.lower.detach(), grid.upper.detach(), grid.levels)
+        elif len(offset) != len(scale):
+            continue  # a shuffle moves channels
+        units = (settled[name].corrected_bias().double() - offset) / scale
+        assert float((units - units.round()).abs().max()) < 1e-6, name
+        checked += 1
+    assert checked >= (0 if architecture == "rnet" else 2)  # its body has no biases
+
+
+@policies
+def test_biases_move_by_half_a_unit_at_most(tiny, quantized, policy):
     network = tiny("edsr")
     settled = quantized(network, policy)
     delta = settle(settled)
     for name, layer in layers_of(settled).items():
         if isinstance(layer, QuantConv2d):
             moved = layer.layer.bias.detach() - network.module.get_submodule(name).bias.detach()
-            assert float(moved.abs().max()) <= 0.6 * delta, name
+            unit = output_scale(layer)
+            coarse = (unit > COARSE * delta) if layer.next is None else torch.zeros_like(unit, dtype=torch.bool)
+            assert bool((moved.abs() <= torch.where(coarse, 0.6 * delta, 0.5 * unit + 0.1 * delta)).all()), name
 
 
 @pytest.mark.parametrize("steps", [-9e-4, -1.3e-4, 3e-5, 9e-4])

@@ -38,7 +38,9 @@ def insert_quantizers(network: Network, plan: QuantizationPlan, bounds: Activati
         layer = quantized.module.get_submodule(name)
         activation = sums[shared[name]] if name in shared else ActivationQuantizer(*bounds[name], bits.activation)
         weight = _weight_quantizer(layer.get_parameter("weight"), activation, bits, plan.policy, weight_rule)
-        quantized.module.set_submodule(name, _quantized_layer(name, layer, activation, weight))
+        inserted = _quantized_layer(name, layer, activation, weight)
+        inserted.next = plan.next.get(name)
+        quantized.module.set_submodule(name, inserted)
     _quantize_matmuls(quantized, plan, bounds)
     return quantized
 

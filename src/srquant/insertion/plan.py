@@ -29,6 +29,7 @@ class QuantizationPlan:
         rectified: those of ``sums`` that are read by ReLUs only; their grid is for the ReLU's output.
         read_sums: for each quantized layer that reads one of ``sums`` directly or through its ReLU, the sum.
         addends: for each sum of a residual block whose first addend is also the input of a quantized layer, the layer.
+        next: for each quantized layer whose outputs go to one place only, the module there, see ``ResidualGraph``.
     """
 
     policy: Policy
@@ -39,6 +40,7 @@ class QuantizationPlan:
     rectified: frozenset[str]
     read_sums: Mapping[str, str]
     addends: Mapping[str, str]
+    next: Mapping[str, str]
 
     def shared_grids(self) -> dict[str, str]:
         """For each layer that shares the grid of a sum, the sum: the layer reads it and has equal activation bits."""
@@ -84,6 +86,7 @@ def resolve(network: Network, policy: Policy) -> QuantizationPlan:
         rectified=frozenset(graph.rectified & sums.keys()),
         read_sums={layer: name for layer, name in graph.reads.items() if layer in layers and name in sums},
         addends=_addends(network, graph, layers),
+        next={layer: name for layer, name in graph.next.items() if layer in layers},
     )
 
 

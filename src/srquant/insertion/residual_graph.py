@@ -1,4 +1,4 @@
-"""The residual sums of a network and the layers that read them, found by tracing the network."""
+"""The residual sums of a network and the layers that read them or each other, found by tracing the network."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,19 +26,22 @@ class LayerTracer(fx.Tracer):
 
 @dataclass
 class ResidualGraph:
-    """What is connected to the residual adds of a network. All names are those of the network's modules.
+    """What is connected to the residual adds and layers of a network. All names are those of the network's modules.
 
     Attributes:
         rectified: adds whose sum is read by ReLUs only.
         last: adds whose sum is the output picture, before the mean colour is added.
         reads: for each layer whose input is always the sum of one add, or the ReLU of a rectified sum, that add.
         addend_readers: for each add whose first addend is also the input of a layer, the first such layer.
+        next: for each layer whose outputs go to one place only, directly or through ReLU and pixel shuffle, the layer
+            there, or the add whose second addend they are.
     """
 
     rectified: set[str] = field(default_factory=set)
     last: set[str] = field(default_factory=set)
     reads: dict[str, str] = field(default_factory=dict)
     addend_readers: dict[str, str] = field(default_factory=dict)
+    next: dict[str, str] = field(default_factory=dict)
 
 
 def trace_residual_graph(network: Network) -> ResidualGraph:
@@ -57,7 +60,7 @@ def trace_residual_graph(network: Network) -> ResidualGraph:
     rectified = names - {str(node.target) for node in sums if not _only_rectified(node, modules)}
     last = {str(node.target) for node in sums if _makes_picture(node, modules)}
     addend_readers = {str(node.target): layer for node in sums for layer in _readers(node.args[0], modules)[:1]}
-    return ResidualGraph(rectified, last, _reads(graph, modules, rectified), addend_readers)
+    return ResidualGraph(rectified, last, _reads(graph, modules, rectified), addend_readers, _next(graph, modules))
 
 
 def inner_sums(network: Network, graph: ResidualGraph) -> list[str]:
@@ -95,6 +98,28 @@ def _sum_behind(node: fx.Node, modules: dict[str, nn.Module], rectified: set[str
         node = node.all_input_nodes[0]
         return str(node.target) if str(node.target) in rectified else None
     return str(node.target) if isinstance(_module(node, modules), Add) else None
+
+
+def _next(graph: fx.Graph, modules: dict[str, nn.Module]) -> dict[str, str]:
+    """For each layer whose outputs are read in one place, the same in all its calls, the module there."""
+    found: dict[str, set[str | None]] = {}
+    for node in graph.nodes:
+        if isinstance(_module(node, modules), nn.Conv2d | nn.Linear):
+            found.setdefault(str(node.target), set()).update(_places(node, modules))
+    return {layer: name for layer, names in found.items() for name in names if name is not None and len(names) == 1}
+
+
+def _places(node: fx.Node, modules: dict[str, nn.Module]) -> set[str | None]:
+    """Layers and sums that read a value, as ``next``; None among them for other readers."""
+    found: set[str | None] = set()
+    for reader in node.users:
+        module = _module(reader, modules)
+        added = isinstance(module, Add) and reader.args[1] is node
+        if isinstance(module, nn.ReLU | nn.PixelShuffle):
+            found |= _places(reader, modules)
+        else:
+            found.add(str(reader.target) if added or isinstance(module, nn.Conv2d | nn.Linear) else None)
+    return found
 
 
 def _module(node: fx.Node, modules: dict[str, nn.Module]) -> Any:

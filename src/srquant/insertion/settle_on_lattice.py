@@ -4,8 +4,8 @@ A difference in the last bit of a float can change a rounding by a whole step, a
 step into a different picture: engines agree on only half of the pixels of unsettled 8-bit EDSR. On the lattice
 ``delta * integer`` with ``delta`` a power of two
 
-- the output scale of every layer is a multiple of ``delta``, and so are biases: sums of float32 values are exact in
-  any order, fused or not, because no value needs more than 24 bits;
+- the output scale of every layer is a multiple of ``delta``, and biases are whole numbers of it: sums of float32
+  values are exact in any order, fused or not, because no value needs more than 24 bits;
 - every step is an odd multiple of ``delta``: no value lies on a tie, and the distance to the next tie is larger than
   the rounding error of any way to divide by the step.
 
@@ -30,10 +30,13 @@ from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import (
     QuantLayer,
     QuantMatmul,
+    QuantModule,
     activation_quantizers,
     bounded_quantizer,
     expand_to_weight,
+    output_scale,
     quant_layers,
+    quant_modules,
     quantized_weight,
     scaled_weight,
 )
@@ -43,6 +46,9 @@ GRID_BITS = 22
 
 FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
+
+COARSE = 64
+"""Biases that only sums read become multiples of output scales up to this many ``delta``, as 8-bit layers have."""
 
 
 @torch.no_grad()
@@ -65,13 +71,14 @@ def settle(network: Network) -> float:
         delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
         for quantizer in quantizers:
             quantizer.settle(delta)
+    modules = quant_modules(network)
     for layer in quant_layers(network).values():
         if not layer.input_quantizer.static:
             layer.cached_weight = layer.weight_quantizer.integer_weight(layer.weight).values().float()
             continue
         settle_weight(layer, delta)
         layer.lattice = delta
-        settle_bias(layer, delta)
+        settle_bias(layer, next_quantizer(layer, modules, inner))
     for module in network.modules():
         if isinstance(module, QuantMatmul):
             module.lattice = delta
@@ -93,20 +100,50 @@ def settle_weight(layer: QuantLayer, delta: float) -> None:
     _stretch(quantizer, settled / multiples)
 
 
-def settle_bias(layer: QuantLayer, delta: float) -> None:
-    """Move the bias so that its sum with the contribution of the input grid's offset is a multiple of ``delta``."""
+def next_quantizer(
+    layer: QuantLayer, modules: dict[str, QuantModule], inner: set[ActivationQuantizer]
+) -> ActivationQuantizer | None:
+    """The quantizer among ``inner`` that alone reads the outputs of a layer, if there is one."""
+    following = modules.get(layer.next or "")
+    found = [] if following is None else [q for side, q in following.quantizers().items() if side in ("", ".right")]
+    return next((quantizer for quantizer in inner if quantizer in found), None)
+
+
+def settle_bias(layer: QuantLayer, next_grid: ActivationQuantizer | None) -> None:
+    """Move the bias so that engines can add it to sums of integers as a whole number.
+
+    With the contribution of the input grid's offset it becomes a multiple of the output scale; where the output goes to
+    one grid only, plus that grid's offset, so that sums of integers become its integers at once. Where it goes to none,
+    coarse scales would change the picture, and it becomes a multiple of ``delta`` only.
+    """
     if layer.layer.bias is None:
         return
-    weight = quantized_weight(layer).double()
+    weight, unit = quantized_weight(layer).double(), output_scale(layer).double()
+    if next_grid is None and layer.lattice is not None:
+        unit = torch.where(unit > COARSE * layer.lattice, layer.lattice, unit)
     added = (weight * _offsets(bounded_quantizer(layer), weight)).flatten(1).sum(1)
-    total = added + layer.layer.bias
-    layer.layer.bias.copy_((total / delta).round() * delta - added)
+    target = _next_offset(next_grid, len(unit))
+    total = added + layer.layer.bias - target
+    layer.layer.bias.copy_((total / unit).round() * unit + target - added)
+
+
+def _next_offset(quantizer: ActivationQuantizer | None, channels: int) -> Tensor | float:
+    """Offset of the next grid for each channel; 0 without one, or where a shuffle changed the channels."""
+    offset = None if quantizer is None else _offset(quantizer).flatten()
+    return 0.0 if offset is None or len(offset) not in (1, channels) else offset
 
 
 def _offsets(quantizer: ActivationQuantizer, weight: Tensor) -> Tensor:
-    if quantizer.lower.dim():
-        return expand_to_weight(quantizer.lower.double(), weight)
-    return quantizer.lower + quantizer.step() * zero_point(quantizer.lower, quantizer.upper, quantizer.levels)
+    offset = _offset(quantizer)
+    return expand_to_weight(offset, weight) if offset.dim() else offset
+
+
+def _offset(quantizer: ActivationQuantizer) -> Tensor:
+    """Value of integer 0 in engines, float64, shape of the bounds."""
+    lower = quantizer.lower.double()
+    if lower.dim():
+        return lower
+    return lower + quantizer.step() * zero_point(quantizer.lower, quantizer.upper, quantizer.levels)
 
 
 def _stretch(quantizer: WeightQuantizer, factors: Tensor) -> None:

@@ -46,6 +46,7 @@ class QuantLayer(QuantModule):
     Attributes:
         lattice: spacing of its outputs, set by ``insertion.settle_on_lattice``; None before.
         cached_weight: the quantized weight; set only while nothing that it depends on is trained.
+        next: name of the only module that puts the outputs on a grid, if there is one, and nothing else reads them.
     """
 
     slots = ("input_quantizer",)
@@ -59,6 +60,7 @@ class QuantLayer(QuantModule):
         self.weight_quantizer = quantizer
         self.lattice: float | None = None
         self.cached_weight: Tensor | None = None
+        self.next: str | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -332,10 +334,15 @@ def _weight_and_slope(layer: QuantLayer, bound: Tensor) -> tuple[Tensor, Tensor]
     return (points, slope) if steps is None else (points / steps, slope / steps)
 
 
+def output_scale(layer: QuantLayer) -> Tensor:
+    """Factor from sums of integers to the outputs of a settled layer, ``C_out``: multiples of its lattice."""
+    integers = layer.weight_quantizer.integer_weight(scaled_weight(layer.weight, layer.input_quantizer))
+    return on_lattice(integers.scale.double() * bounded_quantizer(layer).step().mean().double(), layer.lattice)
+
+
 def _settled_weight(layer: QuantLayer, scaled: Tensor) -> Tensor:
     """The weight with a scale that makes the output scale exactly a multiple of the lattice, as in the frozen layer."""
     integers, steps = layer.weight_quantizer.integer_weight(scaled), bounded_quantizer(layer).step()
     step, mean = steps.double(), steps.mean().double()
-    outputs = on_lattice(integers.scale.double() * mean, layer.lattice)
-    points = replace(integers, scale=outputs.double() / mean).values()
+    points = replace(integers, scale=output_scale(layer).double() / mean).values()
     return points if step.dim() == 0 else points / expand_to_weight(step / mean, points)

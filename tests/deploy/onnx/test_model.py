@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -5,7 +7,9 @@ import pytest
 import torch
 
 from srquant.deploy.onnx.model import OPSET, save_onnx, to_onnx
+from srquant.deploy.onnx.precision import layer_precisions, optimized
 from srquant.errors import OutputError
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.load import build
 from srquant.models.network import Facts, Network
 
@@ -24,7 +28,7 @@ SMALL = {
 
 def run(model: onnx.ModelProto, images: torch.Tensor) -> torch.Tensor:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["upscaled"], {"image": images.numpy()})[0])
+    return torch.from_numpy(session.run(["output"], {"input": images.numpy()})[0])
 
 
 @pytest.mark.parametrize("architecture", SMALL)
@@ -59,6 +63,34 @@ def test_frozen_network_gives_the_same_picture(freeze_directly, bits, skip):
     assert (expected == upscaled).float().mean() >= 0.999
 
 
+@pytest.mark.parametrize(
+    ("policy", "joined"),
+    [
+        (Policy(LayerBits(4, 4)), 3),
+        (Policy(LayerBits(8, 8), skip_bits=8), 3),
+        (Policy(LayerBits(6, 6), granularity="channel", activation_granularity="channel"), 1),
+    ],
+    ids=["w4a4", "w8a8 skip8", "w6a6 channels"],
+)
+def test_no_convolution_is_float_in_what_onnx_runtime_runs(freeze_by_policy, policy, joined):
+    network = freeze_by_policy(build("edsr", EDSR), policy).network
+    model, images = to_onnx(network, pair_saturation=False), torch.rand(2, 3, 24, 26)
+    kinds = Counter(node.op_type for node in optimized(model).graph.node)
+    assert kinds["Conv"] + kinds["FusedConv"] + kinds["Gemm"] + kinds["MatMul"] == 0
+    assert kinds["QLinearConv"] == joined
+    assert kinds["QLinearConv"] + kinds["QGemm"] + kinds["MatMulInteger"] == 7
+    assert {layer.precision for layer in layer_precisions(model)} == {"int8"}
+    torch.testing.assert_close(run(model, images), network(images), rtol=0, atol=2e-7)
+
+
+def test_names_and_sizes():
+    graph = to_onnx(build("edsr", EDSR)).graph
+    for value, name in ((graph.input[0], "input"), (graph.output[0], "output")):
+        batch, channels, height, width = value.type.tensor_type.shape.dim
+        assert (value.name, channels.dim_value) == (name, 3)
+        assert all(size.dim_param for size in (batch, height, width))
+
+
 def test_activations_and_weights_are_bytes(freeze_directly):
     model = to_onnx(freeze_directly(build("edsr", EDSR), 4, 4), pair_saturation=False)
     stored = {c.name: c for c in model.graph.initializer}
@@ -67,7 +99,7 @@ def test_activations_and_weights_are_bytes(freeze_directly):
     quantizers = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
     assert {constants[n.input[2]].dtype for n in quantizers} == {np.dtype(np.uint8)}
     assert sum(n.op_type == "Clip" for n in model.graph.node) == len(quantizers)
-    weights = [c for c in constants.values() if c.ndim == 4 and c.size > 100]
+    weights = [c for c in constants.values() if c.ndim in (2, 4) and c.size > 100]
     assert {w.dtype for w in weights} == {np.dtype(np.int8)}
     assert model.opset_import[0].version == OPSET
 

@@ -179,4 +179,4 @@ def random_conv(channels: int) -> FrozenConv2d:
 
 def run_onnx(model, images):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["upscaled"], {"image": images.numpy()})[0])
+    return torch.from_numpy(session.run(["output"], {"input": images.numpy()})[0])

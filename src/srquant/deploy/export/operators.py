@@ -92,6 +92,40 @@ def integer_conv2d(
     return sums * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
 
 
+@custom_op("srquant::conv2d_to_codes", mutates_args=())
+def conv2d_to_codes(
+    integers: Tensor,
+    weight: Tensor,
+    factor: Tensor,
+    bias: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    name: str,
+    smallest: int,
+    largest: int,
+) -> Tensor:
+    """Integers of the next grid: ``round(factor * (conv(integers, weight) + bias))``, clipped.
+
+    Args:
+        integers: as ``integer_conv2d``, like weight, geometry and name.
+        weight: int8.
+        factor: float32 ``C_out``, the convolution's scale over the next grid's step.
+        bias: int32 ``C_out``.
+        stride: per axis.
+        padding: zeros on each side.
+        dilation: of the kernel.
+        groups: number of groups.
+        name: of the layer.
+        smallest: result.
+        largest: result, at most ``smallest + 255``.
+    """
+    kind = _accumulator(weight)
+    sums = F.conv2d(integers.to(kind), weight.to(kind), bias.to(kind), stride, padding, dilation, groups).float()
+    return sums.mul_(factor.view(1, -1, 1, 1)).round_().clamp_(smallest, largest)
+
+
 @custom_op("srquant::integer_linear", mutates_args=())
 def integer_linear(integers: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, name: str) -> Tensor:
     """``scale * integers @ weight.T + bias`` for ``... x in``; weight int8 ``out x in``, scale and bias ``out``."""
@@ -181,7 +215,8 @@ def _product(left: Tensor, right: Tensor, *rest: Any) -> Tensor:
 
 
 def _pixels(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    *_, stride, padding, dilation, groups, _ = rest
+    first = next(index for index, argument in enumerate(rest) if isinstance(argument, list))
+    stride, padding, dilation, groups = rest[first : first + 4]
     return F.conv2d(x, weight.to(x.dtype), None, stride, padding, dilation, groups)
 
 
@@ -195,7 +230,7 @@ SHAPES: dict[Callable[..., Tensor], tuple[Any, ...]] = {
     _same: (quantize, quantize_channels, requantize, dequantize, pieces, quantize_operand, dequantize_operand),
     _features: (integer_linear, linear),
     _product: (integer_matmul, matmul),
-    _pixels: (integer_conv2d, conv2d),
+    _pixels: (integer_conv2d, conv2d_to_codes, conv2d),
 }
 """Functions that give an empty result of the right shape, for tracing; and the operators that they are for."""
 

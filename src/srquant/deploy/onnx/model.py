@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from srquant.deploy.export.convolve_to_codes import convolve_to_codes
 from srquant.deploy.export.pair_saturation import has_vnni
 from srquant.deploy.export.program import export_graph, program_of
 from srquant.deploy.export.refusals import not_converted
@@ -27,15 +28,17 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
             there are exported in float.
 
     Returns:
-        A checked model with input ``image`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and output
-        ``upscaled`` ``N x 3 x scale*H x scale*W``; N is 1 where the network's steps depend on it.
+        A checked model with ``input`` ``N x 3 x H x W`` float32 in [0, 1], all of N, H, W dynamic, and ``output``
+        ``N x 3 x scale*H x scale*W``; N is 1 where the network's steps depend on it.
 
     Raises:
         EngineError: a part of the network can't be exported to ONNX.
     """
-    graph = export_graph(network.eval(), not has_vnni() if pair_saturation is None else pair_saturation)
+    saturates = not has_vnni() if pair_saturation is None else pair_saturation
+    graph = export_graph(network.eval(), saturates)
+    convolve_to_codes(graph)
     exported = program_of(graph, network.facts)
-    translation = Translation(exported)
+    translation = Translation(exported, saturates)
     try:
         with quiet():
             program = torch.onnx.export(
@@ -43,6 +46,8 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
                 dynamo=True,
                 optimize=False,
                 opset_version=OPSET,
+                input_names=["input"],
+                output_names=["output"],
                 custom_translation_table=translation.table(),
                 verbose=False,
             )
@@ -51,7 +56,7 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
     assert program is not None
     translation.finish()
     model = program.model_proto
-    _name_ends(model)
+    _drop_notes(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -72,12 +77,9 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> None:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error
 
 
-def _name_ends(model: onnx.ModelProto) -> None:
-    """Call the result ``upscaled``, and drop what the exporter notes about PyTorch's graph."""
+def _drop_notes(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes about PyTorch's graph."""
     graph = model.graph
-    last = graph.output[0].name
-    graph.node.append(onnx.helper.make_node("Identity", [last], ["upscaled"], name="upscaled"))
-    graph.output[0].name = "upscaled"
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         del part.metadata_props[:]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
-from onnxscript import opset18
 from torch.export import ExportedProgram
 
 from srquant.deploy.export.graph_tools import aten, ours
 from srquant.deploy.export.operators import step_of
+from srquant.deploy.onnx.channels_last import shuffle_blocks
+from srquant.deploy.onnx.integer_conv import Conv, IntegerConvs, split_bias, window
+from srquant.deploy.onnx.nodes import Value, constant, make, number
+from srquant.models.blocks.conv_geometry import ConvGeometry
 
 BYTE_LEVELS = 256
-
-Value = onnx_ir.Value
-Attribute = int | str | Sequence[int] | onnx_ir.TensorProtocol
 
 
 class Translation:
@@ -27,16 +27,18 @@ class Translation:
 
     Args:
         program: the exported program, whose constants they read.
+        pair_saturation: whether the target processor saturates sums of two products of unsigned and signed bytes.
 
     Attributes:
         names: of the layer that a node computes.
         zero_points: of values that are codes.
     """
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, pair_saturation: bool) -> None:
         stored = program.state_dict | program.constants
         inputs = program.graph_signature.input_specs
         self.constants = {one.arg.name: stored[one.target] for one in inputs if one.target in stored}
+        self.convs = IntegerConvs(unsigned_weights=pair_saturation)
         self.names: list[tuple[onnx_ir.Node, str]] = []
         self.zero_points: dict[Value, NDArray[Any]] = {}
 
@@ -48,6 +50,7 @@ class Translation:
             self.dequantize,
             self.pieces,
             self.integer_conv2d,
+            self.conv2d_to_codes,
             self.integer_linear,
             self.conv2d,
             self.linear,
@@ -66,8 +69,8 @@ class Translation:
 
     def finish(self) -> None:
         """Name layers, and give codes their type; the exporter takes both from PyTorch's graph."""
-        for number, (node, name) in enumerate(self.names):
-            node.name = f"layer_{number} {name}"
+        for index, (node, name) in enumerate(self.names):
+            node.name = f"layer_{index} {name}"
         for codes, zero_point in self.zero_points.items():
             codes.dtype = onnx_ir.DataType.from_numpy(zero_point.dtype)
 
@@ -113,10 +116,34 @@ class Translation:
         groups: int,
         name: str,
     ) -> Value:
-        """A convolution whose operands runtimes see as bytes."""
+        """Whole sums, so that what follows gets all of their bits."""
+        geometry = _geometry(stride, padding, dilation, groups)
+        factor = self._array(scale)
+        parts = factor, *split_bias(self._array(bias), factor), geometry
+        values, multiplied = self.convs.build(Conv(integers, self.zero_points[integers], self._array(weight), *parts))
+        self._named(multiplied, name)
+        return values
+
+    def conv2d_to_codes(
+        self,
+        integers: Value,
+        weight: Value,
+        factor: Value,
+        bias: Value,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        name: str,
+        smallest: int,
+        largest: int,
+    ) -> Value:
+        """A convolution between quantizers, which runtimes join. Code 0 is the smallest integer: bytes clip there."""
         values = self.dequantize_operand(integers, 1.0, 0.0)
-        product = make("Conv", values, self._weight(weight, scale, 0), **_window(stride, padding, dilation, groups))
-        return make("Add", self._named(product, name), constant(self._array(bias).reshape(1, -1, 1, 1)))
+        added = make("DequantizeLinear", bias, factor, axis=0)
+        attributes = window(_geometry(stride, padding, dilation, groups))
+        product = self._named(make("Conv", values, self._weight(weight, factor, 0), added, **attributes), name)
+        return self._codes(product, 1.0, np.array(-smallest, np.uint8), 0, largest - smallest + 1)
 
     def integer_linear(self, integers: Value, weight: Value, scale: Value, bias: Value, name: str) -> Value:
         """A linear layer whose operands runtimes see as bytes."""
@@ -136,7 +163,7 @@ class Translation:
         name: str,
     ) -> Value:
         """A float convolution."""
-        return self._named(make("Conv", x, weight, bias, **_window(stride, padding, dilation, groups)), name)
+        return self._named(make("Conv", x, weight, bias, **window(_geometry(stride, padding, dilation, groups))), name)
 
     def linear(self, x: Value, weight: Value, bias: Value, name: str) -> Value:
         """A float linear layer."""
@@ -183,11 +210,11 @@ class Translation:
 
     def pixel_shuffle(self, x: Value, upscale_factor: int) -> Value:
         """Of values or of codes."""
-        return self._shuffle(x, upscale_factor, "CRD")
+        return self._keeps_zero(x, make("DepthToSpace", x, blocksize=upscale_factor, mode="CRD"))
 
     def block_shuffle(self, x: Value, factor: int) -> Value:
-        """Of values or of codes."""
-        return self._shuffle(x, factor, "DCR")
+        """Of values or of codes; those of the layers around are kept with channels last."""
+        return self._keeps_zero(x, shuffle_blocks(x, factor))
 
     def _array(self, value: Value) -> NDArray[Any]:
         """The values of a constant of the traced graph."""
@@ -205,33 +232,17 @@ class Translation:
         self.zero_points[codes] = zero_point
         return codes
 
-    def _shuffle(self, x: Value, factor: int, mode: str) -> Value:
-        shuffled = make("DepthToSpace", x, blocksize=factor, mode=mode)
+    def _keeps_zero(self, x: Value, moved: Value) -> Value:
+        """Codes that were moved have the zero point that they had before."""
         if x in self.zero_points:
-            self.zero_points[shuffled] = self.zero_points[x]
-        return shuffled
+            self.zero_points[moved] = self.zero_points[x]
+        return moved
 
     def _named(self, result: Value, name: str) -> Value:
         node = result.producer()
         assert node is not None
         self.names.append((node, name))
         return result
-
-
-def make(operator: str, *inputs: Value | int, **attributes: Attribute) -> Value:
-    """The result of a new node."""
-    result: Value = getattr(opset18, operator)(*inputs, **attributes)
-    return result
-
-
-def constant(values: NDArray[Any]) -> Value:
-    """A constant tensor."""
-    return make("Constant", value=onnx_ir.tensor(values))
-
-
-def number(value: float) -> Value:
-    """A constant float32."""
-    return constant(np.array(value, np.float32))
 
 
 def _remainder(x: Value, divisor: Value | int) -> Value:
@@ -244,7 +255,6 @@ def _copy(target: Value, values: Value, non_blocking: bool = False) -> Value:
     return make("Expand", make("CastLike", values, target), make("Shape", target))
 
 
-def _window(
-    stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
-) -> dict[str, Attribute]:
-    return {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}
+def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> ConvGeometry:
+    (down, right), (above, left), (rows, columns) = stride, padding, dilation
+    return ConvGeometry((down, right), (above, left), (rows, columns), groups)

@@ -10,7 +10,7 @@ import onnxruntime
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision
 from srquant.deploy.onnx.session import ERRORS_ONLY
 
-LAYER_OPERATIONS = ("Conv", "ConvTranspose", "MatMul")
+LAYER_OPERATIONS = ("Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger")
 
 INTEGER_OPERATIONS = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm")
 
@@ -24,9 +24,9 @@ def layer_precisions(model: onnx.ModelProto) -> list[LayerPrecision]:
     Returns:
         ``int8`` or ``float32`` per convolution and matrix product, in the order of computation.
     """
-    optimized = [(node.name, node.op_type) for node in _optimized(model).graph.node]
+    running = [(node.name, node.op_type) for node in optimized(model).graph.node]
     layers = [node.name for node in model.graph.node if node.op_type in LAYER_OPERATIONS]
-    return [LayerPrecision(name.split(" ")[-1], _precision(name, optimized)) for name in layers]
+    return [LayerPrecision(name.split(" ")[-1], _precision(name, running)) for name in layers]
 
 
 def computes(node: str, layer: str) -> bool:
@@ -34,13 +34,14 @@ def computes(node: str, layer: str) -> bool:
     return re.search(rf"(^| ){re.escape(layer)}($|_)", node) is not None
 
 
-def _precision(name: str, optimized: list[tuple[str, str]]) -> str:
+def _precision(name: str, running: list[tuple[str, str]]) -> str:
     """Precision of the layer ``name``."""
-    operations = [operation for node, operation in optimized if computes(node, name)]
+    operations = [operation for node, operation in running if computes(node, name)]
     return INTEGER if any(operation in INTEGER_OPERATIONS for operation in operations) else "float32"
 
 
-def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph that ONNX Runtime runs on this processor."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     with tempfile.TemporaryDirectory() as folder:

@@ -146,7 +146,7 @@ class Noise(CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next picture, or None after the last."""
         image = next(self.pictures, None)
-        return None if image is None else {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
+        return None if image is None else {"input": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
 
 
 def noise() -> Iterator[NDArray[np.uint8]]:
