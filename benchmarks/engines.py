@@ -21,8 +21,15 @@ from numpy.typing import NDArray
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
+from srquant.deploy.onnx.model import save_onnx, to_onnx
 from srquant.insertion.policy import LayerBits, Policy
-from srquant.measure.speed.exported_models import export_all, export_integer, noise, write_noise
+from srquant.measure.speed.exported_models import (
+    export_all,
+    export_integer,
+    noise,
+    quantize_to_8_bit,
+    write_noise,
+)
 from srquant.measure.speed.time_models import ExportedModel, Measured, time_models
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.edsr import EDSR, facts
@@ -64,6 +71,13 @@ def low_bit(network: Network, folder: Path) -> Iterator[ExportedModel]:
     }.items():
         frozen = freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
         yield export_integer(name, frozen, folder)
+
+
+def onnx_int8(network: Network, folder: Path) -> ExportedModel:
+    """Our 8-bit network with float skip connections, in ONNX Runtime."""
+    path = folder / "int8.onnx"
+    save_onnx(to_onnx(quantize_to_8_bit(network, write_noise(folder / "onnx"), None)), path)
+    return ExportedModel("onnxruntime", "int8", "onnxruntime", path)
 
 
 def nncf_int8(float_model: Path, folder: Path) -> ExportedModel:
@@ -115,6 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entries = export_all(network, folder)
+        entries.append(onnx_int8(network, folder))
         entries += low_bit(network, folder)
         if importlib.util.find_spec("nncf"):
             float_model = next(c.path for c in entries if (c.engine, c.precision) == ("openvino", "float32"))
@@ -125,7 +140,8 @@ def main() -> None:
         print(row)
     about = (
         f"EDSR 16x64 x4 on {WIDTH}x{HEIGHT}, {arguments.threads} threads, {arguments.rounds} rounds in turns, "
-        "medians in ms. 'openvino int8' is our W8A8 form with a float skip stream; ratios are peer / row."
+        "medians in ms. 'openvino int8' and 'onnxruntime int8' are our W8A8 form with a float skip stream; ratios are "
+        "peer / row."
     )
     columns = {
         "engine": "engine",

@@ -59,10 +59,9 @@ def method_file(run, files, calibration, tmp_path):
     return made
 
 
-def test_convolutions_that_onnx_runtime_leaves_in_float_are_named(run, files, quantized):
-    """It has an integer convolution only where a quantizer follows directly; ours follow after sums and activations."""
+def test_onnx_runtime_leaves_no_quantized_convolution_in_float(run, files, quantized):
     value = evaluate(run, quantized, "--data", files / "Tiny", "--engine", "onnxruntime")
-    assert "body.0.body.0" in value["bits"]["float_layers"]
+    assert value["bits"]["float_layers"] == []
 
 
 def test_codes_are_counted_on_patches_where_patches_are_asked_for(run, files, method_file):

@@ -28,6 +28,7 @@ from srquant.grids.uniform import zero_point
 from srquant.models.network import Network, device_of
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import (
+    QuantAddends,
     QuantLayer,
     QuantMatmul,
     QuantModule,
@@ -78,7 +79,7 @@ def settle(network: Network) -> float:
             continue
         settle_weight(layer, delta)
         layer.lattice = delta
-        settle_bias(layer, next_quantizer(layer, modules, inner))
+        settle_bias(layer, delta, next_quantizer(layer, modules, inner))
     for module in network.modules():
         if isinstance(module, QuantMatmul):
             module.lattice = delta
@@ -105,11 +106,13 @@ def next_quantizer(
 ) -> ActivationQuantizer | None:
     """The quantizer among ``inner`` that alone reads the outputs of a layer, if there is one."""
     following = modules.get(layer.next or "")
-    found = [] if following is None else [q for side, q in following.quantizers().items() if side in ("", ".right")]
-    return next((quantizer for quantizer in inner if quantizer in found), None)
+    found = following.right if isinstance(following, QuantAddends) else None
+    if isinstance(following, QuantLayer):
+        found = following.input_quantizer
+    return next((quantizer for quantizer in inner if quantizer is found), None)
 
 
-def settle_bias(layer: QuantLayer, next_grid: ActivationQuantizer | None) -> None:
+def settle_bias(layer: QuantLayer, delta: float, next_grid: ActivationQuantizer | None) -> None:
     """Move the bias so that engines can add it to sums of integers as a whole number.
 
     With the contribution of the input grid's offset it becomes a multiple of the output scale; where the output goes to
@@ -119,8 +122,8 @@ def settle_bias(layer: QuantLayer, next_grid: ActivationQuantizer | None) -> Non
     if layer.layer.bias is None:
         return
     weight, unit = quantized_weight(layer).double(), output_scale(layer).double()
-    if next_grid is None and layer.lattice is not None:
-        unit = torch.where(unit > COARSE * layer.lattice, layer.lattice, unit)
+    if next_grid is None:
+        unit = torch.where(unit > COARSE * delta, delta, unit)
     added = (weight * _offsets(bounded_quantizer(layer), weight)).flatten(1).sum(1)
     target = _next_offset(next_grid, len(unit))
     total = added + layer.layer.bias - target
