@@ -61,7 +61,7 @@ def test_every_form_gives_the_same_bits(pictures, monkeypatch, form, operator, u
 
 
 def test_a_bias_is_whole_units_and_a_rest():
-    scale = np.array([0.5, 0.25, 0.125], np.float32)
-    units, rest = split_bias(np.array([1.5, -0.375, 0.0], np.float32), scale)
-    assert units.tolist() == [3, -2, 0]
-    assert rest.tolist() == [0.0, 0.125, 0.0]
+    scale = np.array([0.5, 0.25, 0.125, 2.0**-40], np.float32)
+    units, rest = split_bias(np.array([1.5, -0.375, 0.0, -1.0], np.float32), scale)
+    assert units.tolist() == [3, -2, 0, -(2**30)]
+    assert rest.tolist() == [0.0, 0.125, 0.0, 2.0**-10 - 1]

@@ -11,6 +11,9 @@ from srquant.deploy.export.operators import step_of
 WHOLE = 1e-6
 """A bias is whole if it is less than this many units of the accumulator from a whole number of them."""
 
+MOST_UNITS = 2**30
+"""In a bias; 32 bits then have room for the sum."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -52,7 +55,7 @@ def _join(graph: fx.GraphModule, node: fx.Node, source: fx.Node, grid: Grid) -> 
         return
     units = (conv.bias - grid.offset) / conv.scale.double()
     bias = units.round()
-    if bool(((units - bias).abs() > WHOLE).any()):
+    if bool(((units - bias).abs() > WHOLE).any() or (bias.abs() > MOST_UNITS).any()):
         return
     with graph.graph.inserting_before(node):
         factor, whole = (conv.scale / grid.step).float(), bias.to(torch.int32)

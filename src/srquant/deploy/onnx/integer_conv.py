@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
+from srquant.deploy.export.convolve_to_codes import MOST_UNITS
 from srquant.deploy.onnx.channels_last import channels_first, channels_last
 from srquant.deploy.onnx.nodes import Value, constant, make, number
 from srquant.models.blocks.conv_geometry import ConvGeometry
@@ -54,8 +55,8 @@ class Conv:
 
 
 def split_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """A bias as whole units of the accumulator, and the rest."""
-    units = np.rint(bias / scale.astype(np.float64))
+    """A bias as whole units of the accumulator, as far as they fit there, and the rest."""
+    units = np.rint(bias / scale.astype(np.float64)).clip(-MOST_UNITS, MOST_UNITS)
     return units.astype(np.int32), (bias - units * scale).astype(np.float32)
 
 
