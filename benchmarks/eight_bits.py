@@ -23,6 +23,7 @@ import report
 from finished import finished, path_of
 
 from srquant.deploy.file.save_load import load
+from srquant.insertion.policy import Policy
 
 CALIBRATION, BENCHMARK = "data/DIV2K_test_LR/LR_bicubic/X4", "data/Set5"
 
@@ -52,6 +53,7 @@ class Result:
         after: of the quantized one.
         loss: the difference.
         grids: that were chosen.
+        kept: names of the layers that stayed float.
         seconds: of ``srquant quantize``, with one thread.
     """
 
@@ -60,6 +62,7 @@ class Result:
     after: float
     loss: float
     grids: str
+    kept: str
     seconds: float
 
 
@@ -74,7 +77,12 @@ def measure(name: str) -> Result:
         seconds = time.perf_counter() - start
         before, after = psnr(model, shared, Path(folder)), psnr(output, shared, Path(folder))
         policy = load(output).policy
-    return Result(name, before, after, before - after, f"per {policy.granularity}", seconds)
+    return Result(name, before, after, before - after, f"per {policy.granularity}", kept_float(policy), seconds)
+
+
+def kept_float(policy: Policy) -> str:
+    """The layers that the method kept float."""
+    return ", ".join(override.pattern for override in policy.overrides if override.bits is None) or "none"
 
 
 def psnr(model: Path, shared: Path, folder: Path) -> float:
@@ -98,6 +106,7 @@ def assemble(runs: Path, output: Path) -> None:
         "after": "8 bits, dB",
         "loss": "loss, dB",
         "grids": "grids",
+        "kept": "float layers",
         "seconds": "seconds to quantize",
     }
     report.write(output, "8 bits by default", ABOUT, finished(runs, NETWORKS), columns)
@@ -106,7 +115,7 @@ def assemble(runs: Path, output: Path) -> None:
 ABOUT = (
     "`srquant quantize -w 8 -a 8` without other options: `auto`, 100 crops, seed 0. Y-PSNR on Set5 of the float "
     "network and of the integer network, both in OpenVINO. Other programs ran on the two cores meanwhile, so the "
-    "seconds are too many. The code was a trial version whose biases settle on whole units of the integer sums."
+    "seconds are too many."
 )
 
 

@@ -1,9 +1,13 @@
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 
+from srquant.cli.quantize_run import kept_float
 from srquant.deploy.file.save_load import load
+from srquant.insertion.policy import Override, Policy
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.attention.swinir import SwinIR
 from srquant.models.architectures.edsr import EDSR
@@ -250,3 +254,15 @@ def test_a_damaged_state_is_replaced_only_with_overwrite(run, stopped, complaint
     (tmp_path / "out.run" / "checkpoint.pt").write_bytes(b"damaged")
     assert "checkpoint.pt" in complaint(run(*(part for part in stopped if part != "--overwrite")))
     assert run(*stopped).exit_code == 0
+
+
+def test_layers_that_the_method_kept_float_are_named_with_their_cost(tiny):
+    network, wanted = tiny("edsr"), Policy(overrides=(Override("body.0.*", None),))
+    assert kept_float(network, wanted, wanted) == []
+    found = replace(wanted, overrides=(*wanted.overrides, Override("body.2", None)))
+    (line,) = kept_float(network, wanted, found)
+    share = re.search(r"body\.2 \((\d+\.\d)%\)", line)
+    assert share is not None
+    assert 0 < float(share[1]) < 100
+    assert "body.0" not in line
+    assert "--set keep_sensitive=false" in line

@@ -11,9 +11,10 @@ from srquant.deploy.frozen.layers import FrozenConv2d, offset_bias
 from srquant.grids.uniform import zero_point
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
-from srquant.insertion.settle_on_lattice import COARSE, settle, spacing
+from srquant.insertion.settle_on_lattice import COARSE, settle, settle_bounds, settle_on_one, spacing
 from srquant.quantizers.base import ActivationQuantizer
-from srquant.quantizers.layers import QuantAdd, QuantConv2d, output_scale
+from srquant.quantizers.layers import QuantAdd, QuantConv2d, output_scale, quantized_weight
+from srquant.quantizers.meeting import meetings
 
 POLICIES = {
     "W2A2": Policy(LayerBits(2, 2)),
@@ -32,6 +33,10 @@ architectures = pytest.mark.parametrize("architecture", ["edsr", "rnet", "carn"]
 
 def layers_of(network):
     return {n: m for n, m in network.module.named_modules() if isinstance(m, QuantConv2d | QuantAdd)}
+
+
+def widest_spacing(grids):
+    return spacing(max((grid.upper - grid.lower).max().item() for grid in grids))
 
 
 def frozen(network, policy):
@@ -53,13 +58,14 @@ def test_frozen_network_computes_the_same_picture(tiny, quantized, pictures, arc
 def test_steps_are_odd_and_offsets_whole_multiples(tiny, quantized, architecture, policy):
     network = quantized(tiny(architecture), policy)
     layers = layers_of(network)
-    heads = [layers[name].input_quantizer for name in network.facts.head]
-    head_delta = spacing(max((grid.upper - grid.lower).max().item() for grid in heads))
-    inner_delta = settle(network)
-    assert math.log2(inner_delta).is_integer()
+    heads = {layers[name].input_quantizer for name in network.facts.head}
+    groups = [heads, *({*group.quantizers} - heads for group in meetings(network))]
+    deltas = {grid: widest_spacing(group) for group in groups for grid in group}
+    settle(network)
     for name, module in layers.items():
         grid = module.quantizers()[""]
-        delta = head_delta if grid in heads else inner_delta
+        delta = deltas[grid]
+        assert math.log2(delta).is_integer()
         steps = (grid.upper - grid.lower).double() / (grid.levels - 1) / delta
         assert bool((steps % 2 == 1).all()), name
         assert bool((grid.lower.double() / delta % 1 == 0).all()), name
@@ -69,10 +75,12 @@ def test_steps_are_odd_and_offsets_whole_multiples(tiny, quantized, architecture
 @architectures
 def test_output_scales_and_biases_are_multiples(tiny, quantized, architecture, policy):
     network = quantized(tiny(architecture), policy)
-    delta = settle(network)
+    settle(network)
     layers = [m for m in frozen(network, policy).modules() if isinstance(m, FrozenConv2d)]
     assert len(layers) == sum(isinstance(m, QuantConv2d) for m in network.modules())
     for layer in layers:
+        delta = layer.lattice
+        assert math.log2(delta).is_integer()
         multiples = (layer.weight_scale.double() * layer.grid.step) / delta
         torch.testing.assert_close(multiples, multiples.round().clamp(min=1), rtol=1e-5, atol=0)
         assert bool((layer.output_scale().double() / delta % 1 == 0).all())
@@ -98,9 +106,9 @@ def test_activation_bounds_move_by_less_than_a_thousandth(tiny, quantized, archi
 def test_biases_settle_with_what_the_offset_adds(tiny, quantized, policy):
     """Up to the rounding of float32 scales; unsettled ones would be a quarter off on average."""
     network = quantized(tiny("edsr"), policy)
-    delta = settle(network)
+    settle(network)
     for layer in (m for m in frozen(network, policy).modules() if isinstance(m, FrozenConv2d)):
-        multiples = offset_bias(layer.grid, layer.weight, layer.weight_scale, layer.bias) / delta
+        multiples = offset_bias(layer.grid, layer.weight, layer.weight_scale, layer.bias) / layer.lattice
         assert float((multiples - multiples.round()).abs().mean()) < 0.1
 
 
@@ -131,14 +139,15 @@ def test_biases_before_a_grid_are_whole_units_from_its_offset(tiny, quantized, a
 def test_biases_move_by_half_a_unit_at_most(tiny, quantized, policy):
     network = tiny("edsr")
     settled = quantized(network, policy)
-    delta = settle(settled)
+    settle(settled)
     for name, layer in layers_of(settled).items():
         if isinstance(layer, QuantConv2d):
             moved = layer.layer.bias.detach() - network.module.get_submodule(name).bias.detach()
             unit = output_scale(layer)
             free = not isinstance(layers_of(settled).get(layer.next), QuantConv2d)
-            coarse = (unit > COARSE * delta) & free
-            assert bool((moved.abs() <= torch.where(coarse, 0.6 * delta, 0.5 * unit + 0.1 * delta)).all()), name
+            coarse = (unit > COARSE * layer.lattice) & free
+            most = torch.where(coarse, 0.6 * layer.lattice, 0.5 * unit + 0.1 * layer.lattice)
+            assert bool((moved.abs() <= most).all()), name
 
 
 @pytest.mark.parametrize("steps", [-9e-4, -1.3e-4, 3e-5, 9e-4])
@@ -148,3 +157,32 @@ def test_a_grid_that_almost_holds_zero_holds_it(steps):
     with torch.no_grad():
         quantizer.settle(2.0**-20)
     assert float(quantizer.lower.detach()) == 0.0
+
+
+@policies
+@architectures
+def test_weights_on_settled_bounds_stay_when_all_settles(tiny, quantized, architecture, policy):
+    network = quantized(tiny(architecture), policy)
+    settle_bounds(network)
+    layers = {name: layer for name, layer in layers_of(network).items() if isinstance(layer, QuantConv2d)}
+    for layer in layers.values():
+        layer.layer.weight.data.copy_(quantized_weight(layer))
+    before = {name: layer.spec().weight.codes.clone() for name, layer in layers.items()}
+    settle(network)
+    for name, layer in layers.items():
+        assert torch.equal(layer.spec().weight.codes, before[name]), name
+
+
+def test_only_a_common_lattice_ignores_which_values_meet(tiny, quantized):
+    """A range that is far wider than all others takes bits from the weights of layers whose values it meets."""
+    apart, together = (quantized(tiny("edsr"), POLICIES["W8A8"]) for _ in range(2))
+    for network in (apart, together):
+        layers_of(network)["body.1.body.2"].input_quantizer.upper.data.mul_(2**12)
+    settle(apart)
+    settle_on_one(together)
+    name = "body.0.body.0"
+    lattices = [layers_of(network)[name].lattice for network in (apart, together)]
+    assert lattices[0] < lattices[1] / 2**8
+    unchanged = quantized(tiny("edsr"), POLICIES["W8A8"])
+    bounds = [layers_of(network)[name].weight_quantizer.upper.max().item() for network in (unchanged, apart, together)]
+    assert bounds[1] < 1.1 * bounds[0] < bounds[2]

@@ -151,7 +151,7 @@ def quantize(
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     check_output(output, overwrite)
 
-    from srquant.cli.quantize_run import Inputs, finish, quantize_network, run_folder
+    from srquant.cli.quantize_run import Inputs, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
@@ -193,6 +193,7 @@ def quantize(
         describe(network),
         f"grids: one per {quantized.policy.granularity} of weights, per {quantized.policy.activation_granularity} of "
         "activations",
+        *kept_float(network, policy, quantized.policy),
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
     )
 

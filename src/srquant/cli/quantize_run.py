@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from srquant.data.calibration import CalibrationSet
 from srquant.errors import CheckpointError, OutputError, PolicyError
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import QuantizedModel
+from srquant.measure.cost.layer_costs import SMALL, layer_costs
 from srquant.methods.distill.method import Distill
 from srquant.methods.distill.saved import Saved
 from srquant.methods.options import text_of
@@ -92,6 +94,25 @@ def begin(folder: RunFolder, wanted: Mapping[str, str], overwrite: bool) -> None
         if not overwrite:
             raise
         folder.begin(wanted, overwrite=True)
+
+
+def kept_float(network: Network, wanted: Policy, found: Policy) -> list[str]:
+    """A line that names the layers that the method kept float, and what they cost; nothing without any.
+
+    Args:
+        network: the float network.
+        wanted: the policy that the user gave.
+        found: the policy of the quantized network, which may have more overrides.
+    """
+    patterns = [override.pattern for override in found.overrides[len(wanted.overrides) :] if override.bits is None]
+    costs = {cost.name: cost.macs for cost in layer_costs(network, SMALL, SMALL)}
+    shares = {name: costs[name] / sum(costs.values()) for p in patterns for name in costs if fnmatchcase(name, p)}
+    if not shares:
+        return []
+    named = ", ".join(f"{name} ({share:.1%})" for name, share in shares.items())
+    return [
+        f"kept float, as the picture needs it (share of the multiplications): {named}; --set keep_sensitive=false: none"
+    ]
 
 
 def finish(folder: RunFolder | None) -> None:

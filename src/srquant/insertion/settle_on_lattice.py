@@ -9,8 +9,12 @@ step into a different picture: engines agree on only half of the pixels of unset
 - every step is an odd multiple of ``delta``: no value lies on a tie, and the distance to the next tie is larger than
   the rounding error of any way to divide by the step.
 
-Activation bounds move by less than a thousandth of their range, unless another range is far wider. Weight bounds move
-by the rounding of their output scale: very little at 4 bits, by up to a half at 8 bits.
+Only values that meet before they are rounded need one lattice (``quantizers/meeting.py``), so there are several, each
+as fine as its own widest grid allows. Activation bounds move by less than a thousandth of their range, unless another
+range of the same lattice is far wider. Weight bounds move by the rounding of their output scale: very little at 4 bits,
+by up to a half at 8 bits in layers whose results are small compared with the values that they meet. So where bits are
+many, bounds settle before weights are rounded (``settle_bounds``): rounding once to the final grid costs far less than
+rounding twice.
 
 In networks with factors between layers that are not powers of two (PReLU slopes, residual scaling), values leave the
 lattice, and engines agree statistically only. Layers with dynamic ranges (``quantizers/dan.py``,
@@ -19,6 +23,7 @@ in float, in different orders.
 """
 
 import math
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -36,11 +41,10 @@ from srquant.quantizers.layers import (
     bounded_quantizer,
     expand_to_weight,
     output_scale,
-    quant_layers,
     quant_modules,
     quantized_weight,
-    scaled_weight,
 )
+from srquant.quantizers.meeting import Meeting, everything, meetings
 
 GRID_BITS = 22
 """Bits of the widest grid's range in units of ``delta``; float32 holds 24 bits, so sums may be four times as large."""
@@ -48,56 +52,116 @@ GRID_BITS = 22
 FINE = 16
 """Output scales below this many ``delta`` are rounded up, so that no weight is clipped by more than a 32nd."""
 
+SETTLED_WIDTH = 1.0005
+"""A settled range is at most so many times as wide as before."""
+
 COARSE = 64
 """Biases that only sums read become multiples of output scales up to this many ``delta``, as 8-bit layers have."""
 
+WHOLE = 1e-4
+"""A number of multiples that is nearer to a whole one is whole: scales are float32."""
+
 
 @torch.no_grad()
-def settle(network: Network) -> float:
-    """Move all bounds of a quantized network onto its lattice, in place.
+def settle(network: Network) -> None:
+    """Move all bounds and biases of a quantized network onto lattices, in place: one for all values that meet.
 
     This and a settled network compute in float64, so on a device without it (mps) the network is moved to the CPU.
 
     The grids of the first layers, whose input is the picture, have a separate lattice.
-
-    Returns:
-        ``delta`` of all other layers.
     """
     if not has_float64(device_of(network)):
         network.cpu()
+    _fix(network, _settle_bounds(network, meetings(network)))
+
+
+@torch.no_grad()
+def settle_bounds(network: Network) -> None:
+    """Move bounds as ``settle`` does, and nothing else: what is rounded to them later stays when all settles.
+
+    On a device without float64 nothing moves.
+    """
+    if has_float64(device_of(network)):
+        _settle_bounds(network, meetings(network))
+
+
+@torch.no_grad()
+def settle_on_one(network: Network) -> float:
+    """As ``settle``, with one lattice for all grids but those of the first layers.
+
+    Returns:
+        Its ``delta``.
+    """
+    if not has_float64(device_of(network)):
+        network.cpu()
+    deltas = _settle_bounds(network, [everything(network)])
+    _fix(network, deltas)
+    return next(iter(deltas.values()))
+
+
+def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer | QuantMatmul, float]:
+    """Settle grids of activations, then of weights; returns ``delta`` of the results of every layer and product."""
+    heads, inner = _heads_and_inner(network)
+    common = _spacing_of(inner)
+    deltas = [_settle_grids(grids) for grids in (heads, *(inner.intersection(group.quantizers) for group in groups))]
+    found: dict[QuantLayer | QuantMatmul, float] = {}
+    for group, delta in zip(groups, deltas[1:], strict=True):
+        for module in group.modules:
+            found[module] = common if delta is None else delta
+            if isinstance(module, QuantLayer) and module.input_quantizer.static:
+                found[module] = own = fine_for(module) if delta is None else delta
+                settle_weight(module, own)
+    return found
+
+
+def _heads_and_inner(network: Network) -> tuple[set[ActivationQuantizer], set[ActivationQuantizer]]:
+    """Quantizers with static grids: those that read the picture, and all others."""
     static = {name: quantizer for name, quantizer in activation_quantizers(network).items() if quantizer.static}
     heads = {quantizer for name, quantizer in static.items() if name in network.facts.head}
-    inner = set(static.values()) - heads
-    for quantizers in (heads, inner):
-        delta = spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
-        for quantizer in quantizers:
-            quantizer.settle(delta)
-    modules = quant_modules(network)
-    for layer in quant_layers(network).values():
-        if not layer.input_quantizer.static:
-            layer.cached_weight = layer.weight_quantizer.integer_weight(layer.weight).values().float()
-            continue
-        settle_weight(layer, delta)
-        layer.lattice = delta
-        settle_bias(layer, delta, next_quantizer(layer, modules, inner))
-    for module in network.modules():
+    return heads, set(static.values()) - heads
+
+
+def _settle_grids(quantizers: Collection[ActivationQuantizer]) -> float | None:
+    """Settle grids on one ``delta``, which is returned; None without any."""
+    delta = _spacing_of(quantizers)
+    for quantizer in quantizers:
+        quantizer.settle(delta)
+    return delta if quantizers else None
+
+
+def _spacing_of(quantizers: Collection[ActivationQuantizer]) -> float:
+    return spacing(max((float((q.upper - q.lower).max()) for q in quantizers), default=1.0))
+
+
+def _fix(network: Network, deltas: Mapping[QuantLayer | QuantMatmul, float]) -> None:
+    """Settle the biases, and let layers and products give multiples of their ``delta``."""
+    modules, (_, inner) = quant_modules(network), _heads_and_inner(network)
+    for module, delta in deltas.items():
         if isinstance(module, QuantMatmul):
             module.lattice = delta
-    return delta
+        elif module.input_quantizer.static:
+            module.lattice = delta
+            settle_bias(module, delta, next_quantizer(module, modules, inner))
+        else:
+            module.cached_weight = module.weight_quantizer.integer_weight(module.weight).values().float()
+
+
+def fine_for(layer: QuantLayer) -> float:
+    """``delta`` for a layer whose values meet no grid: its largest output scale is 32 to 63 multiples when settled."""
+    largest = float(output_scale(layer).double().max()) * 4 * FINE / (4 * FINE - 0.5)
+    return 2.0 ** math.floor(math.log2(largest)) / (2 * FINE)
 
 
 def spacing(widest: float) -> float:
-    """``delta`` for the widest range of a grid."""
-    return 2.0 ** (math.ceil(math.log2(widest)) - GRID_BITS)
+    """``delta`` for the widest range of a grid; the same once that grid has settled, if its range is a power of two."""
+    return 2.0 ** (math.ceil(math.log2(widest / SETTLED_WIDTH)) - GRID_BITS)
 
 
 def settle_weight(layer: QuantLayer, delta: float) -> None:
     """Scale the weight's bounds so that the layer's output scale is a multiple of ``delta``."""
     quantizer = layer.weight_quantizer
-    weight = scaled_weight(layer.weight, layer.input_quantizer)
-    scale = quantizer.integer_weight(weight).scale.double() * bounded_quantizer(layer).step().mean().double()
-    multiples = scale / delta
-    settled = torch.where(multiples < FINE, multiples.ceil(), multiples.round())
+    multiples = output_scale(layer).double() / delta
+    settled = torch.where(multiples < FINE, (multiples - WHOLE).ceil(), multiples.round()).clamp(min=1)
     _stretch(quantizer, settled / multiples)
 
 

@@ -5,7 +5,7 @@ import copy
 import torch
 
 from srquant.insertion.branched_network import PICTURE_BITS, BranchedNetwork
-from srquant.insertion.settle_on_lattice import settle
+from srquant.insertion.settle_on_lattice import settle_on_one
 from srquant.methods.adabm.adaptive_bits import AdaptiveNetwork, adaptive_quantizers
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer
@@ -21,7 +21,7 @@ def settle_branches(network: AdaptiveNetwork) -> BranchedNetwork:
     """
     network.pictures.bits = network.pictures.bits.detach()
     high = branch_of(network, PICTURE_BITS[-1])
-    delta = settle(high)
+    delta = settle_on_one(high)
     low, middle = (other_branch(network, high, b_i, delta) for b_i in PICTURE_BITS[:-1])
     return BranchedNetwork((low, middle, high), torch.stack([network.image_to_bit.lower, network.image_to_bit.upper]))
 

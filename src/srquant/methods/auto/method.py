@@ -1,8 +1,9 @@
 """Auto: what is best for the bits and the time allowed, by error on calibration crops. Ours.
 
 1. Start: as ``distill``; of the ranges that fit the bits, and of grids per tensor and per channel, those with the
-   smallest error on held-out crops.
-2. Learning, as ``distill``, for as long as the effort says; at 7 and 8 bits, where little can be gained, as ``quick``.
+   smallest error on held-out crops. At 7 and 8 bits layers that cause much of the error stay float.
+2. Learning, as ``distill``, for as long as the effort says; at 7 and 8 bits, where little can be gained, as
+   ``quick``, and bounds stay, since the lattice that they settle on costs more than they gain.
 3. The start or the iterate with the smallest error on held-out crops is the result.
 """
 
@@ -29,11 +30,16 @@ class Auto:
 
     effort: Effort = option("normal", EFFORT, "ours")
     compare_grids: bool = option(True, "try grids per tensor and per channel; no: as the policy says", "ours")
+    keep_sensitive: bool = option(
+        True, "at 7 and 8 bits keep layers float that cause much of the error and few of the multiplications", "ours"
+    )
 
     def learning(self, policy: Policy) -> distill.Distill:
         """The options of ``distill`` for the bits of a policy."""
         many = min(policy.base.weight, policy.base.activation) >= MANY_BITS
-        return distill.Distill("quick" if many else self.effort)
+        if not many:
+            return distill.Distill(self.effort)
+        return distill.Distill("quick", bound_rate=0.0, keep_sensitive=self.keep_sensitive)
 
     def policies(self, policy: Policy) -> list[Policy]:
         """The policies that are tried."""

@@ -4,6 +4,8 @@
    those of ``tails`` if they are better on held-out crops. Ranges are halved where that brings the picture nearer to
    the float network's. Weights are rounded by GPTQ, then moved as near to the float weights as they can be while they
    are rounded to the same points.
+   With ``keep_sensitive`` the few layers that cause much of the error stay float. At 7 and 8 bits bounds settle before
+   weights are rounded.
 2. Learning: everything learns at once, with straight-through gradients; the loss is the mean absolute difference from
    the float network's pictures. Adam; rates are in units of each tensor's size and follow half a cosine. They are
    halved, and the best iterate comes back, wherever the error on held-out crops has become 1.5 times its own.
@@ -15,6 +17,7 @@ Grids have exactly ``2**bits`` points, ranges are static, and no true picture is
 step                                here
 ==================================  ==========================================
 start                               ``start.best_start``, ``narrow.narrow_ranges``, ``near_float.move_near_float``
+sensitive layers                    ``sensitive.keep_sensitive``
 rates in units of size              ``rates.own_size_rates``
 loop, held-out error                ``learn.learn``
 steps and crops of an effort        ``effort.EFFORTS``
@@ -41,7 +44,8 @@ from srquant.methods.distill.held_out import DISTANCE
 from srquant.methods.distill.learn import learn
 from srquant.methods.distill.rates import own_size_rates
 from srquant.methods.distill.saved import Saved
-from srquant.methods.distill.start import best_start
+from srquant.methods.distill.sensitive import keep_sensitive, keeping
+from srquant.methods.distill.start import Start, best_start
 from srquant.methods.options import option
 from srquant.methods.ranges.pipeline import origin_of
 from srquant.methods.settle_trained import deployable
@@ -53,6 +57,9 @@ HELD_OUT_BATCHES, HELD_OUT_BATCH = 2, 12
 
 HELD_OUT_EPOCH = 2**20
 """Number of the epoch that held-out crops come from; no run is so long that it learns from them."""
+
+SENSITIVE_CROPS, SENSITIVE_EPOCH = 12, 2**20 + 1
+"""Crops by which sensitive layers are found, and the number of their epoch."""
 
 FEW_BITS_RATE, MANY_BITS_RATE, MANY_BITS = 0.006, 0.003, 4
 """Learning rates of weights below ``MANY_BITS`` bits, and from there on: a start that is good already needs less."""
@@ -73,6 +80,9 @@ class Distill:
     )
     bound_rate: float = option(0.001, "Adam's for bounds, times each range", "ours")
     feature_weight: float = option(0.0, "factor of the loss of normalised features; 0: pictures only", "ours")
+    keep_sensitive: bool = option(
+        False, "keep layers float that cause much of the error and few of the multiplications", "ours"
+    )
     different: float = option(0.5, "share of the steps that have crops of their own; later steps repeat them", "ours")
 
     def amount(self) -> Amount:
@@ -139,12 +149,20 @@ def quantize_by_best(
     with ExitStack() as stack:
         held_out = stack.enter_context(recorded(without_features(network), held_out_crops(calibration)))
         start = best_start(teacher, calibration, plans, held_out)
+        policy = keep_float(start, teacher, calibration) if config.keep_sensitive else start.policy
         lessons = stack.enter_context(recorded(teacher, crops(calibration, amount, config.different)))
-        rates = own_size_rates(start.student, config.weight_rate(start.policy), config.bound_rate)
+        rates = own_size_rates(start.student, config.weight_rate(policy), config.bound_rate)
         loss = distillation(config.feature_weight, DISTANCE)
         learn(start.student, rates, lessons, held_out, loss, amount.steps, saved, reporter(progress, amount.steps))
     origin = origin_of("distill", config, calibration)
-    return deployable(Network(start.student.module, network.facts), start.policy, origin)
+    return deployable(Network(start.student.module, network.facts), policy, origin)
+
+
+def keep_float(start: Start, network: Network, calibration: CalibrationSet) -> Policy:
+    """Make the sensitive layers of a start float, in place; returns the policy that keeps them so."""
+    crops = islice(calibration.batches(SENSITIVE_CROPS, SENSITIVE_EPOCH), 1)
+    with recorded(without_features(network), crops) as lessons:
+        return keeping(start.policy, keep_sensitive(start.student, network, lessons))
 
 
 def crops(calibration: CalibrationSet, amount: Amount, different: float) -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ from srquant.distillation.lessons import Lesson, recorded
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
 from srquant.insertion.plan import QuantizationPlan
 from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.settle_on_lattice import settle_bounds
 from srquant.methods.distill.held_out import error
 from srquant.methods.distill.narrow import narrow_ranges
 from srquant.methods.distill.near_float import move_near_float
@@ -21,6 +22,10 @@ from srquant.weight_rounding.choose import round_weights
 
 MOMENTUM = 0.9
 """Weight of earlier batches in the moving average of activation bounds, as in ``mse``."""
+
+OUTERMOST = None
+"""The widest bounds of all batches instead of an average. A channel that is large in few pictures keeps its range; with
+averages such a picture comes out far worse than others."""
 
 NARROWING_CROPS, NARROWING_EPOCH = 8, 2**19
 """Crops by which ranges are narrowed, and the number of their epoch, which no learning comes to."""
@@ -74,6 +79,8 @@ def started(
     students = [insert_by_ranges(network, calibration, plan, ranges) for ranges in fitting_ranges(plan.policy.base)]
     student = min(students, key=lambda student: error(student, held_out))
     narrow_ranges(student, narrowing)
+    if has_many_levels(plan.policy.base):
+        settle_bounds(student)
     round_weights(student, network, calibration.batches(BATCH), "gptq")
     move_near_float(student, network)
     return student
@@ -82,6 +89,12 @@ def started(
 def fitting_ranges(bits: LayerBits) -> list[Ranges]:
     """The ways to find ranges that are worth trying with so many bits."""
     by_error = Ranges(mse, symmetric_mse, MOMENTUM, minmax)
-    if 2 ** max(bits.activation, bits.weight) <= MANY_LEVELS:
+    if not has_many_levels(bits):
         return [by_error]
-    return [by_error, Ranges(activation_tails(SHARE), weight_tails, MOMENTUM, minmax)]
+    return [by_error, Ranges(activation_tails(SHARE), weight_tails, OUTERMOST, minmax)]
+
+
+def has_many_levels(bits: LayerBits) -> bool:
+    """Whether the rounding of grids to a lattice costs more than learned bounds gain: at 7 and 8 bits."""
+    levels: int = 2 ** max(bits.activation, bits.weight)
+    return levels > MANY_LEVELS

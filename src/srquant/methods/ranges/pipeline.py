@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.recipes import RECIPES, Progress, finetune
-from srquant.grids.range_rules import Rule
+from srquant.grids.range_rules import Momentum, Rule
 from srquant.insertion.collect_ranges import Collection, activation_bounds
 from srquant.insertion.insert_quantizers import insert_quantizers
 from srquant.insertion.plan import QuantizationPlan, resolve
@@ -36,7 +36,7 @@ class Ranges:
     Attributes:
         activation: rule for activations.
         weight: rule for weights.
-        momentum: of the moving average over batches.
+        momentum: of the moving average over batches; None takes the outermost bounds.
         picture: rule for the inputs of the first layers, outermost over batches and with black and white; None for the
             rule of all others.
         batch: crops per batch of statistics.
@@ -45,7 +45,7 @@ class Ranges:
 
     activation: Rule
     weight: Rule
-    momentum: float
+    momentum: Momentum
     picture: Rule | None = None
     batch: int = BATCH
     rounding: Rounding = "nearest"
