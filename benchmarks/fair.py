@@ -21,7 +21,7 @@ from report import write
 
 SETS = ("Set5", "Set14")
 QUICK, TENSOR, CHANNEL = "distill quick", "distill", "distill, grids per channel"
-LONG = ("distill long", "distill long, grids per channel")
+LONG = ("distill long", "distill long, grids per channel", "distill, 2000 steps, grids per channel")
 OURS = (QUICK, TENSOR, CHANNEL, *LONG)
 ROUNDING = ("mse, compensated", "mse, corrected")
 SEED_METHODS = ("adabm", "2dquant", "outlier-aware", "gba", "ptq4sr")
