@@ -99,6 +99,11 @@ def fair(column: str, bits: int, network: str = EDSR, sep: str = " / ") -> str:
     return sep.join(f"{means[name]:.2f}" for name in (SET5, SET14))
 
 
+def timed(engine: str, precision: str) -> dict[str, Any]:
+    """A row of ``engines.json``."""
+    return _only("engines", results("engines")["rows"], engine=engine, precision=precision)
+
+
 def body_ms(engine: str, size: str) -> float:
     """Milliseconds of EDSR's body in an engine, from ``gpu.json``."""
     rows = results("gpu")["steps"]["engines"]["rows"]

@@ -20,10 +20,23 @@ from prose import (
     psnr,
     quality,
     relation,
-    results,
+    timed,
     trained,
     why,
 )
+
+SPEEDS = (
+    ("PyTorch float32", "torch", "float32"),
+    ("OpenVINO float32", "openvino", "float32"),
+    ("OpenVINO bfloat16, its default on this processor", "openvino", "bfloat16"),
+    ("ONNX Runtime float32", "onnxruntime", "float32"),
+    ("ONNX Runtime, int8 by its own quantizer", "onnxruntime-static", "int8"),
+    ("OpenVINO, int8 by NNCF", "openvino-nncf", "int8"),
+    ("srquant in ONNX Runtime", "onnxruntime", "int8"),
+    ("srquant in OpenVINO, skip connections in float", "openvino", "int8"),
+    ("srquant in OpenVINO, skip connections in 8 bits", "openvino-skip8", "int8"),
+)
+"""Name in README.md, engine and precision in ``engines.json``."""
 
 FIRST = 0
 """The first calibration seed."""
@@ -58,14 +71,10 @@ def readme() -> Iterator[str]:
     yield f"| 2 / 2 | `mse`, GPTAQ rounding | {both('mse, corrected', 2, sep=' | ')} |"
     yield f"bounds by search only, GPTAQ rounding | {both('2dquant DOBI, corrected', 2, sep=' | ')} |"
     yield f"head and tail in float | {after('quantsr', 2)} | {after('quantsr', 2, SET14)} |"
-    for name, engine in (
-        ("PyTorch float32", "torch"),
-        ("OpenVINO, int8 by NNCF", "openvino-nncf"),
-        ("srquant, skip connections in float", "openvino"),
-        ("srquant, skip connections in 8 bits", "openvino-skip8"),
-    ):
-        row = next(row for row in reversed(results("engines")["rows"]) if row["engine"] == engine)
-        yield f"| {name} | {row['median_ms']:.0f} | {row['vs_openvino_float']:.1f} |"
+    for name, engine, precision in SPEEDS:
+        row = timed(engine, precision)
+        ratios = f"{row['vs_openvino_float']:.1f} | {row['vs_openvino_default']:.1f}"
+        yield f"| {name} | {row['median_ms']:.0f} | {ratios} |"
 
 
 def results_readme() -> Iterator[str]:
