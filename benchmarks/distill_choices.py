@@ -60,7 +60,8 @@ BITS = {"w2a2": 2, "w4a4": 4}
 ABOUT = f"""\
 One choice of `distill` changed at a time: EDSR with 8 blocks, x2, one grid per tensor, {STEPS} steps, a third of
 `normal`. Y-PSNR in dB on Set5 / Set14 of the integer network in OpenVINO; float: 37.80 / 33.37. The first row is
-`distill` as it is."""
+`distill` as it is; a dash means not measured yet, and
+choices without any number are left out."""
 
 COLUMNS = {"label": "choice", "w2a2": "W2A2: Set5 / Set14", "w4a4": "W4A4: Set5 / Set14"}
 
@@ -140,7 +141,7 @@ def main() -> None:
             todo = [(choice, bits) for bits in chosen for choice in CHOICES if BITS[bits] >= FEWEST.get(choice.idea, 2)]
             how = ["--device", arguments.device, *(["--learn-only"] if arguments.learn_only else [])]
             list(pool.map(lambda run: execute(arguments.output, how, *run), todo))
-    rows = [row(arguments.output, choice) for choice in CHOICES]
+    rows = [found for choice in CHOICES if (found := row(arguments.output, choice)).psnr_y]
     target = (arguments.assemble or arguments.output) / "distill_choices"
     write_report(target, "What helps when weights learn", ABOUT, rows, COLUMNS)
 

@@ -391,8 +391,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "| bicubic | 33.09 |",
         "| float (half precision on disk) | 35.87 |",
         "| 8-bit | 35.83 |",
-        "| 4-bit min-max | 34.43 |",
-        "| 4-bit finetuned | 35.33 |",
+        "| 4-bit min-max | 34.42 |",
+        "| 4-bit finetuned | 35.32 |",
     ),
     "docs/results/README.md": ("(32.10, 32.24, 31.95, 31.86, 32.45 dB on Set5 x4)",),  # the papers
     "docs/results/qat_reading.md": ("edge scores from 25.11 to 184.38",),
