@@ -1,0 +1,139 @@
+"""Real-ESRGAN anime 6B at 8 bits: how near the integer picture is to the float one, and how fast it is.
+
+    python benchmarks/anime.py -o docs/results/anime
+
+Ranges of ``tails``, grids per channel, no learning. Pictures and weights: ``$SRQUANT_SHARED``.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import report
+from numpy.typing import NDArray
+from PIL import Image
+from ptq_run import shared
+
+from srquant.data.benchmark import BenchmarkSet
+from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
+from srquant.deploy.frozen.freeze import freeze
+from srquant.insertion.policy import LayerBits, Policy
+from srquant.measure.quality.metrics import psnr_y
+from srquant.measure.speed.exported_models import export_float, export_integer
+from srquant.measure.speed.time_models import time_models
+from srquant.methods.registry import METHODS
+from srquant.models.load import load_model
+from srquant.models.network import Network
+from srquant.upscale.engines.open_engine import open_engine
+from srquant.upscale.engines.protocol import Engine
+from srquant.upscale.tiles.upscale_tiles import upscale_array
+
+WEIGHTS = "weights/rrdb/RealESRGAN_x4plus_anime_6B_fp16.pth"
+CALIBRATION, BENCHMARK = "data/DIV2K_test_LR/LR_bicubic/X4", "data/Set5"
+FREE, FREE_PICTURES = "data/gb82/HR", ("city", "dog", "flowers", "girl")
+PICTURES, SIDE, ROUNDS = 16, 64, 15
+CROP, GAP = 64, 8
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture, or an engine's time.
+
+    Attributes:
+        name: of the picture or the engine.
+        psnr_y: of the integer picture against the float one, dB.
+        largest: difference of the two, grey levels.
+        milliseconds: for a picture of ``SIDE x SIDE``, median.
+        ratio: time of the engine over that of the integer network.
+    """
+
+    name: str
+    psnr_y: float | None = None
+    largest: int | None = None
+    milliseconds: float | None = None
+    ratio: float | None = None
+
+
+def quantized(network: Network) -> Network:
+    """The frozen network at 8 bits."""
+    pictures = CalibrationSet(shared() / CALIBRATION, PICTURES)
+    policy = Policy(LayerBits(8, 8), granularity="channel", activation_granularity="channel")
+    method = METHODS["tails"]
+    return freeze(method.quantize(network, pictures, policy, method.config())).network
+
+
+def compare(engines: list[Engine], scale: int) -> list[Row]:
+    """Every picture of the set by the float and the integer network."""
+    rows = []
+    for sample in BenchmarkSet(shared() / BENCHMARK, scale):
+        exact, found = (upscale_array(engine, sample.low) for engine in engines)
+        largest = int(np.abs(found.astype(int) - exact).max())
+        rows.append(Row(sample.name, round(psnr_y(found, exact, 0), 3), largest))
+    return rows
+
+
+def write_crops(engines: list[Engine], path: Path) -> None:
+    """The middle of some pictures, upscaled by the float network (left) and the integer one (right)."""
+    crops = [centre(read_rgb(shared() / FREE / f"{name}-lossless.png")) for name in FREE_PICTURES]
+    pairs = [[upscale_array(engine, crop) for engine in engines] for crop in crops]
+    strips = [np.concatenate([exact, gap(len(exact)), found], axis=1) for exact, found in pairs]
+    Image.fromarray(np.concatenate(strips)).save(path)
+
+
+def centre(picture: Picture) -> Picture:
+    """The middle ``CROP x CROP`` pixels."""
+    top, left = ((size - CROP) // 2 for size in picture.shape[:2])
+    return picture[top : top + CROP, left : left + CROP]
+
+
+def gap(height: int) -> Picture:
+    """White between two crops."""
+    return np.full((height, GAP, 3), 255, np.uint8)
+
+
+def speeds(network: Network, integer: Network) -> list[Row]:
+    """Times of OpenVINO in float32, bfloat16 and 8 bits, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = [model for model in export_float(network, Path(folder)) if model.engine == "openvino"]
+        models.append(export_integer("openvino", integer, Path(folder)))
+        measured = time_models(models, SIDE, SIDE, threads=2, rounds=ROUNDS)
+    ours = measured[-1].timing.median_ms
+    return [
+        Row(f"OpenVINO {m.model.precision}", milliseconds=m.timing.median_ms, ratio=m.timing.median_ms / ours)
+        for m in measured
+    ]
+
+
+def main() -> None:
+    """Measure, write the table and the crops."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="path without suffix")
+    arguments = parser.parse_args()
+    network = load_model(shared() / WEIGHTS).eval()
+    integer = quantized(network)
+    engines = [open_engine("openvino", one) for one in (network, integer)]
+    write_crops(engines, arguments.output.with_suffix(".png"))
+    rows = compare(engines, network.facts.scale) + speeds(network, integer)
+    about = (
+        f"8 bits by `tails`, grids per channel, {PICTURES} crops, seed 0. Y-PSNR of the integer network's picture "
+        f"against the float network's, both in OpenVINO, Set5 x4. Times: {SIDE}x{SIDE}, two threads, {ROUNDS} rounds "
+        "in turns, medians; the ratio is that to the integer network. Crops by the float "
+        "(left) and the integer network (right), CC0 pictures of gb82: [anime.png](anime.png)."
+    )
+    columns = {
+        "name": "picture or engine",
+        "psnr_y": "Y-PSNR against float, dB",
+        "largest": "largest difference",
+        "milliseconds": "ms",
+        "ratio": "times the integer network",
+    }
+    report.write(arguments.output, "Real-ESRGAN anime 6B at 8 bits", about, rows, columns)
+
+
+if __name__ == "__main__":
+    main()
