@@ -1,4 +1,4 @@
-"""Where and how an engine computes: the values of ``--engine``, ``--device``, ``--precision``, ``--compile``, ...."""
+"""Where and how an engine computes: the values of ``--engine``, ``--device``, ``--precision`` and their like."""
 
 import copy
 from dataclasses import dataclass

@@ -60,7 +60,7 @@ def export(
         check_files(path, report, overwrite)
     if layers is not None:
         check_size(network.facts, None, height, width)
-    values = [export_file(part, path, reports[path], size, json) for path, part in parts.items()]
+    values = [export_file(part, path, reports[path], height, width, json) for path, part in parts.items()]
     if isinstance(network, BranchedNetwork):
         show(network.describe(), json_to=json)
         write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
@@ -89,7 +89,9 @@ def check_files(path: Path, report: Path | None, overwrite: bool) -> None:
         check_output(path.with_suffix(".bin"), overwrite)
 
 
-def export_file(network: "Network", path: Path, report: Path | None, size: str, json: str | None) -> dict[str, object]:
+def export_file(
+    network: "Network", path: Path, report: Path | None, height: int, width: int, json: str | None
+) -> dict[str, object]:
     """Write one network and its report, and show the precision of its layers; returns the values for JSON."""
     from srquant.measure.cost.layer_summaries import layer_summaries
     from srquant.upscale.exported.write import export_model
@@ -97,7 +99,7 @@ def export_file(network: "Network", path: Path, report: Path | None, size: str, 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
     layers = export_model(network, path)
     if report is not None:
-        write_layers_report(path, layers, size, report)
+        write_layers_report(path, layers, height, width, report)
     rows = table("layer", "precision", title=str(path))
     for layer in layers:
         rows.add_row(

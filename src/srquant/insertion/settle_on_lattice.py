@@ -173,7 +173,7 @@ def next_quantizer(
     found = following.right if isinstance(following, QuantAddends) else None
     if isinstance(following, QuantLayer):
         found = following.input_quantizer
-    return next((quantizer for quantizer in inner if quantizer is found), None)
+    return found if isinstance(found, ActivationQuantizer) and found in inner else None
 
 
 def settle_bias(layer: QuantLayer, delta: float, next_grid: ActivationQuantizer | None) -> None:

@@ -1,9 +1,10 @@
 """The error on lessons that are not learned from, which decides between starts, iterates and ranges."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from srquant.devices import full_float32
 from srquant.distillation.lessons import LAYOUT, Lesson
@@ -16,11 +17,13 @@ DISTANCE = output_loss
 
 @torch.no_grad()
 @full_float32()
-def error(student: Network, held_out: Iterable[Lesson]) -> float:
-    """The loss on lessons that are not learned from, ``DISTANCE``; infinite where a value isn't finite."""
+def error(
+    student: Network, held_out: Iterable[Lesson], distance: Callable[[Tensor, Tensor], Tensor] = DISTANCE
+) -> float:
+    """The mean distance on lessons that are not learned from; infinite where a value isn't finite."""
     student.eval()
     errors = [
-        float(DISTANCE(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
+        float(distance(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
     ]
     mean = sum(errors) / len(errors)
     return mean if math.isfinite(mean) else math.inf

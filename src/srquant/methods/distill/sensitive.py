@@ -6,7 +6,6 @@ stay float, one after the other, until the error is small enough. A layer has to
 """
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,10 +13,11 @@ from glob import escape
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
-from srquant.devices import full_float32
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.insertion.policy import Override, Policy
+from srquant.methods.distill.held_out import error
 from srquant.models.hooks import watch_outputs
 from srquant.models.network import Network
 from srquant.quantizers.layers import quant_layers
@@ -92,14 +92,9 @@ def make_float(student: Network, network: Network, name: str) -> None:
     student.module.set_submodule(name, copy.deepcopy(network.module.get_submodule(name)))
 
 
-@torch.no_grad()
-@full_float32()
 def squared_error(student: Network, lessons: Iterable[Lesson]) -> float:
     """Mean squared difference from the float network's pictures, in [0, 1] squared; infinite if it isn't finite."""
-    student.eval()
-    errors = [float((_upscaled(student, lesson) - lesson.output).square().mean()) for lesson in lessons]
-    mean = sum(errors) / len(errors)
-    return mean if math.isfinite(mean) else math.inf
+    return error(student, lessons, mse_loss)
 
 
 @torch.no_grad()
@@ -111,10 +106,5 @@ def multiplications(student: Network, lessons: Iterable[Lesson]) -> dict[str, in
         counts[name] += output.numel() * layers[name].weight[0].numel()
 
     with watch_outputs(layers, count):
-        _upscaled(student, next(iter(lessons)))
+        student(next(iter(lessons)).images.contiguous(memory_format=LAYOUT))
     return dict(counts)
-
-
-def _upscaled(student: Network, lesson: Lesson) -> Tensor:
-    picture: Tensor = student(lesson.images.contiguous(memory_format=LAYOUT))
-    return picture
