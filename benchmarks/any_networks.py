@@ -113,9 +113,9 @@ RANDOM = {
         {**SWIN, "category_size": 64, "num_tokens": 16, "reducted_dim": 4, "upsampler": "pixelshuffledirect"},
     ),
     "DRCT": Random("DRCT", "DRCT", {**SWIN, **SHUFFLE, "gc": 8, "img_size": 32}),
-    "RGT": Random("RGT", "RGT", {**WINDOWS, "depth": [2], "split_size": [8, 8], "img_size": 32}),
+    "RGT": Random("RGT", "RGT", {**WINDOWS, "embed_dim": 96, "depth": [2], "split_size": [8, 8], "img_size": 32}),
     "CRAFT": Random(
-        "CRAFT", "CRAFT", {"embed_dim": 24, "depths": [2], "num_heads": [2], "upscale": 2, "window_size": 16}
+        "CRAFT", "CRAFT", {"embed_dim": 96, "depths": [2], "num_heads": [2], "upscale": 2, "window_size": 16}
     ),
     "SAFMN": Random("SAFMN", "SAFMN", {"dim": 16, "n_blocks": 2, "ffn_scale": 2.0, "upscaling_factor": 2}),
     "RealCUGAN x2": Random("RealCUGAN", "UpCunet2x", {"in_channels": 3, "out_channels": 3}),
@@ -126,7 +126,7 @@ RANDOM = {
         "DITN_Real",
         {"dim": 16, "ITL_blocks": 1, "SAL_blocks": 1, "UFONE_blocks": 1, "patch_size": 8, "upscale": 2},
     ),
-    "DCTLSA": Random("DCTLSA", "DCTLSA", {"nf": 16, "num_modules": 2, "upscale": 2, "num_head": 4}),
+    "DCTLSA": Random("DCTLSA", "DCTLSA", {"nf": 20, "num_modules": 6, "upscale": 2, "num_head": 5}),
     "FDAT": Random(
         "FDAT",
         "FDAT",

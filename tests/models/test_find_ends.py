@@ -122,3 +122,31 @@ def test_a_module_that_computes_in_place_leaves_the_picture():
     before = images.clone()
     network(images)
     assert torch.equal(images, before)
+
+
+class PositionBias(ShiftsDefinedFirst):
+    """A layer computes biases from positions, whatever the picture is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows, columns = images.shape[2:]
+        grid = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), -1).float()
+        return super().forward(images + self.positions(grid / 64).squeeze(-1))
+
+
+def test_layers_that_no_picture_enters_are_left_out():
+    facts = wrap(PositionBias(), 2).facts
+    assert facts.unused == ("positions.0", "positions.2")
+    assert facts.head == ("sub_mean", "head")
+
+
+def test_a_layer_that_a_picture_enters_at_its_second_call_is_no_constant():
+    class Shared(PositionBias):
+        def forward(self, images: Tensor) -> Tensor:
+            upscaled = super().forward(images)
+            return upscaled + self.positions[2](upscaled.mean((1, 2, 3)).expand(4))
+
+    assert wrap(Shared(), 2).facts.unused == ("positions.0",)

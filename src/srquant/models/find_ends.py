@@ -37,6 +37,8 @@ class Call:
 def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
     """The convolutions and linear layers in the order in which a grey picture runs through them, each once.
 
+    Layers that get the same input from every picture, as those that compute biases of positions, are left out.
+
     Args:
         module: left in the mode in which it is.
         side: rows and columns of the picture.
@@ -46,10 +48,15 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
         PolicyError: the module can't upscale such a picture, or not by the scale, or gives another one each time.
     """
     layers = {name: child for name, child in module.named_modules() if isinstance(child, nn.Conv2d | nn.Linear)}
-    calls: dict[str, Call] = {}
+    calls, seen, reached = dict[str, Call](), dict[str, list[Tensor]](), set[str]()
 
     def see(name: str, inputs: tuple[Tensor, ...]) -> None:
         calls.setdefault(name, call_of(name, layers[name], inputs[0]))
+        seen.setdefault(name, []).append(inputs[0].clone())
+
+    def compare(name: str, inputs: tuple[Tensor, ...]) -> None:
+        if not torch.equal(seen[name].pop(0), inputs[0]):
+            reached.add(name)
 
     training = {child: child.training for child in module.modules()}
     require_own_statistics(module)
@@ -58,6 +65,8 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
         with watch_inputs(layers, see):
             output = module.eval()(image.clone())
         again = module(image.clone())
+        with watch_inputs(layers, compare):
+            module(noise(side).to(image))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise PolicyError(
             f"{type(module).__name__} can't upscale a picture of {side}x{side} pixels ({error}): say which sizes it "
@@ -68,7 +77,12 @@ def layers_in_order(module: nn.Module, side: int, scale: int) -> list[Call]:
             child.training = mode
     require_scale(module, output, side, scale)
     require_same(module, output, again)
-    return list(calls.values())
+    return [call for call in calls.values() if call.name in reached]
+
+
+def noise(side: int) -> Tensor:
+    """A picture without structure, ``1 x 3 x side x side`` in [0, 1], always the same."""
+    return torch.rand(1, COLOURS, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def call_of(name: str, layer: nn.Module, x: Tensor) -> Call:

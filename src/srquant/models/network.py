@@ -39,7 +39,8 @@ class Facts:
         smallest: fewest rows and columns of a picture that the module can upscale; smaller pictures are padded first.
         multiple_of: rows and columns must be multiples of this; other pictures are padded first.
         one_by_one: whether the module takes one picture at a time; batches are split.
-        unused: names of layers that never run, though others may read their weights; they stay float.
+        unused: names of layers that no picture enters: they never run, though others may read their weights, or they
+            compute the same for every picture. They stay float.
         blocks: names of the residual blocks that can be left out to run the network at a smaller depth.
         behind_blocks: name of the layer after the last block, if only this layer reads the block's output; else None.
         tiles_exactly: whether tiles with enough overlap give the untiled result.

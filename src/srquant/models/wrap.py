@@ -25,7 +25,7 @@ def wrap(
     """Make a ``Network`` from a module that upscales ``N x 3 x H x W`` pictures.
 
     Args:
-        module: any module with ``Conv2d`` or ``Linear`` layers; it is not copied, and runs once on a small picture.
+        module: any module with ``Conv2d`` or ``Linear`` layers; it is not copied, and runs on small pictures.
         scale: its upscaling factor.
         value_range: value of white in its input and output.
         head: names of the first layers; None: those that a picture runs through first, up to the first features.
@@ -48,8 +48,8 @@ def wrap(
     calls = layers_in_order(module, PROBE + facts.padding(PROBE), scale)
     head = head_of(calls) if head is None else head
     tail = tail_of(calls) if tail is None else tail
-    ran = {call.name for call in calls}
+    reached = {call.name for call in calls}
     unused = tuple(
-        name for name, layer in known.items() if isinstance(layer, nn.Conv2d | nn.Linear) and name not in ran
+        name for name, layer in known.items() if isinstance(layer, nn.Conv2d | nn.Linear) and name not in reached
     )
     return Network(module, replace(facts, head=head, tail=tail, unused=unused))

@@ -141,3 +141,21 @@ def test_layers_that_would_saturate_are_float_without_vnni(freeze_directly):
     called = kinds(network.module, pair_saturation=True)
     assert "integer_conv2d" not in called
     assert called.count("dequantize") == called.count("conv2d") > 0
+
+
+class NormalisedConstant(nn.Module):
+    """A layer norm, whose operator has three results, of what no picture enters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.norm, self.layer = nn.Parameter(torch.randn(5, 3)), nn.LayerNorm(3), nn.Linear(3, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self.layer(self.norm(self.table)).mean()
+
+
+def test_constants_are_folded_through_operators_with_several_results():
+    module, images = NormalisedConstant(), torch.rand(1, 3, 4, 5)
+    graph = export_graph(Network(module, FACTS))
+    assert [node.target for node in graph.graph.nodes if node.op == "call_function"] == [torch.ops.aten.mul.Tensor]
+    torch.testing.assert_close(graph(images), module(images))

@@ -7,7 +7,7 @@ from torch import nn
 
 from srquant.deploy.frozen.channels import ChannelScaling
 from srquant.deploy.frozen.grid import FrozenGrid
-from srquant.deploy.frozen.layers import FrozenConv2d
+from srquant.deploy.frozen.layers import FrozenConv2d, FrozenLinear
 from srquant.deploy.onnx.model import to_onnx
 from srquant.deploy.openvino.float_precision import cpu_options
 from srquant.deploy.openvino.model import save_openvino, to_openvino
@@ -167,6 +167,39 @@ def test_channels_with_grids_of_their_own(padding, engine):
     )
     images = torch.rand(1, 3, 15, 17)
     network = Network(nn.Sequential(conv), CUSTOM)
+    difference = (engine(network, images) - network(images)).abs()
+    assert (difference > 1e-4).float().mean() < 0.01
+
+
+TOKENS = {
+    2: lambda pixels: pixels.flatten(0, 2),
+    3: lambda pixels: pixels.flatten(1, 2),
+    4: lambda pixels: pixels,
+    5: lambda pixels: pixels.unsqueeze(0),
+}
+"""By number of axes: pixels ``N x H x W x C`` as tokens ``... x C``."""
+
+
+class OnTokens(nn.Module):
+    """A linear layer whose input channels have grids of their own."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        scaling = ChannelScaling(torch.tensor([-1.5, -1.0, -0.7]), torch.tensor([0.02, 0.01, 0.03]), (0, 0))
+        grid = FrozenGrid(torch.tensor(0.0), torch.tensor(255.0), 256)
+        weight = torch.randint(-127, 128, (3, 3), dtype=torch.int8)
+        self.layer = FrozenLinear(grid, weight, torch.rand(3) * 1e-3, torch.randn(3), 8, scaling)
+        self.norm, self.tokens = nn.LayerNorm(3), TOKENS[axes]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = images.permute(0, 2, 3, 1)
+        return self.layer(self.tokens(self.norm(pixels))).reshape(pixels.shape).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("axes", TOKENS)
+@pytest.mark.parametrize("engine", [run, lambda n, i: run_onnx(to_onnx(n), i)], ids=["openvino", "onnxruntime"])
+def test_channels_of_tokens_with_grids_of_their_own(axes, engine):
+    network, images = Network(OnTokens(axes), CUSTOM), torch.rand(1, 3, 16, 16)
     difference = (engine(network, images) - network(images)).abs()
     assert (difference > 1e-4).float().mean() < 0.01
 

@@ -14,11 +14,11 @@ from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.methods.auto.method import Auto
 from srquant.methods.distill.method import Distill, quantize
 from srquant.methods.distill.sensitive import (
-    SMALL_ERROR,
-    by_error_alone,
+    by_gain_for_cost,
     keep_sensitive,
     keeping,
-    multiplications,
+    shares_of_multiplications,
+    small_error,
     squared_error,
 )
 from srquant.methods.ranges.pipeline import Ranges, insert_by_ranges
@@ -58,7 +58,7 @@ def student_of(network, calibration, policy=EIGHT_BITS):
 def test_a_robust_network_keeps_nothing(robust, calibration):
     student = student_of(robust, calibration)
     with lessons_of(robust, calibration) as lessons:
-        assert squared_error(student, lessons) < SMALL_ERROR
+        assert squared_error(student, lessons) < small_error(2)
         assert keep_sensitive(student, robust, lessons) == []
     assert len(quant_layers(student)) == len(resolve(robust, EIGHT_BITS).layers)
 
@@ -67,8 +67,9 @@ def test_the_sensitive_layer_is_found_and_stays_float(wild, calibration):
     student = student_of(wild, calibration)
     with lessons_of(wild, calibration) as lessons:
         before = squared_error(student, lessons)
-        assert before > SMALL_ERROR
-        assert by_error_alone(student, wild, lessons)[0] == WILD
+        assert before > small_error(2)
+        costs = shares_of_multiplications(student, lessons)
+        assert by_gain_for_cost(student, wild, lessons, before, costs)[0] == WILD
         assert squared_error(student, lessons) == before, "measuring changes nothing"
         assert keep_sensitive(student, wild, lessons)[:1] == [WILD]
         assert squared_error(student, lessons) < before / 10
@@ -91,10 +92,23 @@ def test_a_name_with_brackets_is_no_pattern():
 
 def test_multiplications_are_those_of_the_layers(robust, calibration):
     with lessons_of(robust, calibration) as lessons:
-        counted = multiplications(student_of(robust, calibration), lessons)
-    pixels = 4 * 14 * 14
-    assert counted["head.0"] == pixels * 3 * 9 * 8
-    assert counted["tail.1"] == 4 * pixels * 8 * 9 * 3
+        shares = shares_of_multiplications(student_of(robust, calibration), lessons)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["tail.1"] / shares["head.0"] == pytest.approx(4)
+    assert shares["body.2"] / shares["head.0"] == pytest.approx(8 / 3)
+
+
+def test_of_two_layers_with_one_gain_the_cheaper_one_comes_first(wild, calibration):
+    student = student_of(wild, calibration)
+    with lessons_of(wild, calibration) as lessons:
+        before = squared_error(student, lessons)
+        costs = dict.fromkeys(quant_layers(student), 1e-9) | {WILD: 1.0}
+        assert by_gain_for_cost(student, wild, lessons, before, costs)[0] != WILD
+
+
+def test_the_error_has_to_be_smaller_at_smaller_scales():
+    assert small_error(4) == pytest.approx(10**-5.1)
+    assert small_error(2) == small_error(1) == pytest.approx(10**-5.56)
 
 
 @pytest.mark.parametrize("keep", [True, False])
