@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -102,5 +103,14 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
     ):
         wanted = "an RGB upscaler" if scale is None else f"an RGB upscaler x{scale}"
         raise CheckpointError(f"{path}: {found.architecture.name} x{found.scale} is not {wanted}")
-    sizes = found.size_requirements
-    return wrap(found.model, found.scale, multiple_of=sizes.multiple_of, smallest=max(sizes.minimum, 1)).eval()
+    multiple_of = found.size_requirements.multiple_of
+    return wrap(found.model, found.scale, multiple_of=multiple_of, smallest=smallest_of(found)).eval()
+
+
+def smallest_of(found: Any) -> int:
+    """Fewest rows and columns that a network of spandrel takes.
+
+    spandrel doesn't say so of GRL, which reflects pictures up to a multiple of ``pad_size``, and fills up those that are
+    too small for that in another way.
+    """
+    return max(found.size_requirements.minimum, getattr(found.model, "pad_size", 0) // 2 + 1)
