@@ -23,6 +23,7 @@ LAYERS = (
     ("deploy.float_form", "deploy.frozen_leaves"),
     ("deploy.file", "deploy.export"),
     ("deploy.openvino", "deploy.onnx", "deploy.triton"),
+    ("deploy.tensorrt",),
     ("measure",),
     ("upscale",),
     ("report",),

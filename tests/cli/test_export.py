@@ -3,7 +3,11 @@ import json
 import onnx
 import openvino
 import pytest
+import pyvips
+import torch
 import yaml
+
+from srquant.models.load import build
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
@@ -78,3 +82,57 @@ def test_a_report_needs_a_place_and_a_size_that_fits(run, quantized, complaint, 
     assert "layers.yaml exists" in complaint(run(*arguments, "--layers", existing))
     assert "--input 24" in complaint(run(*arguments, "--layers", tmp_path / "new.yaml", "--input", "24"))
     assert not (tmp_path / "m.xml").exists()
+
+
+@pytest.fixture(scope="module")
+def for_tensorrt(run, quantized, tmp_path_factory):
+    """The quantized file for pictures of 32x32 pixels, and what the command printed."""
+    target = tmp_path_factory.mktemp("tensorrt") / "m.onnx"
+    result = run("export", quantized, "-o", target, "--target", "tensorrt", "--input", "32x32", "--json", "-")
+    assert result.exit_code == 0, result.output
+    return target, json.loads(result.stdout)
+
+
+def test_a_file_for_tensorrt_asks_for_int8(for_tensorrt):
+    path, value = for_tensorrt
+    assert {layer["precision"] for layer in value["layers"]} == {"int8"}
+    assert len(value["layers"]) == 6
+    sizes = [size.dim_value for size in onnx.load(path).graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == [1, 3, 32, 32]
+
+
+def test_a_file_for_tensorrt_is_evaluated_and_upscales_in_tiles(read, run, files, quantized, for_tensorrt, tmp_path):
+    path, _ = for_tensorrt
+    scores = [read("evaluate", model, "--data", files / "Tiny")["psnr_y"] for model in (path, quantized)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05), "pictures are smaller than a tile: padded by their edge"
+    large = tmp_path / "large.png"
+    pyvips.Image.new_from_file(str(files / "picture.png")).resize(3).write_to_file(str(large))
+    pictures = []
+    for model in (path, quantized):
+        result = run("upscale", model, large, "-o", tmp_path / "out.png", "--engine", "auto", "--overwrite")
+        assert result.exit_code == 0, result.output
+        pictures.append(pyvips.Image.new_from_file(str(tmp_path / "out.png")).numpy().astype(int))
+    assert abs(pictures[0] - pictures[1]).max() <= 1
+    assert (pictures[0] == pictures[1]).mean() >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "words"),
+    [
+        ("m.xml", ["--target", "tensorrt", "--input", "32x32"], "m.xml: --target tensorrt writes .onnx; use -o m.onnx"),
+        ("m.onnx", ["--target", "openvino"], "--target openvino writes .xml; use -o m.xml"),
+        ("m.onnx", ["--target", "tensorflow"], "--target tensorflow: unknown; did you mean 'tensorrt'"),
+        ("m.onnx", ["--target", "tensorrt"], "give it with --input HxW"),
+        ("m.onnx", ["--target", "tensorrt", "--input", "32x"], "--input 32x: give height x width"),
+        ("m.onnx", ["--target", "tensorrt", "--input", "32x32", "--layers", "l.yaml"], "--layers l.yaml: "),
+    ],
+)
+def test_targets_that_can_not_be(run, complaint, tmp_path, output, options, words):
+    assert words in complaint(run("export", "missing.pt", "-o", tmp_path / output, *options))
+
+
+def test_a_size_that_the_network_can_not_take(run, complaint, tmp_path):
+    torch.save(build("rrdbnet", {"blocks": 1, "scale": 2, "unshuffle": 2}).module.state_dict(), tmp_path / "rrdb.pt")
+    arguments = ["export", tmp_path / "rrdb.pt", "-o", tmp_path / "m.onnx", "--target", "tensorrt"]
+    words = complaint(run(*arguments, "--input", "31x32"))
+    assert "--input 31x32: the model can't take this size; use --input 32x32" in words

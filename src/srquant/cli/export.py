@@ -1,4 +1,4 @@
-"""``srquant export``: write a model for OpenVINO or ONNX runtimes."""
+"""``srquant export``: write a model for OpenVINO, ONNX Runtime or TensorRT."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srquant.cli.layers_report import write_layers_report
-from srquant.cli.options import DEFAULT_INPUT, Depth, InputSize, Json, Model, Overwrite, Scale, input_size
+from srquant.cli.options import DEFAULT_INPUT, Depth, Json, Model, Overwrite, Scale, input_size
 from srquant.cli.output import check_json, check_output, show, table, write_json
-from srquant.errors import OutputError
+from srquant.errors import InputError, OutputError, suggest
 
 if TYPE_CHECKING:
     from srquant.insertion.branched_network import BranchedNetwork
@@ -27,27 +27,54 @@ Layers = Annotated[
         help="Also measure the layers and write this report (YAML): bits, precision and share of the time.",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="openvino (default for .xml), onnxruntime (default for .onnx), or tensorrt: an .onnx for pictures of one "
+        "size, that of --input.",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="HxW",
+        show_default=False,
+        help=f"Size of the low-resolution picture, for --target tensorrt and for --layers (there default: "
+        f"{DEFAULT_INPUT}).",
+    ),
+]
+
+TENSORRT = "tensorrt"
+SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx", TENSORRT: ".onnx"}
+"""Of the files for each target."""
 
 
 def export(
     model: Model,
     output: Output,
+    target: Target = None,
     layers: Layers = None,
-    size: InputSize = DEFAULT_INPUT,
+    size: Size = None,
     scale: Scale = None,
     depth: Depth = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Write a model for OpenVINO or ONNX runtimes and show in which precision each layer runs on this machine.
+    """Write a model for OpenVINO, ONNX Runtime or TensorRT and show in which precision each layer runs on this machine.
+
+    For TensorRT, which isn't run here, the precision is the one that the file asks for.
 
     The commands upscale, evaluate, bench and info take the file as MODEL. A network whose bits depend on the picture
     becomes three files: NAME.low, NAME.middle and NAME.high.
     """
-    if output.suffix not in (".xml", ".onnx"):
-        raise OutputError(f"{output}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
+    check_target(output, target)
+    if target == TENSORRT:
+        check_for_tensorrt(size, layers)
     check_json(json)
-    height, width = input_size(size)
+    height, width = input_size(size or DEFAULT_INPUT)
 
     from srquant.deploy.file.open_model import open_network
     from srquant.insertion.branched_network import BranchedNetwork
@@ -58,14 +85,41 @@ def export(
     reports = {path: None if layers is None else report_file(path, output, layers) for path in parts}
     for path, report in reports.items():
         check_files(path, report, overwrite)
-    if layers is not None:
+    if target == TENSORRT or layers is not None:
         check_size(network.facts, None, height, width)
-    values = [export_file(part, path, reports[path], height, width, json) for path, part in parts.items()]
+    values = [export_file(part, path, target, reports[path], height, width, json) for path, part in parts.items()]
     if isinstance(network, BranchedNetwork):
         show(network.describe(), json_to=json)
         write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
     else:
         write_json(values[0], json)
+
+
+def check_target(output: Path, target: str | None) -> None:
+    """Raise an ``InputError`` unless the target is known and the output has its suffix."""
+    if output.suffix not in SUFFIXES.values():
+        raise OutputError(f"{output}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
+    if target is None:
+        return
+    if target not in SUFFIXES:
+        raise InputError(f"--target {target}: unknown; {suggest(target, SUFFIXES)}")
+    if output.suffix != SUFFIXES[target]:
+        raise OutputError(
+            f"{output}: --target {target} writes {SUFFIXES[target]}; use -o {output.stem}{SUFFIXES[target]}"
+        )
+
+
+def check_for_tensorrt(size: str | None, layers: Path | None) -> None:
+    """Raise an ``InputError`` unless the options fit to a file that takes one size and doesn't run here."""
+    if size is None:
+        raise InputError(
+            "--target tensorrt: the file takes pictures of one size; give it with --input HxW, such as --input 128x128"
+        )
+    if layers is not None:
+        raise InputError(
+            f"--layers {layers}: layers are measured on this machine, where TensorRT isn't run; leave --layers or "
+            "--target tensorrt out"
+        )
 
 
 def branch_files(network: "BranchedNetwork", output: Path) -> "dict[Path, Network]":
@@ -90,14 +144,15 @@ def check_files(path: Path, report: Path | None, overwrite: bool) -> None:
 
 
 def export_file(
-    network: "Network", path: Path, report: Path | None, height: int, width: int, json: str | None
+    network: "Network", path: Path, target: str | None, report: Path | None, height: int, width: int, json: str | None
 ) -> dict[str, object]:
     """Write one network and its report, and show the precision of its layers; returns the values for JSON."""
     from srquant.measure.cost.layer_summaries import layer_summaries
-    from srquant.upscale.exported.write import export_model
+    from srquant.upscale.exported.write import export_for_tensorrt, export_model
 
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
-    layers = export_model(network, path)
+    to_tensorrt = target == TENSORRT
+    layers = export_for_tensorrt(network, path, height, width) if to_tensorrt else export_model(network, path)
     if report is not None:
         write_layers_report(path, layers, height, width, report)
     rows = table("layer", "precision", title=str(path))

@@ -23,7 +23,7 @@ from srquant.models.network import Network
 from srquant.models.packaged import find_model
 from srquant.upscale.engines.open_engine import open_engine
 from srquant.upscale.exported.open_exported import open_exported
-from srquant.upscale.exported.write import export_model, record_of
+from srquant.upscale.exported.write import export_for_tensorrt, export_model, record_of
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 
 ENGINES = {".xml": "openvino", ".onnx": "onnxruntime"}
@@ -87,6 +87,16 @@ def test_bits_are_those_of_the_quantized_file(reloaded, tmp_path, name, suffix):
     np.testing.assert_array_equal(exported(images), direct(images))
     for image, tile in ((picture(33, 41), "auto"), (picture(70, 31), 16)):
         np.testing.assert_array_equal(upscale_array(exported, image, tile), upscale_array(direct, image, tile))
+
+
+def test_files_for_one_size_upscale_in_tiles(reloaded, tmp_path):
+    network = reloaded("packaged").network
+    export_for_tensorrt(network, tmp_path / "m.onnx", 80, 80)
+    exported, whole = open_exported(tmp_path / "m.onnx", threads=1), open_engine("onnxruntime", network, 1)
+    assert (exported.tiling.largest, exported.facts.smallest) == (80, 80)
+    assert exported.tiling.overlap == whole.tiling.overlap
+    image = picture(110, 94)
+    np.testing.assert_array_equal(upscale_array(exported, image), upscale_array(whole, image))
 
 
 @SUFFIXES

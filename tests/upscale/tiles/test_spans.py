@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srquant.errors import InputError
-from srquant.upscale.tiles.spans import MEMORY_LIMIT, contribution, even_size, spans
+from srquant.upscale.exported.one_size import in_tiles_of
+from srquant.upscale.tiles.spans import MEMORY_LIMIT, Span, contribution, even_size, spans
 from srquant.upscale.tiles.tiling import Tiling
 
 
@@ -19,6 +20,26 @@ from srquant.upscale.tiles.tiling import Tiling
 def test_spans_cover_once_and_see_enough(length: int, own: int, overlap: int, alignment: int) -> None:
     tiling = Tiling(overlap, alignment, 1000, exact=True)
     size = even_size(length, own, tiling)
+    for tile in checked_tiles(length, size, tiling):
+        assert size <= tile.stop - tile.start < size + alignment
+
+
+@given(
+    length=st.integers(1, 400),
+    side=st.integers(2, 12).map(lambda eighths: 8 * eighths),
+    overlap=st.integers(0, 40),
+    alignment=st.sampled_from([1, 2, 4, 8]),
+)
+def test_engines_of_one_size_get_tiles_of_that_size(length: int, side: int, overlap: int, alignment: int) -> None:
+    tiling = in_tiles_of(side, Tiling(overlap, alignment, 1000, exact=True))
+    tiles = checked_tiles(length, even_size(length, 1, tiling), tiling)
+    assert all(side - alignment < tile.stop - tile.start <= side or len(tiles) == 1 for tile in tiles)
+    if length >= side and length % alignment == 0:
+        assert tiles[-1].stop - tiles[-1].start == side, "at the end, where padding would be seen"
+
+
+def checked_tiles(length: int, size: int, tiling: Tiling) -> list[Span]:
+    overlap, alignment = tiling.overlap, tiling.alignment
     tiles = list(spans(length, size, overlap, alignment))
     assert [t.own_start for t in tiles] == [0, *(t.own_stop for t in tiles[:-1])]
     assert tiles[-1].own_stop == length
@@ -29,8 +50,8 @@ def test_spans_cover_once_and_see_enough(length: int, own: int, overlap: int, al
         assert tile.start == 0 or tile.own_start - tile.start >= overlap
         assert tile.stop == length or tile.stop - tile.own_stop == overlap
         assert tile.start % alignment == 0
-        assert size <= tile.stop - tile.start < size + alignment
     assert [t.start for t in tiles] == sorted(t.start for t in tiles)
+    return tiles
 
 
 def test_short_axis_is_one_tile() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, export
 from torch.utils._pytree import tree_leaves
 
 from srquant.deploy.export import rewrites
@@ -13,6 +13,7 @@ from srquant.deploy.export.lower import lowered
 from srquant.deploy.frozen_leaves import FROZEN_LEAVES
 from srquant.errors import EngineError
 from srquant.insertion.branched_network import BranchedNetwork
+from srquant.models.graph.quiet import quiet
 from srquant.models.graph.trace import graph_of, image_of, takes_one, traced_program
 from srquant.models.network import Facts, Network
 
@@ -46,6 +47,12 @@ def export_graph(network: Network, pair_saturation: bool = False) -> fx.GraphMod
 def program_of(graph: fx.GraphModule, facts: Facts) -> ExportedProgram:
     """The program that PyTorch's exporters convert."""
     return traced_program(graph, replace(facts, one_by_one=takes_one(graph.graph)))
+
+
+def program_of_size(graph: fx.GraphModule, height: int, width: int) -> ExportedProgram:
+    """The program that takes one picture of this size."""
+    with quiet():
+        return export(graph, (torch.zeros(1, 3, height, width),), strict=False)
 
 
 class _Recorder(fx.Interpreter):

@@ -14,6 +14,9 @@ from srquant.insertion.policy import LayerKind
 from srquant.quantizers.stored import Fields
 
 KEY = "srquant"
+TENSORRT = "srquant_tensorrt"
+"""Key in files for TensorRT, whose biases are float."""
+
 VERSION = 1
 
 MOST_SCALE, MOST_PIXELS, MOST_BYTES = 64, 2**16, 2**30

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from srquant.deploy.export.record import KEY
+from srquant.deploy.export.record import KEY, TENSORRT
 from srquant.deploy.layer_precision import LayerPrecision
 from srquant.deploy.one_by_one import Images
 from srquant.deploy.onnx.precision import layer_precisions
@@ -30,6 +30,8 @@ class OnnxFile:
         self.files: tuple[Path, ...] = (path,)
         try:
             self.session = Session(str(path), threads)
+            if TENSORRT in self.session.runtime.get_modelmeta().custom_metadata_map:
+                self.session = Session(str(path), threads, joins=False)
         except Exception as error:  # ONNX Runtime's kinds of errors have no base of their own
             raise ExportedFileError(
                 f"{path}: ONNX Runtime can't read it ({first_line(error):.200}); export it again"

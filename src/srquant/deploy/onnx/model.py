@@ -1,14 +1,20 @@
 """Network -> ONNX model, float or with quantized convolutions."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from torch import fx
+from torch.export import ExportedProgram
+from torch.onnx import ONNXProgram
 
 from srquant.deploy.export.convolve_to_codes import convolve_to_codes
 from srquant.deploy.export.pair_saturation import has_vnni
 from srquant.deploy.export.program import export_graph, program_of
 from srquant.deploy.export.refusals import not_converted
+from srquant.deploy.onnx.nodes import Value
 from srquant.deploy.onnx.operators import Translation
 from srquant.errors import OutputError
 from srquant.files import replacing
@@ -39,23 +45,41 @@ def to_onnx(network: Network, pair_saturation: bool | None = None) -> onnx.Model
     convolve_to_codes(graph)
     exported = program_of(graph, network.facts)
     translation = Translation(exported, saturates)
+    program = converted(graph, exported, translation.table())
+    translation.finish()
+    return checked(graph, program.model_proto)
+
+
+def converted(graph: fx.GraphModule, program: ExportedProgram, table: dict[Any, Callable[..., Value]]) -> ONNXProgram:
+    """What PyTorch's exporter makes of a program, with functions of ours for some operators.
+
+    Raises:
+        EngineError: an operator of the graph, which the program was made of, has no form in ONNX.
+    """
     try:
         with quiet():
-            program = torch.onnx.export(
-                exported,
+            result = torch.onnx.export(
+                program,
                 dynamo=True,
                 optimize=False,
                 opset_version=OPSET,
                 input_names=["input"],
                 output_names=["output"],
-                custom_translation_table=translation.table(),
+                custom_translation_table=table,
                 verbose=False,
             )
     except Exception as error:
         raise not_converted(graph, "ONNX", error) from error
-    assert program is not None
-    translation.finish()
-    model = program.model_proto
+    assert result is not None
+    return result
+
+
+def checked(graph: fx.GraphModule, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without the exporter's notes.
+
+    Raises:
+        EngineError: it isn't valid.
+    """
     _drop_notes(model)
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -4,7 +4,6 @@ Integers ``k - z`` are represented by uint8 ``k``; ``Translation`` remembers ``z
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from torch.export import ExportedProgram
 from srquant.deploy.export.graph_tools import aten, ours
 from srquant.deploy.export.operators import step_of
 from srquant.deploy.onnx.channels_last import shuffle_blocks
+from srquant.deploy.onnx.float_operators import FloatOperators, geometry_from
 from srquant.deploy.onnx.integer_conv import Conv, IntegerConvs, split_bias, window
 from srquant.deploy.onnx.nodes import Value, constant, make, number
-from srquant.models.blocks.conv_geometry import ConvGeometry
 
 BYTE_LEVELS = 256
 
@@ -30,16 +29,13 @@ class Translation:
         pair_saturation: whether the target processor saturates sums of two products of unsigned and signed bytes.
 
     Attributes:
-        names: of the layer that a node computes.
+        floats: build what isn't quantized.
         zero_points: of values that are codes.
     """
 
     def __init__(self, program: ExportedProgram, pair_saturation: bool) -> None:
-        stored = program.state_dict | program.constants
-        inputs = program.graph_signature.input_specs
-        self.constants = {one.arg.name: stored[one.target] for one in inputs if one.target in stored}
+        self.floats = FloatOperators(program)
         self.convs = IntegerConvs(unsigned_weights=pair_saturation)
-        self.names: list[tuple[onnx_ir.Node, str]] = []
         self.zero_points: dict[Value, NDArray[Any]] = {}
 
     def table(self) -> dict[Any, Callable[..., Value]]:
@@ -48,29 +44,20 @@ class Translation:
             self.quantize,
             self.quantize_channels,
             self.dequantize,
-            self.pieces,
             self.integer_conv2d,
             self.conv2d_to_codes,
             self.integer_linear,
-            self.conv2d,
-            self.linear,
-            self.matmul,
             self.quantize_operand,
             self.dequantize_operand,
             self.integer_matmul,
             self.block_shuffle,
         )
-        library: dict[Any, Callable[..., Value]] = {
-            aten.pixel_shuffle.default: self.pixel_shuffle,
-            aten.remainder.Scalar: _remainder,
-            aten.copy.default: _copy,
-        }
-        return library | {getattr(ours, build.__name__).default: build for build in own}
+        built: dict[Any, Callable[..., Value]] = {getattr(ours, build.__name__).default: build for build in own}
+        return self.floats.table() | built | {aten.pixel_shuffle.default: self.pixel_shuffle}
 
     def finish(self) -> None:
         """Name layers, and give codes their type; the exporter takes both from PyTorch's graph."""
-        for index, (node, name) in enumerate(self.names):
-            node.name = f"layer_{index} {name}"
+        self.floats.name_layers()
         for codes, zero_point in self.zero_points.items():
             codes.dtype = onnx_ir.DataType.from_numpy(zero_point.dtype)
 
@@ -86,7 +73,7 @@ class Translation:
     ) -> Value:
         """The channels are scaled first."""
         shifted = make("Sub", x, first)
-        scaled = make("Div", shifted, step) if (self._array(step) != 1).any() else shifted
+        scaled = make("Div", shifted, step) if (self.floats.array(step) != 1).any() else shifted
         return self.quantize(scaled, lower, upper, levels, zero_point)
 
     def dequantize(
@@ -94,15 +81,6 @@ class Translation:
     ) -> Value:
         """Codes to values."""
         return self.dequantize_operand(integers, step_of(lower, upper, levels), offset)
-
-    def pieces(self, x: Value, edges: Sequence[float], levels: Sequence[int]) -> Value:
-        """Sum over regions: a region adds 0 for values below it, its width for values above, else the nearest point."""
-        total = number(edges[0])
-        for (start, end), count in zip(pairwise(edges), levels, strict=True):
-            step = number(step_of(start, end, count))
-            position = make("Div", make("Sub", make("Clip", x, number(start), number(end)), number(start)), step)
-            total = make("Add", total, make("Mul", make("Round", position), step))
-        return total
 
     def integer_conv2d(
         self,
@@ -117,11 +95,13 @@ class Translation:
         name: str,
     ) -> Value:
         """Whole sums, so that what follows gets all of their bits."""
-        geometry = _geometry(stride, padding, dilation, groups)
-        factor = self._array(scale)
-        parts = factor, *split_bias(self._array(bias), factor), geometry
-        values, multiplied = self.convs.build(Conv(integers, self.zero_points[integers], self._array(weight), *parts))
-        self._named(multiplied, name)
+        geometry = geometry_from(stride, padding, dilation, groups)
+        factor = self.floats.array(scale)
+        parts = factor, *split_bias(self.floats.array(bias), factor), geometry
+        values, multiplied = self.convs.build(
+            Conv(integers, self.zero_points[integers], self.floats.array(weight), *parts)
+        )
+        self.floats.named(multiplied, name)
         return values
 
     def conv2d_to_codes(
@@ -141,39 +121,15 @@ class Translation:
         """A convolution between quantizers, which runtimes join. Code 0 is the smallest integer: bytes clip there."""
         values = self.dequantize_operand(integers, 1.0, 0.0)
         added = make("DequantizeLinear", bias, factor, axis=0)
-        attributes = window(_geometry(stride, padding, dilation, groups))
-        product = self._named(make("Conv", values, self._weight(weight, factor, 0), added, **attributes), name)
+        attributes = window(geometry_from(stride, padding, dilation, groups))
+        product = self.floats.named(make("Conv", values, self._weight(weight, factor, 0), added, **attributes), name)
         return self._codes(product, 1.0, np.array(-smallest, np.uint8), 0, largest - smallest + 1)
 
     def integer_linear(self, integers: Value, weight: Value, scale: Value, bias: Value, name: str) -> Value:
         """A linear layer whose operands runtimes see as bytes."""
         values = self.dequantize_operand(integers, 1.0, 0.0)
-        transposed = constant(np.ascontiguousarray(self._array(weight).T))
-        return make("Add", self._named(make("MatMul", values, self._weight(transposed, scale, 1)), name), bias)
-
-    def conv2d(
-        self,
-        x: Value,
-        weight: Value,
-        bias: Value,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        groups: int,
-        name: str,
-    ) -> Value:
-        """A float convolution."""
-        return self._named(make("Conv", x, weight, bias, **window(_geometry(stride, padding, dilation, groups))), name)
-
-    def linear(self, x: Value, weight: Value, bias: Value, name: str) -> Value:
-        """A float linear layer."""
-        return make(
-            "Add", self._named(make("MatMul", x, constant(np.ascontiguousarray(self._array(weight).T))), name), bias
-        )
-
-    def matmul(self, a: Value, b: Value, name: str) -> Value:
-        """A float product."""
-        return self._named(make("MatMul", a, b), name)
+        transposed = constant(np.ascontiguousarray(self.floats.array(weight).T))
+        return make("Add", self.floats.named(make("MatMul", values, self._weight(transposed, scale, 1)), name), bias)
 
     def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int) -> Value:
         """Unsigned codes from 0 on, or signed ones."""
@@ -197,7 +153,7 @@ class Translation:
     ) -> Value:
         """See ``IntegerMatmul`` for the formula; terms of offsets that are zero are left out."""
         values = self.dequantize_operand(left, steps[0] * steps[1], 0.0), self.dequantize_operand(right, 1.0, 0.0)
-        total = self._named(make("MatMul", *values), name)
+        total = self.floats.named(make("MatMul", *values), name)
         if offsets[0]:
             sums = make("ReduceSum", values[1], constant(np.array([-2])), keepdims=1)
             total = make("Add", total, make("Mul", sums, number(offsets[0] * steps[1])))
@@ -216,12 +172,8 @@ class Translation:
         """Of values or of codes; those of the layers around are kept with channels last."""
         return self._keeps_zero(x, shuffle_blocks(x, factor))
 
-    def _array(self, value: Value) -> NDArray[Any]:
-        """The values of a constant of the traced graph."""
-        return self.constants[value.name].detach().numpy()  # type: ignore[no-any-return]
-
     def _weight(self, weight: Value, scale: Value, axis: int) -> Value:
-        zeros = constant(np.zeros(len(self._array(scale)), np.int8))
+        zeros = constant(np.zeros(len(self.floats.array(scale)), np.int8))
         return make("DequantizeLinear", weight, scale, zeros, axis=axis)
 
     def _codes(self, shifted: Value, step: float, zero_point: NDArray[Any], first: int, levels: int) -> Value:
@@ -237,24 +189,3 @@ class Translation:
         if x in self.zero_points:
             self.zero_points[moved] = self.zero_points[x]
         return moved
-
-    def _named(self, result: Value, name: str) -> Value:
-        node = result.producer()
-        assert node is not None
-        self.names.append((node, name))
-        return result
-
-
-def _remainder(x: Value, divisor: Value | int) -> Value:
-    """The exporter (PyTorch 2.13) takes constant divisors only."""
-    return make("Mod", x, divisor)
-
-
-def _copy(target: Value, values: Value, non_blocking: bool = False) -> Value:
-    """The exporter (PyTorch 2.13) forgets that values are extended to the shape of what they replace."""
-    return make("Expand", make("CastLike", values, target), make("Shape", target))
-
-
-def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> ConvGeometry:
-    (down, right), (above, left), (rows, columns) = stride, padding, dilation
-    return ConvGeometry((down, right), (above, left), (rows, columns), groups)

@@ -15,12 +15,15 @@ class Session:
     Args:
         model: the content of an ``.onnx`` file, or its path.
         threads: number of threads to compute with; all cores by default.
+        joins: whether the runtime may join layers and quantizers around them, and for that round biases in float to
+            whole units of the layer's sum of integers.
     """
 
-    def __init__(self, model: bytes | str, threads: int | None = None) -> None:
+    def __init__(self, model: bytes | str, threads: int | None = None, joins: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
+        options.add_session_config_entry("session.disable_quant_qdq", str(int(not joins)))
         self.runtime = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Images) -> Images:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from srquant.errors import EngineError, ExportedFileError
 from srquant.models.network import Facts
+from srquant.upscale.exported.one_size import fixed_side, in_tiles_of
 from srquant.upscale.exported.protocol import ExportedFile
-from srquant.upscale.exported.sizes import SMALL
 from srquant.upscale.tiles.measured_overlap import FARTHEST, differences_from_cut, overlap_of
 from srquant.upscale.tiles.tiling import ENGINE_COPIES, INEXACT_OVERLAP, Tiling
 
@@ -41,26 +41,12 @@ def facts_and_tiling(file: ExportedFile) -> tuple[Facts, Tiling]:
     fixed = fixed_side(file)
     if fixed is not None:
         scale = scale_of(file, fixed, fixed)
-        overlap = min(INEXACT_OVERLAP, fixed // 4)
         facts = Facts(UNKNOWN, scale, 1.0, (), (), tiles_exactly=False, smallest=fixed)
-        return facts, Tiling(overlap, 1, bytes_per_pixel(scale), exact=False, largest=fixed)
+        return facts, in_tiles_of(fixed, Tiling(INEXACT_OVERLAP, 1, bytes_per_pixel(scale), exact=False))
     multiple = smallest_multiple(file)
     scale = scale_of(file, SIDE, SIDE)
     facts = Facts(UNKNOWN, scale, 1.0, (), (), tiles_exactly=False, multiple_of=multiple)
     return facts, tiling_of(file, facts)
-
-
-def fixed_side(file: ExportedFile) -> int | None:
-    """Side of the pictures if the model takes one size only; None if it takes several."""
-    height, width = (file.input_shape or (None,) * 4)[2:]
-    if height is None and width is None:
-        return None
-    if height is None or height != width or height < SMALL:
-        sizes = " x ".join("any" if size is None else str(size) for size in (height, width))
-        raise ExportedFileError(
-            f"{file.files[0]} takes pictures of {sizes} pixels only; export it with a height and width that may vary"
-        )
-    return height
 
 
 def smallest_multiple(file: ExportedFile) -> int:

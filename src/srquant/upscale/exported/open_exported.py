@@ -1,5 +1,6 @@
 """Open an exported model: in its engine, with the facts that it holds, or that are found out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from srquant.deploy.export.record import Record, read_record
@@ -9,6 +10,7 @@ from srquant.models.checkpoint import is_exported
 from srquant.models.network import Facts
 from srquant.upscale.exported.exported_engine import ExportedEngine
 from srquant.upscale.exported.foreign import facts_and_tiling, scale_of
+from srquant.upscale.exported.one_size import fixed_side, in_tiles_of
 from srquant.upscale.exported.protocol import ExportedFile
 from srquant.upscale.exported.sizes import small_side
 from srquant.upscale.tiles.tiling import Tiling
@@ -46,9 +48,12 @@ def open_exported(
         record = read_record(file.record)
     except ExportedFileError as error:
         raise ExportedFileError(f"{path}: {error}; export it again") from error
-    facts = facts_of(record)
+    facts, tiling = facts_of(record), tiling_of(record)
+    fixed = fixed_side(file)
+    if fixed is not None:
+        facts, tiling = replace(facts, smallest=fixed), in_tiles_of(fixed, tiling)
     check_scale(file, facts)
-    return ExportedEngine(file, facts, tiling_of(record), record)
+    return ExportedEngine(file, facts, tiling, record)
 
 
 def open_file(path: Path, engine: str, threads: int | None, float_precision: FloatPrecision) -> ExportedFile:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from srquant.deploy.export.record import KEY, LayerRecord, Record
+from srquant.deploy.export.record import KEY, TENSORRT, LayerRecord, Record
 from srquant.deploy.layer_precision import LayerPrecision
 from srquant.errors import OutputError
 from srquant.measure.cost.formulas import LayerCost, feature_average_bits
@@ -30,6 +30,32 @@ def export_model(network: Network, path: Path) -> list[LayerPrecision]:
     if path.suffix not in EXPORTED:
         raise OutputError(f"{path}: the suffix decides the format; use .xml for OpenVINO, or .onnx")
     return _to_xml(network, path) if path.suffix == ".xml" else _to_onnx(network, path)
+
+
+def export_for_tensorrt(network: Network, path: Path, height: int, width: int) -> list[LayerPrecision]:
+    """Write a network in TensorRT's form of ONNX, with its facts inside; an existing file is replaced.
+
+    Args:
+        network: float or frozen, without branches.
+        path: ``.onnx``.
+        height: of the pictures that the file will take, and the network can take.
+        width: of the pictures.
+
+    Returns:
+        The precision that the file asks for, for each layer.
+
+    Raises:
+        OutputError: the file can't be written.
+        EngineError: a part of the network can't be exported.
+    """
+    from srquant.deploy.onnx.model import save_onnx
+    from srquant.deploy.tensorrt.model import layer_precisions, to_tensorrt
+
+    model = to_tensorrt(network, height, width)
+    model.metadata_props.add(key=KEY, value=record_of(network).to_json())
+    model.metadata_props.add(key=TENSORRT, value=f"{height}x{width}")
+    save_onnx(model, path)
+    return layer_precisions(model)
 
 
 def record_of(network: Network) -> Record:

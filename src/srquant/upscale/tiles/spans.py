@@ -62,7 +62,12 @@ def spans(length: int, size: int, overlap: int, alignment: int) -> Iterator[Span
 
 
 def even_size(length: int, own: int, tiling: Tiling) -> int:
-    """Pixels that each tile reads along an axis if all read equally many and contribute at most ``own``."""
+    """Pixels that each tile reads along an axis if all read equally many and contribute at most ``own``.
+
+    Where the engine takes one size only, tiles have it: smaller ones would be padded.
+    """
+    if tiling.largest is not None:
+        return min(length, tiling.largest - (tiling.alignment - 1))
     inside = length - 2 * tiling.overlap
     count = math.ceil(inside / own)
     if count <= 1:

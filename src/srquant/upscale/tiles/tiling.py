@@ -45,7 +45,8 @@ class Tiling:
         alignment: tiles must start at multiples of this.
         bytes_per_pixel: estimate of the memory that a tile needs while it runs, per input pixel.
         exact: whether tiles with this overlap give the untiled result.
-        largest: most rows and columns that the engine can take at a time, more than two overlaps; None for any number.
+        largest: rows and columns that the engine takes at a time, more than two overlaps and two alignments less two;
+            None for any number.
     """
 
     overlap: int
