@@ -128,7 +128,7 @@ def main() -> None:
         f"`srquant quantize -w 8 -a 8` without other options: `auto`, {PICTURES} crops, seed 0. It chose grids per "
         f"{model.policy.granularity} and kept these layers float: {kept}. Y-PSNR of the integer network's picture "
         "against the float network's, both in OpenVINO, Set5 x4. "
-        f"Times: {SIDE}x{SIDE}, two threads, {ROUNDS} rounds in turns, medians; the ratio is that to the integer network. "
+        f"Times: {SIDE}x{SIDE}, two threads, {ROUNDS} rounds in turns, medians; ratios to the integer network. "
         "Crops by the float (left) and the integer network (right), CC0 pictures of gb82: [anime.png](anime.png)."
     )
     columns = {
