@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from srquant.devices import has_float64
-from srquant.grids.uniform import zero_point
-from srquant.models.network import Network, device_of
+from srquant.grids.uniform import MOST_BITS, zero_point
+from srquant.models.network import Network, device_of, modules_of
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import (
     QuantAddends,
@@ -101,6 +101,7 @@ def settle_on_one(network: Network) -> float:
 
 def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer | QuantMatmul, float]:
     """Settle grids of activations, then of weights; returns ``delta`` of the results of every layer and product."""
+    center_operands(network)
     heads, inner = _heads_and_inner(network)
     common = _spacing_of(inner)
     deltas = [_settle_grids(grids) for grids in (heads, *(inner.intersection(group.quantizers) for group in groups))]
@@ -112,6 +113,14 @@ def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer |
                 found[module] = own = fine_for(module) if delta is None else delta
                 settle_weight(module, own)
     return found
+
+
+def center_operands(network: Network) -> None:
+    """Give the grids of 8-bit operands of matrix products a zero that engines need no sums for."""
+    for product in modules_of(network.module, QuantMatmul).values():
+        for quantizer in (product.left, product.right):
+            if quantizer.bits == MOST_BITS:
+                quantizer.center()
 
 
 def _heads_and_inner(network: Network) -> tuple[set[ActivationQuantizer], set[ActivationQuantizer]]:

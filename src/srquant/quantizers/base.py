@@ -152,6 +152,15 @@ class ActivationQuantizer(InputQuantizer):
         self.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
         self.upper.copy_(self.lower + odd * last * delta)
 
+    @torch.no_grad()
+    def center(self) -> None:
+        """Widen the grid so that zero is its middle point ``levels/2``, or its first one if nothing is negative."""
+        below, above = self.levels // 2, self.levels - 1 - self.levels // 2
+        step = torch.maximum(-self.lower / below, self.upper / above)
+        signed = self.lower < 0
+        self.lower.copy_(torch.where(signed, -below * step, 0.0))
+        self.upper.copy_(torch.where(signed, above * step, self.upper))
+
     def spec(self) -> GridSpec:
         """The grid as it is now."""
         return UniformSpec(self.bits, *self.fixed_bounds(), self.narrow)

@@ -1,0 +1,97 @@
+"""Rewrites of attention in engines that move and multiply bytes faster than floats: views and transposes of tokens.
+
+Quantization gives the same before and after a move of values, and a linear layer the same before and after a move of
+tokens. So bytes are moved instead of floats, queries, keys and values are quantized by one operation, and what follows
+a linear layer directly can become part of it.
+"""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from srquant.deploy.export.flat_tokens import flatten_tokens
+from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours, tensor_of
+from srquant.deploy.export.operators import step_of
+
+LINEAR: Any = ours.integer_linear.default
+OPERAND: Any = ours.quantize_operand.default
+VIEW: Any = aten.view.default
+PERMUTE, CLONE, ROLL = aten.permute.default, aten.clone.default, aten.roll.default
+MOVES = (VIEW, PERMUTE, CLONE, ROLL)
+"""Steps that move values and change none."""
+
+
+def move_bytes(graph: fx.GraphModule) -> None:
+    """All rewrites of this file, each once, in the order in which they enable each other."""
+    for rewrite in (quantize_before_moves, quantize_parts_together, flatten_tokens):
+        rewrite(graph)
+        graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
+def quantize_before_moves(graph: fx.GraphModule) -> None:
+    """``quantize(move(x))`` is ``move(quantize(x))`` where nothing else reads the moved values."""
+    for node in calls(graph, ours.quantize.default, OPERAND):
+        moves = _moves_before(node)
+        if moves:
+            first = moves[-1]
+            with graph.graph.inserting_before(first):
+                integers = graph.graph.call_function(node.target, (first.args[0], *node.args[1:]))
+            first.replace_input_with(argument(first, 0), integers)
+            node.replace_all_uses_with(moves[0])
+
+
+def quantize_parts_together(graph: fx.GraphModule) -> None:
+    """Operands that are parts of one value, maybe times a number, are quantized at once: each channel has its step."""
+    for node in calls(graph, aten.split_with_sizes.default):
+        operands = [_operand_of(part) for part in node.users]
+        if any(operand is None for operand in operands):
+            continue
+        found = [operand for operand in operands if operand is not None]
+        grids = {(*operand.args[3:],) for operand, _ in found}
+        if len(grids) == 1 and len(found) == len(argument(node, 1)):
+            _quantize_whole(graph, node, found)
+
+
+def _moves_before(node: fx.Node) -> list[fx.Node]:
+    """The moves between a value and its quantization, the last one first, that serve nothing else."""
+    moves: list[fx.Node] = []
+    source = argument(node, 0)
+    while source.target in MOVES and len(source.users) == 1:
+        moves.append(source)
+        source = argument(source, 0)
+    return moves
+
+
+def _operand_of(part: fx.Node) -> tuple[fx.Node, float] | None:
+    """What quantizes a part of a value as an operand, and the factor before it; None if anything else reads it."""
+    reader, factor = _only_user(part), 1.0
+    if reader is not None and reader.target is aten.mul.Tensor and isinstance(reader.args[1], float):
+        reader, factor = _only_user(reader), reader.args[1]
+    return (reader, factor) if reader is not None and reader.target is OPERAND else None
+
+
+def _quantize_whole(graph: fx.GraphModule, node: fx.Node, operands: list[tuple[fx.Node, float]]) -> None:
+    levels, first = operands[0][0].args[3:]
+    offsets, steps = (
+        torch.cat([torch.full((size,), value) for size, value in zip(argument(node, 1), values, strict=True)])
+        for values in zip(*(_grid(operand, factor) for operand, factor in operands), strict=True)
+    )
+    with graph.graph.inserting_before(node):
+        grid = constant(graph, offsets), constant(graph, steps), float(first), float(first + levels - 1), levels, -first
+        whole = graph.graph.call_function(ours.quantize_channels.default, (argument(node, 0), *grid))
+    node.replace_input_with(argument(node, 0), whole)
+    for part, (operand, _) in zip(list(node.users), operands, strict=True):
+        operand.replace_all_uses_with(part)
+
+
+def _grid(operand: fx.Node, factor: float) -> tuple[float, float]:
+    """Value of integer 0, and step, before the factor."""
+    lower, upper, levels, first = operand.args[1:]
+    step = step_of(lower, upper, levels)
+    return (lower - step * first) / factor, step / factor
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
