@@ -200,6 +200,16 @@ def _block_shuffle(call: Call) -> Node:
     return ops.depth_to_space(call.value(0), "blocks_first", call.integers(1)[0])
 
 
+def _roll(call: Call) -> Node:
+    """Two parts of an axis change places; low-precision passes know ``VariadicSplit`` and ``Concat``, but not ``Roll``."""
+    moved = call.value(0)
+    for shift, axis in zip(call.integers(1), call.integers(2), strict=True):
+        lengths = [-1, shift] if shift > 0 else [-shift, -1]
+        parts = ops.variadic_split(moved, ops.constant(axis), ops.constant(lengths)).outputs()
+        moved = ops.concat(parts[::-1], axis)
+    return moved
+
+
 LAYERS: dict[str, Callable[[Call], Node]] = {
     "requantize": _requantize,
     "dequantize": _dequantize,
@@ -219,6 +229,7 @@ LAYERS: dict[str, Callable[[Call], Node]] = {
 
 LIBRARY: dict[str, Callable[[Call], Node]] = {
     "aten.pixel_shuffle.default": lambda call: ops.depth_to_space(call.value(0), "depth_first", call.integers(1)[0]),
+    "aten.roll.default": _roll,
     "aten.prelu.default": lambda call: ops.prelu(call.value(0), call.value(1)),
 }
 """PyTorch's operators that OpenVINO (2026.4) can't convert, or only to something slower."""
