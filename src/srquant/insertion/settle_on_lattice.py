@@ -58,6 +58,9 @@ SETTLED_WIDTH = 1.0005
 COARSE = 64
 """Biases that only sums read become multiples of output scales up to this many ``delta``, as 8-bit layers have."""
 
+FEWEST_WITH_ZERO = 4
+"""Bits from which on zero becomes a point of the grids of matrix products, which moves them by half a step at most."""
+
 WHOLE = 1e-4
 """A number of multiples that is nearer to a whole one is whole: scales are float32."""
 
@@ -101,7 +104,7 @@ def settle_on_one(network: Network) -> float:
 
 def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer | QuantMatmul, float]:
     """Settle grids of activations, then of weights; returns ``delta`` of the results of every layer and product."""
-    center_operands(network)
+    hold_zeros(network)
     heads, inner = _heads_and_inner(network)
     common = _spacing_of(inner)
     deltas = [_settle_grids(grids) for grids in (heads, *(inner.intersection(group.quantizers) for group in groups))]
@@ -115,12 +118,15 @@ def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer |
     return found
 
 
-def center_operands(network: Network) -> None:
-    """Give the grids of 8-bit operands of matrix products a zero that engines need no sums for."""
+def hold_zeros(network: Network) -> None:
+    """Make zero a point of the grids of matrix products, so that engines need no sums for offsets.
+
+    With 8 bits it is the middle one, as bytes hold no other; with fewer than 4 the grid would move too far.
+    """
     for product in modules_of(network.module, QuantMatmul).values():
         for quantizer in (product.left, product.right):
-            if quantizer.bits == MOST_BITS:
-                quantizer.center()
+            if quantizer.bits >= FEWEST_WITH_ZERO:
+                quantizer.hold_zero(middle=quantizer.bits == MOST_BITS)
 
 
 def _heads_and_inner(network: Network) -> tuple[set[ActivationQuantizer], set[ActivationQuantizer]]:
