@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from srquant.deploy.export.flat_tokens import flatten_tokens
-from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours, tensor_of
+from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours
 from srquant.deploy.export.operators import step_of
 
 LINEAR: Any = ours.integer_linear.default
@@ -49,7 +49,7 @@ def quantize_parts_together(graph: fx.GraphModule) -> None:
         if any(operand is None for operand in operands):
             continue
         found = [operand for operand in operands if operand is not None]
-        grids = {(*operand.args[3:],) for operand, _ in found}
+        grids = {operand.args[3:5] for operand, _ in found}
         if len(grids) == 1 and len(found) == len(argument(node, 1)):
             _quantize_whole(graph, node, found)
 
@@ -73,7 +73,7 @@ def _operand_of(part: fx.Node) -> tuple[fx.Node, float] | None:
 
 
 def _quantize_whole(graph: fx.GraphModule, node: fx.Node, operands: list[tuple[fx.Node, float]]) -> None:
-    levels, first = operands[0][0].args[3:]
+    levels, first = operands[0][0].args[3:5]
     offsets, steps = (
         torch.cat([torch.full((size,), value) for size, value in zip(argument(node, 1), values, strict=True)])
         for values in zip(*(_grid(operand, factor) for operand, factor in operands), strict=True)
@@ -88,7 +88,7 @@ def _quantize_whole(graph: fx.GraphModule, node: fx.Node, operands: list[tuple[f
 
 def _grid(operand: fx.Node, factor: float) -> tuple[float, float]:
     """Value of integer 0, and step, before the factor."""
-    lower, upper, levels, first = operand.args[1:]
+    lower, upper, levels, first = operand.args[1:5]
     step = step_of(lower, upper, levels)
     return (lower - step * first) / factor, step / factor
 

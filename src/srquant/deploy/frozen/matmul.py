@@ -6,7 +6,6 @@ from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.grids.uniform import codes, on_lattice
 from srquant.models.blocks.layers import MatrixProduct
 
-
 LARGEST_SIGNED = 127
 
 
@@ -15,7 +14,7 @@ class OperandGrid(nn.Module):
 
     Args:
         grid: the operand's.
-        first: integer of the first grid point: 0 for unsigned bytes, ``-levels/2`` for signed ones.
+        first: integer of the first grid point: 0 for unsigned bytes, less for signed ones.
     """
 
     def __init__(self, grid: FrozenGrid, first: int) -> None:
@@ -69,7 +68,7 @@ class IntegerMatmul(nn.Module):
 
 
 class FrozenMatmul(MatrixProduct):
-    """A matrix product of two activations on integers: unsigned bytes times signed bytes.
+    """A matrix product of two activations on integers: unsigned or signed bytes times signed bytes.
 
     Args:
         left: grid of the first operand.
@@ -90,6 +89,6 @@ class FrozenMatmul(MatrixProduct):
 
 
 def _first(grid: FrozenGrid, otherwise: int) -> int:
-    """The integer of the first grid point that makes zero the integer 0, if all integers are signed bytes then."""
+    """The integer of the first grid point: such that zero is the integer 0, if all integers are signed bytes then."""
     first = -grid.zero_point
-    return first if first + grid.levels - 1 <= LARGEST_SIGNED else otherwise
+    return first if grid.offset == 0 and first + grid.levels - 1 <= LARGEST_SIGNED else otherwise

@@ -170,7 +170,7 @@ def _matmul(call: Call) -> Node:
 
 
 def _quantize_operand(call: Call) -> Node:
-    lower, upper, levels, first = call.numbers(1)
+    lower, upper, levels, first, _ = call.numbers(1)
     integers = _fake_quantize(call.value(0), levels, (lower, upper, first, first + levels - 1))
     return integers if levels == MOST_LEVELS else _whole_bytes(integers, signed=first < 0)
 
@@ -201,7 +201,7 @@ def _block_shuffle(call: Call) -> Node:
 
 
 def _roll(call: Call) -> Node:
-    """Two parts of an axis change places; low-precision passes know ``VariadicSplit`` and ``Concat``, but not ``Roll``."""
+    """Two parts of an axis change places; low-precision passes (2026.4) don't know ``Roll``."""
     moved = call.value(0)
     for shift, axis in zip(call.integers(1), call.integers(2), strict=True):
         lengths = [-1, shift] if shift > 0 else [-shift, -1]
