@@ -1,7 +1,8 @@
 """Time of networks with attention in OpenVINO: float, int8 with and without products, and what each rewrite saves.
 
-    python benchmarks/attention.py -o docs/results/attention
+    python benchmarks/attention.py --models DIR -o docs/results/attention
 
+Exported models are kept in DIR, and made only if they aren't there: then all that runs is what is timed.
 SwinIR-light x2 has random weights, DAT-light x2 published ones (``$SRQUANT_SHARED``). Each form runs in its own
 process; they take turns, and the table has medians. Rows ``without ...`` leave out one part of what makes attention
 fast; the float network's graph has none of them.
@@ -9,7 +10,6 @@ fast; the float network's graph has none of them.
 
 import argparse
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -92,17 +92,19 @@ def roll(call: operators.Call) -> Any:
 def integer_form(network: Network, kinds: tuple[LayerKind, ...], bits: int, folder: Path, name: str) -> Path:
     """Quantized by ``mse`` and exported."""
     pictures = folder / "noise"
+    path, method, policy = folder / f"{name}.xml", METHODS["mse"], Policy(LayerBits(bits, bits), kinds=kinds)
+    if path.exists():
+        return path
     calibration = CalibrationSet(pictures if pictures.exists() else write_noise(pictures), count=2, patch=64)
-    method, policy = METHODS["mse"], Policy(LayerBits(bits, bits), kinds=kinds)
-    path = folder / f"{name}.xml"
     save_openvino(to_openvino(freeze(method.quantize(network, calibration, policy, method.config())).network), path)
     return path
 
 
 def forms(network: Network, folder: Path, parts: list[str]) -> Iterator[tuple[str, Path]]:
     """The forms of a network, by what the table calls them."""
-    folder.mkdir()
-    save_openvino(to_openvino(network), folder / "float.xml")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "float.xml").exists():
+        save_openvino(to_openvino(network), folder / "float.xml")
     yield "float", folder / "float.xml"
     yield "W8A8 layers", integer_form(network, LAYERS, 8, folder, "layers")
     yield "W4A4 layers and products", integer_form(network, LAYERS_AND_PRODUCTS, 4, folder, "products4")
@@ -131,14 +133,14 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, make, parts in (("SwinIR-light x2", swinir, list(PARTS)), ("DAT-light x2", dat, [""])):
-            timed = Path(folder) / make.__name__, parts, arguments.rounds, arguments.threads
-            rows += measure(name, make(), *timed)
+    for name, make, parts in (("SwinIR-light x2", swinir, list(PARTS)), ("DAT-light x2", dat, [""])):
+        timed = arguments.models / make.__name__, parts, arguments.rounds, arguments.threads
+        rows += measure(name, make(), *timed)
     about = (
         f"{SIDE}x{SIDE} pixels, {arguments.threads} threads, OpenVINO, {arguments.rounds} rounds in turns, medians in "
         "ms. 'rest': what isn't quantized. Last column: time of the float network in bfloat16 over that of the row."

@@ -8,7 +8,7 @@ a linear layer directly can become part of it.
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from srquant.deploy.export.flat_tokens import flatten_tokens
 from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours
@@ -58,10 +58,18 @@ def _moves_before(node: fx.Node) -> list[fx.Node]:
     """The moves between a value and its quantization, the last one first, that serve nothing else."""
     moves: list[fx.Node] = []
     source = argument(node, 0)
-    while source.target in MOVES and len(source.users) == 1:
+    while len(source.users) == 1 and (source.target in MOVES or _pads_with_zero(source, node)):
         moves.append(source)
         source = argument(source, 0)
     return moves
+
+
+def _pads_with_zero(source: fx.Node, quantize: fx.Node) -> bool:
+    """Whether a value is extended by zeros, and zero becomes the integer 0."""
+    if source.target is not aten.constant_pad_nd.default or any(source.args[2:]):
+        return False
+    zero: Tensor = quantize.target(torch.zeros(()), *quantize.args[1:])  # type: ignore[operator]
+    return bool(zero == 0)
 
 
 def _operand_of(part: fx.Node) -> tuple[fx.Node, float] | None:
