@@ -21,7 +21,7 @@ import report
 import torch
 
 from srquant.data.calibration import CalibrationSet
-from srquant.deploy.export import token_moves
+from srquant.deploy.export.tokens import moves
 from srquant.deploy.frozen.freeze import freeze
 from srquant.deploy.openvino import operators
 from srquant.deploy.openvino.model import save_openvino, to_openvino
@@ -75,9 +75,9 @@ def left_out(module: Any, name: str) -> AbstractContextManager[Any]:
 PARTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "": nullcontext,
     "without zeros in grids": lambda: left_out(settle_on_lattice, "hold_zeros"),
-    "without quantization before moves": lambda: left_out(token_moves, "quantize_before_moves"),
-    "without one quantization of queries, keys, values": lambda: left_out(token_moves, "quantize_parts_together"),
-    "without lists of tokens": lambda: left_out(token_moves, "flatten_tokens"),
+    "without quantization before moves": lambda: left_out(moves, "quantize_before_moves"),
+    "without one quantization of queries, keys, values": lambda: left_out(moves, "quantize_parts_together"),
+    "without lists of tokens": lambda: left_out(moves, "flatten_tokens"),
     "without rolls in two parts": lambda: patch.dict(operators.LIBRARY, {"aten.roll.default": roll}),
 }
 

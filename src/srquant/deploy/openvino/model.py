@@ -12,7 +12,7 @@ from srquant.deploy.export.pair_saturation import has_vnni
 from srquant.deploy.export.program import export_graph
 from srquant.deploy.export.refusals import not_converted
 from srquant.deploy.export.rewrites import join_requantization
-from srquant.deploy.export.token_moves import move_bytes
+from srquant.deploy.export.tokens.moves import move_bytes
 from srquant.deploy.openvino.operators import extensions
 from srquant.deploy.openvino.remainders import replace_remainders
 from srquant.errors import OutputError

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from srquant.deploy.export.flat_tokens import flatten_tokens
 from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours
 from srquant.deploy.export.operators import step_of
+from srquant.deploy.export.tokens.lists import flatten_tokens
 
 LINEAR: Any = ours.integer_linear.default
 OPERAND: Any = ours.quantize_operand.default
@@ -37,7 +37,8 @@ def quantize_before_moves(graph: fx.GraphModule) -> None:
         if moves:
             first = moves[-1]
             with graph.graph.inserting_before(first):
-                integers = graph.graph.call_function(node.target, (first.args[0], *node.args[1:]))
+                target: Any = node.target
+                integers = graph.graph.call_function(target, (first.args[0], *node.args[1:]))
             first.replace_input_with(argument(first, 0), integers)
             node.replace_all_uses_with(moves[0])
 
@@ -45,13 +46,11 @@ def quantize_before_moves(graph: fx.GraphModule) -> None:
 def quantize_parts_together(graph: fx.GraphModule) -> None:
     """Operands that are parts of one value, maybe times a number, are quantized at once: each channel has its step."""
     for node in calls(graph, aten.split_with_sizes.default):
-        operands = [_operand_of(part) for part in node.users]
-        if any(operand is None for operand in operands):
-            continue
-        found = [operand for operand in operands if operand is not None]
+        parts = sorted(node.users, key=lambda part: int(argument(part, 1)))
+        found = [operand for operand in map(_operand_of, parts) if operand is not None]
         grids = {operand.args[3:5] for operand, _ in found}
-        if len(grids) == 1 and len(found) == len(argument(node, 1)):
-            _quantize_whole(graph, node, found)
+        if node.args[2:] == (-1,) and len(found) == len(parts) == len(argument(node, 1)) and len(grids) == 1:
+            _quantize_whole(graph, node, parts, found)
 
 
 def _moves_before(node: fx.Node) -> list[fx.Node]:
@@ -76,12 +75,14 @@ def _operand_of(part: fx.Node) -> tuple[fx.Node, float] | None:
     """What quantizes a part of a value as an operand, and the factor before it; None if anything else reads it."""
     reader, factor = _only_user(part), 1.0
     if reader is not None and reader.target is aten.mul.Tensor and isinstance(reader.args[1], float):
-        reader, factor = _only_user(reader), reader.args[1]
-    return (reader, factor) if reader is not None and reader.target is OPERAND else None
+        factor, reader = argument(reader, 1), _only_user(reader)
+    return (reader, factor) if reader is not None and reader.target is OPERAND and factor > 0 else None
 
 
-def _quantize_whole(graph: fx.GraphModule, node: fx.Node, operands: list[tuple[fx.Node, float]]) -> None:
-    levels, first = operands[0][0].args[3:5]
+def _quantize_whole(
+    graph: fx.GraphModule, node: fx.Node, parts: list[fx.Node], operands: list[tuple[fx.Node, float]]
+) -> None:
+    levels, first = (argument(operands[0][0], index) for index in (3, 4))
     offsets, steps = (
         torch.cat([torch.full((size,), value) for size, value in zip(argument(node, 1), values, strict=True)])
         for values in zip(*(_grid(operand, factor) for operand, factor in operands), strict=True)
@@ -90,13 +91,13 @@ def _quantize_whole(graph: fx.GraphModule, node: fx.Node, operands: list[tuple[f
         grid = constant(graph, offsets), constant(graph, steps), float(first), float(first + levels - 1), levels, -first
         whole = graph.graph.call_function(ours.quantize_channels.default, (argument(node, 0), *grid))
     node.replace_input_with(argument(node, 0), whole)
-    for part, (operand, _) in zip(list(node.users), operands, strict=True):
+    for part, (operand, _) in zip(parts, operands, strict=True):
         operand.replace_all_uses_with(part)
 
 
 def _grid(operand: fx.Node, factor: float) -> tuple[float, float]:
     """Value of integer 0, and step, before the factor."""
-    lower, upper, levels, first = operand.args[1:5]
+    lower, upper, levels, first = (argument(operand, index) for index in range(1, 5))
     step = step_of(lower, upper, levels)
     return (lower - step * first) / factor, step / factor
 

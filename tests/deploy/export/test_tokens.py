@@ -6,7 +6,7 @@ from torch import nn
 
 from srquant.deploy.export.graph_tools import aten, ours
 from srquant.deploy.export.program import export_graph
-from srquant.deploy.export.token_moves import move_bytes
+from srquant.deploy.export.tokens.moves import move_bytes
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.load import build
 

@@ -94,7 +94,7 @@ class _Lists:
             return self._sum(node)
         tokens = self.known.get(node.all_input_nodes[0]) if node.all_input_nodes else None
         if tokens is not None and node.target in EACH_TOKEN:
-            return replace(tokens, rows=self.call(node.target, (tokens.rows, *node.args[1:]), node.kwargs))
+            return replace(tokens, rows=self._again(node, tokens.rows))
         if tokens is not None and node.target in MOVES and tokens.keeps_channels(node):
             return self._moved(node, tokens)
         return None
@@ -133,7 +133,12 @@ class _Lists:
             return replace(tokens, sizes=sizes)
         order = self._numbers(tokens) if tokens.order is None else tokens.order
         arguments = ([*sizes, 1],) if move.target is VIEW else move.args[1:]
-        return replace(tokens, sizes=sizes, order=self.call(move.target, (order, *arguments), move.kwargs))
+        return replace(tokens, sizes=sizes, order=self._again(move, order, arguments))
+
+    def _again(self, node: fx.Node, value: fx.Node, arguments: tuple[Any, ...] | None = None) -> fx.Node:
+        """The call of a node with another first argument, and maybe other ones behind it."""
+        target: Any = node.target
+        return self.call(target, (value, *(node.args[1:] if arguments is None else arguments)), node.kwargs)
 
     def _numbers(self, tokens: Tokens) -> fx.Node:
         numbers = self.call(aten.arange.default, (self.call(aten.sym_size.int, (tokens.rows, 1)),))
