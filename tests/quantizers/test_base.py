@@ -275,3 +275,18 @@ def test_bounds_are_copied(make):
     lower, upper = torch.tensor(-1.0), torch.tensor(2.0)
     make(lower, upper).scale(2.0)
     assert (lower.item(), upper.item()) == (-1.0, 2.0)
+
+
+@pytest.mark.parametrize("middle", [False, True])
+@pytest.mark.parametrize("bounds", [(-1.0, 3.0), (-3.0, 0.1), (0.2, 3.0)], ids=str)
+def test_zero_becomes_a_grid_point(middle, bounds):
+    quantizer = ActivationQuantizer(torch.tensor(bounds[0]), torch.tensor(bounds[1]), bits=4)
+    quantizer.hold_zero(middle)
+    lower, upper, step = (value.item() for value in (*quantizer.fixed_bounds(), quantizer.step().detach()))
+    zero = 0 if bounds[0] > 0 else 8 if middle else round(-bounds[0] / (bounds[1] - bounds[0]) * 15)
+    assert lower == pytest.approx(-min(zero, 14) * step, abs=1e-6)
+    if middle or bounds[0] > 0:
+        assert lower <= bounds[0]
+        assert upper >= bounds[1] - 1e-6
+    else:
+        assert upper - lower == pytest.approx(bounds[1] - bounds[0])

@@ -9,6 +9,7 @@ import typer
 from srquant.cli.options import Device, Overwrite, Scale
 from srquant.cli.output import check_output, show
 from srquant.cli.settings import (
+    AUTO,
     effort_setting,
     find_method,
     grids,
@@ -22,6 +23,7 @@ from srquant.cli.settings import (
 from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from srquant.insertion.policy import Policy
     from srquant.models.network import Network
 
 Model = Annotated[
@@ -193,9 +195,18 @@ def quantize(
         describe(network),
         f"grids: one per {quantized.policy.granularity} of weights, per {quantized.policy.activation_granularity} of "
         "activations",
+        *layers_chosen(layers, network, policy),
         *kept_float(network, policy, quantized.policy),
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
     )
+
+
+def layers_chosen(layers: str, network: "Network", policy: "Policy") -> list[str]:
+    """A line on which layers ``auto`` chose in a network with attention; nothing for others."""
+    from srquant.methods.default_layer_kinds import has_products, reason_for_kinds
+
+    chosen = layers == AUTO and has_products(network)
+    return [reason_for_kinds(policy.kinds, policy.base.activation)] if chosen else []
 
 
 def load_float(path: Path, scale: int | None) -> "Network":

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from srquant.devices import has_float64
-from srquant.grids.uniform import zero_point
-from srquant.models.network import Network, device_of
+from srquant.grids.uniform import MOST_BITS, zero_point
+from srquant.models.network import Network, device_of, modules_of
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
 from srquant.quantizers.layers import (
     QuantAddends,
@@ -57,6 +57,9 @@ SETTLED_WIDTH = 1.0005
 
 COARSE = 64
 """Biases that only sums read become multiples of output scales up to this many ``delta``, as 8-bit layers have."""
+
+FEWEST_WITH_ZERO = 4
+"""Bits from which on zero becomes a point of the grids of matrix products, which moves them by half a step at most."""
 
 WHOLE = 1e-4
 """A number of multiples that is nearer to a whole one is whole: scales are float32."""
@@ -101,6 +104,7 @@ def settle_on_one(network: Network) -> float:
 
 def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer | QuantMatmul, float]:
     """Settle grids of activations, then of weights; returns ``delta`` of the results of every layer and product."""
+    hold_zeros(network)
     heads, inner = _heads_and_inner(network)
     common = _spacing_of(inner)
     deltas = [_settle_grids(grids) for grids in (heads, *(inner.intersection(group.quantizers) for group in groups))]
@@ -112,6 +116,17 @@ def _settle_bounds(network: Network, groups: list[Meeting]) -> dict[QuantLayer |
                 found[module] = own = fine_for(module) if delta is None else delta
                 settle_weight(module, own)
     return found
+
+
+def hold_zeros(network: Network) -> None:
+    """Make zero a point of the grids of matrix products, so that engines need no sums for offsets.
+
+    With 8 bits it is the middle one, as bytes hold no other; with fewer than 4 the grid would move too far.
+    """
+    for product in modules_of(network.module, QuantMatmul).values():
+        for quantizer in (product.left, product.right):
+            if quantizer.bits >= FEWEST_WITH_ZERO:
+                quantizer.hold_zero(middle=quantizer.bits == MOST_BITS)
 
 
 def _heads_and_inner(network: Network) -> tuple[set[ActivationQuantizer], set[ActivationQuantizer]]:

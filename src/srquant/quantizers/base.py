@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srquant.grids.uniform import codes, fake_quantize, fake_quantize_bits, relative_step, step_size
+from srquant.grids.uniform import codes, fake_quantize, fake_quantize_bits, relative_step, step_size, zero_point
 from srquant.quantizers.grid_spec import GridSpec, UniformSpec
 from srquant.quantizers.integer_weight import LARGEST_INTEGER, IntegerWeight, weight_levels
 
@@ -151,6 +151,22 @@ class ActivationQuantizer(InputQuantizer):
         nearest = (self.lower / delta).round() * delta
         self.lower.copy_(torch.where(holds_zero, -zero.round() * odd * delta, nearest))
         self.upper.copy_(self.lower + odd * last * delta)
+
+    @torch.no_grad()
+    def hold_zero(self, middle: bool) -> None:
+        """Move the grid so that zero is one of its points: the first one if nothing is negative.
+
+        Args:
+            middle: the middle point ``levels/2``; the grid gets wider. Else the nearest one; the width stays.
+        """
+        last, zero = self.levels - 1, zero_point(self.lower, self.upper, self.levels).clamp(1, self.levels - 2)
+        step = self.step()
+        if middle:
+            zero = torch.full_like(zero, self.levels // 2)
+            step = torch.maximum(-self.lower / zero, self.upper / (last - zero))
+        signed = self.lower < 0
+        self.lower.copy_(torch.where(signed, -zero * step, 0.0))
+        self.upper.copy_(torch.where(signed, (last - zero) * step, self.upper))
 
     def spec(self) -> GridSpec:
         """The grid as it is now."""

@@ -24,7 +24,7 @@ from srquant.quantizers.dan import SMALLEST_WIDTH
 
 aten: Any = torch.ops.aten
 
-BYTE_LEVELS = 256
+BYTE_LEVELS, LARGEST_CODE = 256, 255
 SIGNED_MARGIN = 8
 """OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
@@ -170,7 +170,9 @@ class Product(nn.Module):
     def __init__(self, product: FrozenMatmul, name: str, in_float: bool) -> None:
         super().__init__()
         operands = product.left, product.right
-        self.grids = [(*grid_arguments(operand.grid)[:3], operand.first) for operand in operands]
+        self.grids = [
+            (*grid_arguments(operand.grid)[:3], operand.first, operand is product.left) for operand in operands
+        ]
         self.steps = [operand.grid.step for operand in operands]
         self.offsets = [operand.offset for operand in operands]
         self.lattice, self.name, self.in_float = product.product.lattice, name, in_float
@@ -265,7 +267,9 @@ def _dynamic(layer: DynamicLayer, call: Call) -> nn.Module:
 
 
 def _product(product: FrozenMatmul, call: Call) -> nn.Module:
-    largest_pair = 2 * (product.left.grid.levels - 1) * -product.right.first
+    left, right = product.left, product.right
+    largest = LARGEST_CODE if left.first else left.grid.levels - 1  # kernels make signed bytes unsigned
+    largest_pair = 2 * largest * max(-right.first, right.first + right.grid.levels - 1)
     return Product(product, call.name, in_float=call.pair_saturation and largest_pair > INT16_MAX)
 
 

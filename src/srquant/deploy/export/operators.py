@@ -134,8 +134,8 @@ def integer_linear(integers: Tensor, weight: Tensor, scale: Tensor, bias: Tensor
 
 
 @custom_op("srquant::quantize_operand", mutates_args=())
-def quantize_operand(x: Tensor, lower: float, upper: float, levels: int, first: int) -> Tensor:
-    """Values of a matrix product's operand to integers ``k + first``."""
+def quantize_operand(x: Tensor, lower: float, upper: float, levels: int, first: int, unsigned: bool) -> Tensor:
+    """Values of a matrix product's operand to integers ``k + first``; ``unsigned``: engines may need ``k`` as bytes."""
     return codes(x, x.new_tensor(lower), x.new_tensor(upper), levels).add_(first)
 
 

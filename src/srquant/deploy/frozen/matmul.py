@@ -6,13 +6,15 @@ from srquant.deploy.frozen.grid import FrozenGrid
 from srquant.grids.uniform import codes, on_lattice
 from srquant.models.blocks.layers import MatrixProduct
 
+LARGEST_SIGNED = 127
+
 
 class OperandGrid(nn.Module):
     """The grid of one operand of a matrix product: integers ``k + first`` that fit into one byte.
 
     Args:
         grid: the operand's.
-        first: integer of the first grid point: 0 for unsigned bytes, ``-levels/2`` for signed ones.
+        first: integer of the first grid point: 0 for unsigned bytes, less for signed ones.
     """
 
     def __init__(self, grid: FrozenGrid, first: int) -> None:
@@ -66,7 +68,7 @@ class IntegerMatmul(nn.Module):
 
 
 class FrozenMatmul(MatrixProduct):
-    """A matrix product of two activations on integers: unsigned bytes times signed bytes.
+    """A matrix product of two activations on integers: unsigned or signed bytes times signed bytes.
 
     Args:
         left: grid of the first operand.
@@ -76,11 +78,17 @@ class FrozenMatmul(MatrixProduct):
 
     def __init__(self, left: FrozenGrid, right: FrozenGrid, lattice: float | None) -> None:
         super().__init__()
-        self.left = OperandGrid(left, 0)
-        self.right = OperandGrid(right, -right.levels // 2)
+        self.left = OperandGrid(left, _first(left, 0))
+        self.right = OperandGrid(right, _first(right, -right.levels // 2))
         self.product = IntegerMatmul(self.left, self.right, lattice)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """``... x N x K`` and ``... x K x M`` values to ``... x N x M`` values."""
         values: Tensor = self.product(self.left(a), self.right(b))
         return values
+
+
+def _first(grid: FrozenGrid, otherwise: int) -> int:
+    """The integer of the first grid point: such that zero is the integer 0, if all integers are signed bytes then."""
+    first = -grid.zero_point
+    return first if grid.offset == 0 and first + grid.levels - 1 <= LARGEST_SIGNED else otherwise

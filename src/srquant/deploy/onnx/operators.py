@@ -131,11 +131,13 @@ class Translation:
         transposed = constant(np.ascontiguousarray(self.floats.array(weight).T))
         return make("Add", self.floats.named(make("MatMul", values, self._weight(transposed, scale, 1)), name), bias)
 
-    def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int) -> Value:
-        """Unsigned codes from 0 on, or signed ones."""
+    def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int, unsigned: bool) -> Value:
+        """Unsigned codes from 0 on with a zero point, or signed ones: runtimes multiply unsigned by signed bytes."""
         step = step_of(lower, upper, levels)
         shifted = make("Sub", x, number(lower - step * first))
-        return self._codes(shifted, step, np.array(0, np.int8 if first < 0 else np.uint8), first, levels)
+        if unsigned:
+            return self._codes(shifted, step, np.array(-first, np.uint8), 0, levels)
+        return self._codes(shifted, step, np.array(0, np.int8), first, levels)
 
     def dequantize_operand(self, integers: Value, step: float, offset: float) -> Value:
         """Codes to values."""

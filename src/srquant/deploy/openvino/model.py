@@ -12,6 +12,7 @@ from srquant.deploy.export.pair_saturation import has_vnni
 from srquant.deploy.export.program import export_graph
 from srquant.deploy.export.refusals import not_converted
 from srquant.deploy.export.rewrites import join_requantization
+from srquant.deploy.export.tokens.moves import move_bytes
 from srquant.deploy.openvino.operators import extensions
 from srquant.deploy.openvino.remainders import replace_remainders
 from srquant.errors import OutputError
@@ -41,6 +42,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
     saturates = not has_vnni() if pair_saturation is None else pair_saturation
     graph = export_graph(network.eval(), saturates)
     join_requantization(graph)
+    move_bytes(graph)
     replace_remainders(graph)
     try:
         model = _converted(graph, saturates)

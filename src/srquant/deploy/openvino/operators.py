@@ -179,7 +179,7 @@ def _matmul(call: Call) -> Node:
 
 
 def _quantize_operand(call: Call) -> Node:
-    lower, upper, levels, first = call.numbers(1)
+    lower, upper, levels, first, _ = call.numbers(1)
     integers = _fake_quantize(call.value(0), levels, (lower, upper, first, first + levels - 1))
     return integers if levels == MOST_LEVELS else _whole_bytes(integers, signed=first < 0)
 
@@ -209,6 +209,16 @@ def _block_shuffle(call: Call) -> Node:
     return ops.depth_to_space(call.value(0), "blocks_first", call.integers(1)[0])
 
 
+def _roll(call: Call) -> Node:
+    """Two parts of an axis change places; low-precision passes (2026.4) don't know ``Roll``."""
+    moved = call.value(0)
+    for shift, axis in zip(call.integers(1), call.integers(2), strict=True):
+        lengths = [-1, shift] if shift > 0 else [-shift, -1]
+        parts = ops.variadic_split(moved, ops.constant(axis), ops.constant(lengths)).outputs()
+        moved = ops.concat(parts[::-1], axis)
+    return moved
+
+
 LAYERS: dict[str, Callable[[Call], Node]] = {
     "requantize": _requantize,
     "dequantize": _dequantize,
@@ -228,6 +238,7 @@ LAYERS: dict[str, Callable[[Call], Node]] = {
 
 LIBRARY: dict[str, Callable[[Call], Node]] = {
     "aten.pixel_shuffle.default": lambda call: ops.depth_to_space(call.value(0), "depth_first", call.integers(1)[0]),
+    "aten.roll.default": _roll,
     "aten.prelu.default": lambda call: ops.prelu(call.value(0), call.value(1)),
 }
 """PyTorch's operators that OpenVINO (2026.4) can't convert, or only to something slower."""

@@ -20,20 +20,25 @@ from srquant.deploy.openvino.float_precision import has_bfloat16
 from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.devices import has_float64
 from srquant.insertion.branched_network import NAMES, BranchedNetwork
-from srquant.insertion.policy import LayerBits, Policy
+from srquant.insertion.policy import LayerBits, LayerKind, Policy
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.speed.time_models import ExportedModel
+from srquant.methods.default_layer_kinds import has_products
 from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 
 NOISE_PICTURES, NOISE_SIDE = 4, 64
+
+LAYERS: tuple[LayerKind, ...] = ("conv", "linear")
+LAYERS_AND_PRODUCTS: tuple[LayerKind, ...] = (*LAYERS, "matmul")
 
 
 def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel]:
     """Export a model for the float engines, as ONNX Runtime's own int8, and as srquant's integer network.
 
     A float model is quantized to 8 bits with min-max ranges of noise, once with float and once with 8-bit skip
-    connections. For a quantized model the float networks have random weights. Neither changes the speed.
+    connections; in a network with attention also once with its matrix products. For a quantized model the float
+    networks have random weights. Neither changes the speed.
 
     Args:
         model: from ``open_model``; left unchanged.
@@ -48,8 +53,12 @@ def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel
     if isinstance(model, FrozenModel):
         return rows + export_quantized(model.network, folder)
     pictures = write_noise(folder / "noise")
-    skips: dict[str, Literal[8] | None] = {"openvino": None, "openvino-skip8": 8}
-    integer = {name: quantize_to_8_bit(network, pictures, skip) for name, skip in skips.items()}
+    integer = {
+        "openvino": quantize_to_8_bit(network, pictures, None),
+        "openvino-skip8": quantize_to_8_bit(network, pictures, 8),
+    }
+    if has_products(network):
+        integer["openvino-products"] = quantize_to_8_bit(network, pictures, None, LAYERS_AND_PRODUCTS)
     return rows + [export_integer(name, quantized, folder) for name, quantized in integer.items()]
 
 
@@ -111,9 +120,11 @@ def export_quantized(network: Network, folder: Path) -> list[ExportedModel]:
     return [export_integer(f"openvino-{NAMES[bits]}", part, folder) for bits, part in network.branches.items()]
 
 
-def quantize_to_8_bit(network: Network, pictures: Path, skip_bits: Literal[8] | None) -> Network:
-    """Quantize every layer to 8 bit with min-max ranges."""
-    policy = Policy(base=LayerBits(8, 8), skip_bits=skip_bits)
+def quantize_to_8_bit(
+    network: Network, pictures: Path, skip_bits: Literal[8] | None, kinds: tuple[LayerKind, ...] = LAYERS
+) -> Network:
+    """Quantize every layer of these kinds to 8 bit with min-max ranges."""
+    policy = Policy(base=LayerBits(8, 8), skip_bits=skip_bits, kinds=kinds)
     calibration = CalibrationSet(pictures, count=NOISE_PICTURES, patch=NOISE_SIDE)
     return freeze(METHODS["minmax"].quantize(network, calibration, policy, METHODS["minmax"].config())).network
 

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 Size = tuple[int, int]
 
+FORBIDDEN = -100.0
+"""Score of tokens that must not attend to each other; softmax makes it 0."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -119,7 +122,7 @@ def shift_mask(picture: Size, window: Size, shift: Size, device: torch.device | 
     rows, columns = (strips(*axis, device) for axis in zip(picture, window, shift, strict=True))
     regions = 3 * rows[:, None] + columns[None, :]
     windows = split(regions[None, :, :, None], window)[..., 0]
-    return (windows[:, None, :] != windows[:, :, None]) * -100.0
+    return (windows[:, None, :] != windows[:, :, None]) * FORBIDDEN
 
 
 def strips(length: int, window: int, shift: int, device: torch.device | None = None) -> Tensor:

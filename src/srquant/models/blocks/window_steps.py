@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srquant.models.blocks import channel_steps, rectangles
-from srquant.models.blocks.rectangles import merge, split
+from srquant.models.blocks.rectangles import FORBIDDEN, merge, split
 
 
 class Mirror(nn.Module):
@@ -83,11 +83,15 @@ class ShiftMask(nn.Module):
 
 
 class AddMask(nn.Module):
-    """Add the mask of each window to the scores of all heads."""
+    """Give scores of pairs that the mask of their window forbids its -100, in all heads.
+
+    OpenVINO would turn the sum of a bias and a mask into one constant as large as all scores.
+    """
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
         """``N*windows x heads x T x T`` and ``windows x T x T`` to the shape of the scores."""
-        return (scores.view(-1, mask.shape[0], *scores.shape[1:]) + mask[:, None]).view(scores.shape)
+        forbidden = mask.repeat(scores.shape[0] // mask.shape[0], 1, 1)[:, None] != 0
+        return scores.masked_fill(forbidden, FORBIDDEN)
 
 
 class SplitHeads(nn.Module):

@@ -1,0 +1,1 @@
+"""Attention in exported graphs: bytes move instead of floats, and tokens are lists."""
