@@ -110,7 +110,8 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
 def smallest_of(found: Any) -> int:
     """Fewest rows and columns that a network of spandrel takes.
 
-    spandrel doesn't say so of GRL, which reflects pictures up to a multiple of ``pad_size``, and fills up those that are
-    too small for that in another way.
+    spandrel doesn't say so of GRL, which reflects pictures up to a multiple of ``pad_size``, and fills up smaller ones
+    in another way.
     """
-    return max(found.size_requirements.minimum, getattr(found.model, "pad_size", 0) // 2 + 1)
+    reflected: int = getattr(found.model, "pad_size", 0) // 2 + 1
+    return max(int(found.size_requirements.minimum), reflected)

@@ -180,28 +180,35 @@ TOKENS = {
 """By number of axes: pixels ``N x H x W x C`` as tokens ``... x C``."""
 
 
-class OnTokens(nn.Module):
-    """A linear layer whose input channels have grids of their own."""
+def linear_with_grids() -> FrozenLinear:
+    scaling = ChannelScaling(torch.tensor([-1.5, -1.0, -0.7]), torch.tensor([0.02, 0.01, 0.03]), (0, 0))
+    grid = FrozenGrid(torch.tensor(0.0), torch.tensor(255.0), 256)
+    weight = torch.randint(-127, 128, (3, 3), dtype=torch.int8)
+    return FrozenLinear(grid, weight, torch.rand(3) * 1e-4, torch.randn(3) * 0.1, 8, scaling)
 
-    def __init__(self, axes: int) -> None:
+
+class OnTokens(nn.Module):
+    """Linear layers whose input channels have grids of their own: behind a norm, and one behind the other."""
+
+    def __init__(self, axes: int, read_twice: bool) -> None:
         super().__init__()
-        scaling = ChannelScaling(torch.tensor([-1.5, -1.0, -0.7]), torch.tensor([0.02, 0.01, 0.03]), (0, 0))
-        grid = FrozenGrid(torch.tensor(0.0), torch.tensor(255.0), 256)
-        weight = torch.randint(-127, 128, (3, 3), dtype=torch.int8)
-        self.layer = FrozenLinear(grid, weight, torch.rand(3) * 1e-3, torch.randn(3), 8, scaling)
-        self.norm, self.tokens = nn.LayerNorm(3), TOKENS[axes]
+        self.first, self.second = linear_with_grids(), linear_with_grids()
+        self.norm, self.tokens, self.read_twice = nn.LayerNorm(3), TOKENS[axes], read_twice
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pixels = images.permute(0, 2, 3, 1)
-        return self.layer(self.tokens(self.norm(pixels))).reshape(pixels.shape).permute(0, 3, 1, 2)
+        between = self.first(self.tokens(self.norm(pixels)))
+        last = self.second(between) + between if self.read_twice else self.second(between)
+        return last.reshape(pixels.shape).permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize("axes", TOKENS)
+@pytest.mark.parametrize("read_twice", [False, True])
 @pytest.mark.parametrize("engine", [run, lambda n, i: run_onnx(to_onnx(n), i)], ids=["openvino", "onnxruntime"])
-def test_channels_of_tokens_with_grids_of_their_own(axes, engine):
-    network, images = Network(OnTokens(axes), CUSTOM), torch.rand(1, 3, 16, 16)
+def test_channels_of_tokens_with_grids_of_their_own(axes, read_twice, engine):
+    network, images = Network(OnTokens(axes, read_twice), CUSTOM), torch.rand(1, 3, 16, 16)
     difference = (engine(network, images) - network(images)).abs()
-    assert (difference > 1e-4).float().mean() < 0.01
+    assert (difference > 1e-4).float().mean() < 0.05
 
 
 def random_conv(channels: int) -> FrozenConv2d:

@@ -13,6 +13,7 @@ from srquant.deploy.export.program import export_graph
 from srquant.deploy.export.refusals import not_converted
 from srquant.deploy.export.rewrites import join_requantization
 from srquant.deploy.export.tokens.moves import move_bytes
+from srquant.deploy.openvino.channels_of_tokens import give_four_axes
 from srquant.deploy.openvino.operators import extensions
 from srquant.deploy.openvino.remainders import replace_remainders
 from srquant.errors import OutputError
@@ -48,6 +49,7 @@ def to_openvino(network: Network, pair_saturation: bool | None = None) -> openvi
         model = _converted(graph, saturates)
     except Exception as error:
         raise not_converted(graph, "OpenVINO", error) from error
+    give_four_axes(model)
     model.reshape([1 if takes_one(graph.graph) else -1, CHANNELS, -1, -1])
     model.input(0).tensor.set_names({"image"})
     model.output(0).tensor.set_names({"upscaled"})

@@ -28,10 +28,6 @@ the same reason numbers per channel that are added before FakeQuantize become pa
 
 MOST_LEVELS = BYTE_LEVELS[-1]
 
-WRONG_RANK = 3
-"""With three axes, of which the last one is that of the channels, the plug-in (2026.4) takes numbers per channel of
-FakeQuantize along another axis, or refuses to compile."""
-
 Array = NDArray[Any]
 
 
@@ -107,12 +103,7 @@ class Grids:
 
     def quantize_channels(self, call: Call) -> Node:
         """The channels' lower bounds and steps are part of FakeQuantize's bounds."""
-        x = call.value(0)
-        grids = call.array(1)[None], call.array(2)[None], *call.numbers(3)
-        if x.get_partial_shape().rank.get_length() != WRONG_RANK:
-            return self._quantize(x, *grids)
-        first = ops.constant([0])
-        return ops.squeeze(self._quantize(ops.unsqueeze(x, first), *grids), first)
+        return self._quantize(call.value(0), call.array(1)[None], call.array(2)[None], *call.numbers(3))
 
     def _quantize(
         self, x: Node, first: Array, step: Array, lower: float, upper: float, levels: int, zero_point: int
