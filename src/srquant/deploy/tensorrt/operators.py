@@ -49,19 +49,11 @@ class SignedOperators:
 
     def quantize(self, x: Value, lower: float, upper: float, levels: int, zero_point: int) -> Value:
         """Integers ``k - zero_point``."""
-        return self.quantize_operand(x, lower, upper, levels, -zero_point)
+        return self._points(x, lower, upper, levels, -zero_point)
 
-    def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int) -> Value:
-        """Integers from ``first`` on."""
-        step, last = step_of(lower, upper, levels), first + levels - 1
-        offset = lower - step * first
-        values = make("Sub", x, number(offset)) if offset else x
-        if (first, last) != (SMALLEST, LARGEST):
-            values = make("Clip", values, number(step * first), number(step * last))
-        points = number(step), constant(np.array(0, np.int8))
-        result = make("DequantizeLinear", make("QuantizeLinear", values, *points), *points)
-        self.steps[result] = step
-        return result
+    def quantize_operand(self, x: Value, lower: float, upper: float, levels: int, first: int, unsigned: bool) -> Value:
+        """Integers from ``first`` on, signed for either operand."""
+        return self._points(x, lower, upper, levels, first)
 
     def dequantize(
         self, points: Value, lower: float, upper: float, levels: int, zero_point: int, offset: float, apart: bool
@@ -102,6 +94,17 @@ class SignedOperators:
     def block_shuffle(self, x: Value, factor: int) -> Value:
         """ONNX has it, as another order of channels."""
         return make("DepthToSpace", x, blocksize=factor, mode="DCR")
+
+    def _points(self, x: Value, lower: float, upper: float, levels: int, first: int) -> Value:
+        step, last = step_of(lower, upper, levels), first + levels - 1
+        offset = lower - step * first
+        values = make("Sub", x, number(offset)) if offset else x
+        if (first, last) != (SMALLEST, LARGEST):
+            values = make("Clip", values, number(step * first), number(step * last))
+        points = number(step), constant(np.array(0, np.int8))
+        result = make("DequantizeLinear", make("QuantizeLinear", values, *points), *points)
+        self.steps[result] = step
+        return result
 
     def _weight(self, points: Value, weight: NDArray[np.int8], scale: Value, axis: int) -> Value:
         """Weights as values; ``scale``, that of sums of integers, is divided by the step of the points."""
