@@ -120,4 +120,4 @@ def shares_of_multiplications(student: Network, lessons: Iterable[Lesson]) -> di
 
     with watch_outputs(layers, count):
         student(next(iter(lessons)).images.contiguous(memory_format=LAYOUT))
-    return {name: counts[name] / counts.total() for name in layers}
+    return {name: max(counts[name], 1) / counts.total() for name in layers}
