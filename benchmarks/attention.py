@@ -27,8 +27,9 @@ from srquant.deploy.openvino import operators
 from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.insertion import settle_on_lattice
 from srquant.insertion.policy import LayerBits, LayerKind, Policy
-from srquant.measure.speed.exported_models import LAYERS, LAYERS_AND_PRODUCTS, write_noise
+from srquant.measure.speed.exported_models import write_noise
 from srquant.measure.speed.time_models import EngineName, ExportedModel, time_models
+from srquant.methods.default_layer_kinds import LAYERS, LAYERS_AND_PRODUCTS
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.attention.swinir import SwinIR, facts
 from srquant.models.load import load_model

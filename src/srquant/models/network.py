@@ -139,6 +139,11 @@ def on_device_of(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tens
     return (batch.to(device) for batch in batches)
 
 
+def bytes_of(tensor: Tensor) -> bytes:
+    """The values of a tensor, of any type and on any device, bit for bit."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
 def modules_of(network: nn.Module, kind: type[M]) -> dict[str, M]:
     """The modules of one type in a module, by name, in module order."""
     return {name: module for name, module in network.named_modules() if isinstance(module, kind)}

@@ -27,6 +27,11 @@ def argument(node: fx.Node, index: int) -> Any:
     return node.args[index]
 
 
+def only_user(node: fx.Node) -> fx.Node | None:
+    """The node that alone reads a value; None if there are several or none."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
 def tensor_of(graph: fx.GraphModule, node: Any) -> Tensor | None:
     """The constant tensor that a node reads, or None."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":

@@ -24,7 +24,7 @@ from srquant.quantizers.dan import SMALLEST_WIDTH
 
 aten: Any = torch.ops.aten
 
-BYTE_LEVELS, LARGEST_CODE = 256, 255
+BYTE_LEVELS = 256
 SIGNED_MARGIN = 8
 """OpenVINO takes 256 levels as signed bytes where the zero point is close to 128; this is wider than its margin."""
 
@@ -268,7 +268,7 @@ def _dynamic(layer: DynamicLayer, call: Call) -> nn.Module:
 
 def _product(product: FrozenMatmul, call: Call) -> nn.Module:
     left, right = product.left, product.right
-    largest = LARGEST_CODE if left.first else left.grid.levels - 1  # kernels make signed bytes unsigned
+    largest = operators.LARGEST_CODE if left.first else left.grid.levels - 1  # kernels make signed bytes unsigned
     largest_pair = 2 * largest * max(-right.first, right.first + right.grid.levels - 1)
     return Product(product, call.name, in_float=call.pair_saturation and largest_pair > INT16_MAX)
 

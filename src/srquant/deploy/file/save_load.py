@@ -25,7 +25,7 @@ from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.files import replacing
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.depth_network import depths_of
-from srquant.models.network import CUSTOM
+from srquant.models.network import CUSTOM, bytes_of
 
 Tensors = dict[str, Tensor]
 
@@ -89,7 +89,7 @@ def checksum(header: str, tensors: Tensors) -> Tensor:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(bytes_of(tensor))
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 

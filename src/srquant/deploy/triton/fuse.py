@@ -6,6 +6,7 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
+from srquant.deploy.export.graph_tools import only_user
 from srquant.deploy.frozen.sums import FrozenAdd
 from srquant.deploy.triton.code_grid import CodeGrid
 from srquant.deploy.triton.convolution import Convolution, SumPoints
@@ -26,13 +27,13 @@ def fuse(graph: fx.GraphModule) -> None:
 
 def _fuse_one(graph: fx.GraphModule, node: fx.Node, convolution: Convolution) -> None:
     last, residual, points = node, None, None
-    total = _only_user(last)
+    total = only_user(last)
     if total is not None and _is_sum(module_of(graph, total)) and len(total.all_input_nodes) == 2:
         add = module_of(graph, total)
         residual = next(source for source in total.all_input_nodes if source is not last)
         points = SumPoints(add) if isinstance(add, FrozenAdd) else None
         last = total
-    rectified = _only_user(last)
+    rectified = only_user(last)
     relu = rectified is not None and _is_relu(graph, rectified)
     if relu:
         assert rectified is not None
@@ -71,10 +72,6 @@ def _grid(graph: fx.GraphModule, node: fx.Node) -> CodeGrid:
     grid = module_of(graph, node)
     assert isinstance(grid, CodeGrid)
     return grid
-
-
-def _only_user(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _is_sum(module: nn.Module | None) -> bool:

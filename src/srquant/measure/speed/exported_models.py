@@ -23,14 +23,11 @@ from srquant.insertion.branched_network import NAMES, BranchedNetwork
 from srquant.insertion.policy import LayerBits, LayerKind, Policy
 from srquant.measure.cost.layer_summaries import layer_summaries
 from srquant.measure.speed.time_models import ExportedModel
-from srquant.methods.default_layer_kinds import has_products
+from srquant.methods.default_layer_kinds import LAYERS, LAYERS_AND_PRODUCTS, has_products
 from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 
 NOISE_PICTURES, NOISE_SIDE = 4, 64
-
-LAYERS: tuple[LayerKind, ...] = ("conv", "linear")
-LAYERS_AND_PRODUCTS: tuple[LayerKind, ...] = (*LAYERS, "matmul")
 
 
 def export_all(model: Network | FrozenModel, folder: Path) -> list[ExportedModel]:

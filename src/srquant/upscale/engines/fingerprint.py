@@ -3,9 +3,7 @@
 import hashlib
 from pathlib import Path
 
-import torch
-
-from srquant.models.network import Network
+from srquant.models.network import Network, bytes_of
 
 
 def fingerprint(network: Network, engine: str) -> str:
@@ -13,7 +11,7 @@ def fingerprint(network: Network, engine: str) -> str:
     digest = hashlib.sha256((repr(network.facts) + precision_in(engine)).encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(bytes_of(tensor))
     return digest.hexdigest()
 
 

@@ -16,6 +16,8 @@ from srquant.deploy.export.graph_tools import argument, aten, ours, tensor_of
 
 VIEW, PERMUTE, CLONE, ROLL = aten.view.default, aten.permute.default, aten.clone.default, aten.roll.default
 MOVES = (VIEW, PERMUTE, CLONE, ROLL)
+"""Steps that move values and change none."""
+
 LINEAR, ADD, NORM = ours.integer_linear.default, aten.add.Tensor, aten.native_layer_norm.default
 EACH_TOKEN = (
     *(aten.gelu.default, aten.relu.default, ours.quantize.default, ours.quantize_channels.default),
@@ -120,8 +122,10 @@ class _Lists:
 
     def _as_list(self, node: Any, channels: int) -> Tokens | None:
         """A value as a list; None where its number of axes isn't known."""
-        rank = PICTURE_RANK if node in self.known else _rank(node)
-        if node not in self.known and rank is not None:
+        if node in self.known:
+            return self.known[node]
+        rank = _rank(node)
+        if rank is not None:
             sizes = [self.call(aten.sym_size.int, (node, axis)) for axis in range(rank - 1)]
             self.known[node] = Tokens(self._viewed(node, [1, -1, channels]), channels, sizes)
         return self.known.get(node)

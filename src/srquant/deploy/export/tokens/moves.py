@@ -10,20 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from srquant.deploy.export.graph_tools import argument, aten, calls, constant, ours
+from srquant.deploy.export.graph_tools import argument, aten, calls, constant, only_user, ours
 from srquant.deploy.export.operators import step_of
-from srquant.deploy.export.tokens.lists import flatten_tokens
+from srquant.deploy.export.tokens.lists import MOVES, flatten_tokens
 
-LINEAR: Any = ours.integer_linear.default
 OPERAND: Any = ours.quantize_operand.default
-VIEW: Any = aten.view.default
-PERMUTE, CLONE, ROLL = aten.permute.default, aten.clone.default, aten.roll.default
-MOVES = (VIEW, PERMUTE, CLONE, ROLL)
-"""Steps that move values and change none."""
 
 
 def move_bytes(graph: fx.GraphModule) -> None:
-    """All rewrites of this file, each once, in the order in which they enable each other."""
+    """All rewrites of attention, each once, in the order in which they enable each other."""
     for rewrite in (quantize_before_moves, quantize_parts_together, flatten_tokens):
         rewrite(graph)
         graph.graph.eliminate_dead_code()
@@ -73,9 +68,9 @@ def _pads_with_zero(source: fx.Node, quantize: fx.Node) -> bool:
 
 def _operand_of(part: fx.Node) -> tuple[fx.Node, float] | None:
     """What quantizes a part of a value as an operand, and the factor before it; None if anything else reads it."""
-    reader, factor = _only_user(part), 1.0
+    reader, factor = only_user(part), 1.0
     if reader is not None and reader.target is aten.mul.Tensor and isinstance(reader.args[1], float):
-        factor, reader = argument(reader, 1), _only_user(reader)
+        factor, reader = argument(reader, 1), only_user(reader)
     return (reader, factor) if reader is not None and reader.target is OPERAND and factor > 0 else None
 
 
@@ -100,7 +95,3 @@ def _grid(operand: fx.Node, factor: float) -> tuple[float, float]:
     lower, upper, levels, first = (argument(operand, index) for index in range(1, 5))
     step = step_of(lower, upper, levels)
     return (lower - step * first) / factor, step / factor
-
-
-def _only_user(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
