@@ -107,20 +107,40 @@ def full_float32() -> Iterator[None]:
     CUDA may otherwise round operands to 11 bits (TF32). Rounding to a grid turns such small differences into whole
     steps, so results would differ from those of the CPU.
     """
-    settings = _precision_settings()
-    before = [getattr(owner, name) for owner, name, _ in settings]
-    for owner, name, value in settings:
+    with _settings(_precision("ieee", False)):
+        yield
+
+
+@contextmanager
+def tf32_gradients() -> Iterator[None]:
+    """Let CUDA round operands to 11 bits (TF32) in convolutions and matrix products; only for passes backward.
+
+    No value of the network is rounded to a grid there, and gradients of single batches are far less exact than that.
+    """
+    with _settings(_precision("tf32", True)):
+        yield
+
+
+Settings = list[tuple[object, str, object]]
+"""Object, attribute and value."""
+
+
+@contextmanager
+def _settings(wanted: Settings) -> Iterator[None]:
+    """Change attributes, and change them back at the end."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in wanted]
+    for owner, name, value in wanted:
         setattr(owner, name, value)
     try:
         yield
     finally:
-        for (owner, name, _), value in zip(settings, before, strict=True):
+        for owner, name, value in before:
             setattr(owner, name, value)
 
 
-def _precision_settings() -> list[tuple[object, str, object]]:
-    """Object, attribute and value of PyTorch's settings without TF32: by names since release 2.9, before by flags."""
+def _precision(name: str, allow_tf32: bool) -> Settings:
+    """PyTorch's settings for the operands' precision: by names since release 2.9, before by flags."""
     convolutions = getattr(torch.backends.cudnn, "conv", None)
     if convolutions is not None:
-        return [(owner, "fp32_precision", "ieee") for owner in (convolutions, torch.backends.cuda.matmul)]
-    return [(owner, "allow_tf32", False) for owner in (torch.backends.cudnn, torch.backends.cuda.matmul)]
+        return [(owner, "fp32_precision", name) for owner in (convolutions, torch.backends.cuda.matmul)]
+    return [(owner, "allow_tf32", allow_tf32) for owner in (torch.backends.cudnn, torch.backends.cuda.matmul)]

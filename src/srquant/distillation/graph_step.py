@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from srquant.devices import tf32_gradients
 from srquant.distillation.lessons import Lesson
 from srquant.distillation.loop import Loss, finite, loss_of, step
 from srquant.models.network import Network, device_of
@@ -116,7 +117,8 @@ class GraphStep:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.value = loss_of(self.student, self.lesson, self.loss)
-            self.value.backward()  # type: ignore[no-untyped-call]
+            with tf32_gradients():
+                self.value.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.after_step()
         return graph

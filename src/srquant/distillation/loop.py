@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srquant.devices import CPU, full_float32
+from srquant.devices import CPU, full_float32, tf32_gradients
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import LAYOUT, Lesson
 from srquant.errors import PolicyError
@@ -110,7 +110,8 @@ def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, los
     value = loss_of(student, lesson, loss)
     number = finite(value)
     optimizer.zero_grad()
-    value.backward()  # type: ignore[no-untyped-call]
+    with tf32_gradients():
+        value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return number
 
