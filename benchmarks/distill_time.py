@@ -25,7 +25,7 @@ from ptq_run import shared
 
 from srquant.cli.freed_memory import keep_freed_memory
 from srquant.data.calibration import CalibrationSet
-from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.lessons import Lesson, in_layout
 from srquant.distillation.loop import Rate, adam, learn_only, step
 from srquant.distillation.recipes import distillation
 from srquant.grids.range_rules import minmax, mse, symmetric_mse
@@ -90,7 +90,7 @@ def step_ratios(rounds: int) -> list[Row]:
     calibration = CalibrationSet(shared() / CALIBRATION, count=16, patch=PATCH)
     images = next(calibration.batches(BATCH))
     with torch.no_grad():
-        lesson = Lesson(images, network(images.contiguous(memory_format=LAYOUT)), [])
+        lesson = Lesson(images, network(in_layout(images)), [])
     plain, options = copy.deepcopy(network), Distill()
     floating = steps(plain, [Rate(list(plain.parameters()), 1e-6)], lesson)
     others = {}

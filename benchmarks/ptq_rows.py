@@ -200,6 +200,7 @@ ROWS = (
     ),
     Row("distill quick", "distill", ("effort=quick",), LOW, only=EDSR),
     Row("distill long", "distill", ("effort=long",), LOW, only=EDSR, repeated_bits=LOW),
+    Row("distill long, crops of 64x64", "distill", ("effort=long",), only=EDSR, patch=64),
     *(
         Row(
             "distill long, grids per channel",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srquant.devices import available_devices, double, find_device, free_memory, full_float32, quotient
+from srquant.devices import available_devices, double, find_device, free_memory, full_float32, quotient, tf32_gradients
 from srquant.errors import InputError
 from srquant.grids.uniform import step_size
 
@@ -75,6 +75,14 @@ def test_without_tf32_inside_only():
     with pytest.raises(ValueError, match="stop"), full_float32():
         raise ValueError("stop")
     assert (convolutions.fp32_precision, products.fp32_precision) == before
+
+
+def test_tf32_inside_only():
+    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    with full_float32():
+        with tf32_gradients():
+            assert (convolutions.fp32_precision, products.fp32_precision) == ("tf32", "tf32")
+        assert (convolutions.fp32_precision, products.fp32_precision) == ("ieee", "ieee")
 
 
 class Divisors(TorchDispatchMode):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srquant.distillation.features import features_of
-from srquant.distillation.lessons import LAYOUT, FreshLessons, write_lessons
+from srquant.distillation.lessons import FreshLessons, in_layout, write_lessons
 from srquant.distillation.losses import normalised
 
 
@@ -14,7 +14,7 @@ def test_lessons_round_trip(teacher, calibration, tmp_path):
     assert len(lessons) == 3
     for images, lesson in zip(batches, lessons, strict=True):
         with torch.no_grad(), features_of(teacher) as features:
-            output = teacher(images.contiguous(memory_format=LAYOUT))
+            output = teacher(in_layout(images))
             expected = features.take()
         assert torch.equal(lesson.images, images)
         assert torch.equal(lesson.output, output)

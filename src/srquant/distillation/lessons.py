@@ -19,9 +19,6 @@ from srquant.distillation.features import features_of
 from srquant.distillation.losses import normalised
 from srquant.models.network import Network, device_of, on_device_of
 
-LAYOUT = torch.channels_last
-"""Memory format of pictures and feature maps in training: convolutions take half the time of contiguous ones."""
-
 MEMORY_SHARE = 0.5
 """Share of a device's free memory that lessons may take; learning needs the rest."""
 
@@ -89,13 +86,22 @@ class FreshLessons:
         return (lesson_of(self.teacher, images) for images in self.batches())
 
 
+def in_layout(images: Tensor) -> Tensor:
+    """The same pictures, ``N x C x H x W``, in the memory format in which their device learns fastest.
+
+    A CPU takes half the time with channels last. A GPU takes 1.3 to 1.7 times as long with them on crops of 64x64:
+    convolutions in full float32 have no fast kernels there.
+    """
+    return images.contiguous(memory_format=torch.contiguous_format if images.is_cuda else torch.channels_last)
+
+
 @torch.no_grad()
 @full_float32()
 def lesson_of(teacher: Network, images: Tensor) -> Lesson:
     """The teacher's lesson of one batch, ``N x 3 x H x W`` in [0, 1], on the teacher's device."""
     images = images.to(device_of(teacher))
     with features_of(teacher) as features:
-        output = teacher(images.contiguous(memory_format=LAYOUT))
+        output = teacher(in_layout(images))
         return Lesson(images, output, [normalised(feature) for feature in features.take()])
 
 
@@ -124,7 +130,7 @@ def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path, mem
     count, device = 0, device_of(teacher)
     with features_of(teacher) as features:
         for images in on_device_of(teacher, batches):
-            output = teacher(images.contiguous(memory_format=LAYOUT))
+            output = teacher(in_layout(images))
             lesson = {"images": _last(images), "output": _last(output)}
             for i, feature in enumerate(features.take()):
                 lesson[f"feature{i:04d}"] = _stored(normalised(feature))
@@ -159,5 +165,5 @@ def _restored(stored: Tensor) -> Tensor:
 
 
 def _last(values: Tensor) -> Tensor:
-    """``N x C x ...`` to contiguous ``N x ... x C``, as ``LAYOUT`` has it in memory."""
+    """``N x C x ...`` to contiguous ``N x ... x C``."""
     return values.movedim(1, -1).contiguous()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from srquant.devices import CPU, full_float32, tf32_gradients
 from srquant.distillation.features import features_of
-from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.lessons import Lesson, in_layout
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
@@ -118,7 +118,7 @@ def step(student: Network, lesson: Lesson, optimizer: torch.optim.Optimizer, los
 
 def loss_of(student: Network, lesson: Lesson, loss: Loss) -> Tensor:
     """The loss of one lesson, 0-d."""
-    images = lesson.images.contiguous(memory_format=LAYOUT)
+    images = in_layout(lesson.images)
     with features_of(student) as features:
         return loss(student(images), features.take(), lesson)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from srquant.distillation.lessons import LAYOUT
+from srquant.distillation.lessons import in_layout
 from srquant.models.network import Network, device_of
 
 Effort = Literal["quick", "normal", "long"]
@@ -63,7 +63,7 @@ def float_step_seconds(network: Network, batch: int, patch: int) -> float:
     images = torch.rand(batch, 3, patch, patch, device=device_of(network))
     for _ in range(2):
         start = time.perf_counter()
-        copied(images.contiguous(memory_format=LAYOUT)).mean().backward()
+        copied(in_layout(images)).mean().backward()
         float(next(copied.parameters()).sum().detach())  # waits for the device
         seconds = time.perf_counter() - start
     return seconds

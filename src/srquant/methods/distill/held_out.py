@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from srquant.devices import full_float32
-from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.lessons import Lesson, in_layout
 from srquant.distillation.losses import output_loss
 from srquant.models.network import Network
 
@@ -22,8 +22,6 @@ def error(
 ) -> float:
     """The mean distance on lessons that are not learned from; infinite where a value isn't finite."""
     student.eval()
-    errors = [
-        float(distance(student(lesson.images.contiguous(memory_format=LAYOUT)), lesson.output)) for lesson in held_out
-    ]
+    errors = [float(distance(student(in_layout(lesson.images)), lesson.output)) for lesson in held_out]
     mean = sum(errors) / len(errors)
     return mean if math.isfinite(mean) else math.inf

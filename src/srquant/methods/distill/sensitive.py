@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from srquant.distillation.lessons import LAYOUT, Lesson
+from srquant.distillation.lessons import Lesson, in_layout
 from srquant.insertion.policy import Override, Policy
 from srquant.methods.distill.held_out import error
 from srquant.models.hooks import watch_outputs
@@ -119,5 +119,5 @@ def shares_of_multiplications(student: Network, lessons: Iterable[Lesson]) -> di
         counts[name] += output.numel() * layers[name].weight[0].numel()
 
     with watch_outputs(layers, count):
-        student(next(iter(lessons)).images.contiguous(memory_format=LAYOUT))
+        student(in_layout(next(iter(lessons)).images))
     return {name: max(counts[name], 1) / counts.total() for name in layers}
