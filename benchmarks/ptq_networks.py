@@ -9,6 +9,7 @@ FIRST = (0,)
 EDSR = "edsr_r8f64_x2"
 RNET = "rnet_r9f64_x4"
 IMDTN = "imdtn_x4"
+DAT = "dat_light_x2"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,14 @@ NETWORKS = (
         bits=(),
         paper=("RDN", 2),
         note="idealo's RDN with 10 blocks of 3 layers; the papers' has 16 of 8",
+    ),
+    Net(
+        DAT,
+        "weights/dat/DAT_light_x2_nobuf.pth",
+        sets=("Set5", "Set14"),
+        bits=(),
+        attention=True,
+        note="no paper quantizes DAT",
     ),
     Net(
         "swinir_light_x2",

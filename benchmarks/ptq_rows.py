@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ptq_networks import ALL_BITS, EDSR, FIRST, FOUR, IMDTN, NETWORKS, RNET, Net
+from ptq_networks import ALL_BITS, DAT, EDSR, FIRST, FOUR, IMDTN, NETWORKS, RNET, Net
 from ptq_run import FLOAT, Run
 
 from srquant.insertion.policy import Granularity, LayerKind
@@ -195,6 +195,16 @@ ROWS = (
         "distill",
         ("steps=2000",),
         only=IMDTN,
+        granularity="channel",
+        activation_granularity="channel",
+    ),
+    Row(
+        "distill, 1500 steps, crops of 32x32, grids per channel",
+        "distill",
+        ("steps=1500",),
+        only=DAT,
+        everywhere=FOUR,
+        patch=32,
         granularity="channel",
         activation_granularity="channel",
     ),
