@@ -7,6 +7,7 @@ import torch
 
 from srquant.cli.quantize_run import kept_float
 from srquant.deploy.file.save_load import load
+from srquant.errors import EngineError
 from srquant.insertion.policy import Override, Policy
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.attention.swinir import SwinIR
@@ -101,8 +102,22 @@ def test_only_the_given_kinds_are_quantized(quantize, complaint):
 
 def test_networks_with_attention_are_quantized_as_the_method_says(quantize, tmp_path):
     torch.save(SwinIR((1,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), tmp_path / "swinir.pt")
-    assert quantize("--method", "minmax", model=tmp_path / "swinir.pt").exit_code == 0
+    result = quantize("--method", "minmax", model=tmp_path / "swinir.pt")
+    assert result.exit_code == 0
     assert load(tmp_path / "out.safetensors").policy.kinds == METHODS["minmax"].attention
+    assert "attention: linear, matmul quantized, as published" in result.stdout
+    assert re.search(r"OpenVINO on this machine, 64x64: quantized [\d.]+ ms, float [\d.]+ ms", result.stdout)
+
+
+def test_a_network_that_openvino_cannot_run_is_quantized_without_times(quantize, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise EngineError("layer 'body.1' has no form in exports")
+
+    monkeypatch.setattr("srquant.measure.speed.gain.measured_gain", refuse)
+    torch.save(SwinIR((1,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), tmp_path / "swinir.pt")
+    result = quantize("--method", "minmax", model=tmp_path / "swinir.pt")
+    assert result.exit_code == 0
+    assert "not timed in OpenVINO: layer 'body.1' has no form in exports" in result.stdout
 
 
 def test_same_seed_same_file(quantize, tmp_path):
