@@ -12,7 +12,7 @@ Images = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Runs one network.
+    """Runs one network; several threads may call it at the same time.
 
     Attributes:
         name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``; the precision behind it if it isn't float32.
