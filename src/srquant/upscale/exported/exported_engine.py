@@ -4,8 +4,9 @@ import hashlib
 
 from srquant.deploy.export.record import LayerRecord, Record
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision, float_names
+from srquant.files import file_digest
 from srquant.models.network import Facts
-from srquant.upscale.engines.fingerprint import file_digest, precision_in
+from srquant.upscale.engines.fingerprint import precision_in
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.exported.protocol import ExportedFile
 from srquant.upscale.exported.sizes import small_side

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from srquant.upscale.engines.fingerprint import file_digest
+from srquant.files import file_digest
 
 FILE_NAME = ".srquant-done.jsonl"
 
