@@ -28,7 +28,7 @@ class BranchingEngine:
     """
 
     def __init__(self, network: BranchedNetwork, open_branch: Callable[[Network], Engine]) -> None:
-        self.branched, self.facts = network, network.facts
+        self.branched, self.network, self.facts = network, network.branches[MIDDLE], network.facts
         self.open_branch = open_branch
         self.opening = Lock()
         self.opened = {MIDDLE: open_branch(network.branches[MIDDLE])}

@@ -24,7 +24,7 @@ class ExportedEngine:
     """
 
     def __init__(self, file: ExportedFile, facts: Facts, tiling: Tiling, record: Record | None) -> None:
-        self.name = file.engine
+        self.name, self.network = file.engine, None
         self.file, self.facts, self.tiling, self.record = file, facts, tiling, record
 
     def __call__(self, images: Images) -> Images:
