@@ -7,7 +7,7 @@ import torch
 
 from srquant.cli.quantize_run import kept_float
 from srquant.deploy.file.save_load import load
-from srquant.errors import EngineError
+from srquant.errors import EngineError, InputError
 from srquant.insertion.policy import Override, Policy
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.attention.swinir import SwinIR
@@ -193,8 +193,31 @@ def test_empty_calibration_folder(quantize, complaint, tmp_path):
 
 
 def test_unwritable_output(quantize, complaint, tmp_path):
-    assert "can't write" in complaint(quantize(target=tmp_path / "missing" / "out.safetensors"))
+    (tmp_path / "file").touch()
+    assert "can't write" in complaint(quantize(target=tmp_path / "file" / "out.safetensors"))
     assert "is a folder" in complaint(quantize(target=tmp_path))
+    assert "File name too long" in complaint(quantize(target=tmp_path / f"{'a' * 250}.safetensors"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_missing_folders_are_made_once_the_network_is_there(quantize, tmp_path):
+    target = tmp_path / "new" / "folder" / "out.safetensors"
+    assert quantize("--layers", "nonsense", target=target).exit_code == 2
+    assert not (tmp_path / "new").exists()
+    assert quantize(target=target).exit_code == 0
+    assert target.exists()
+
+
+def test_a_network_that_files_have_no_form_for_is_refused_before_it_is_quantized(quantize, complaint, monkeypatch):
+    def unreachable(*arguments):
+        raise AssertionError
+
+    def refuse(network):
+        raise InputError("layer 'body.1', a Bessel, has no form in files: export the network instead")
+
+    monkeypatch.setattr("srquant.cli.quantize_run.quantize_network", unreachable)
+    monkeypatch.setattr("srquant.deploy.file.graph_record.check_form", refuse)
+    assert "layer 'body.1', a Bessel, has no form in files" in complaint(quantize())
 
 
 def test_unknown_network(quantize, complaint, tmp_path):

@@ -9,7 +9,7 @@ import typer
 
 from srquant.cli.layers_report import write_layers_report
 from srquant.cli.options import DEFAULT_INPUT, Depth, Json, Model, Overwrite, Scale, input_size
-from srquant.cli.output import check_json, check_output, note, show, table, write_json
+from srquant.cli.output import check_json, check_output, make_folder, note, show, table, write_json
 from srquant.errors import InputError, OutputError, suggest
 
 if TYPE_CHECKING:
@@ -96,11 +96,13 @@ def export(
         check_files(path, report, overwrite)
     if target == TENSORRT or layers is not None:
         check_size(network.facts, None, height, width)
+    make_folder(output)
     with together(list(parts)) as written:
         precisions = {path: write_model(part, written[path], target, height, width) for path, part in parts.items()}
     values = [about(part, path, precisions[path], json) for path, part in parts.items()]
     for path, report in reports.items():
         if report is not None:
+            make_folder(report)
             write_layers_report(path, precisions[path], height, width, report)
     if output.suffix == ".xml":
         note(COMPILING)

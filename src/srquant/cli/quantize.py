@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srquant.cli.options import Device, Overwrite, Scale, usable_cores
-from srquant.cli.output import check_output, note, show
+from srquant.cli.output import check_output, make_folder, note, show
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -156,6 +156,7 @@ def quantize(
 
     from srquant.cli.quantize_run import Inputs, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
+    from srquant.deploy.file.graph_record import check_form
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
     from srquant.devices import find_device
@@ -185,11 +186,13 @@ def quantize(
     model = find_model(model)
     network = load_float(model, scale)
     network.facts.check_crops(patch)
+    check_form(network)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
     quantized = quantize_network(
         Inputs(chosen, config, network.to(computing), model, policy, pictures), folder, overwrite
     )
     frozen = freeze(quantized)
+    make_folder(output)
     save(frozen, output, overwrite)
     finish(folder)
     size, before = output.stat().st_size, model.stat().st_size
