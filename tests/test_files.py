@@ -205,3 +205,13 @@ def test_files_that_belong_together_are_never_mixed(tmp_path, monkeypatch, step)
         replace_together({path: path.with_suffix(f"{path.suffix}.new") for path in paths})
     contents = [path.read_text() for path in paths if path.exists()]
     assert contents == ["old", "old"] if step == 0 else len(contents) < 2
+
+
+def test_errors_of_a_full_disk_name_the_file(tmp_path, monkeypatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        write_whole(tmp_path / "a.txt", b"")
+    assert names(tmp_path) == []

@@ -16,9 +16,19 @@ TEMPORARY = re.compile(r"\.srquant-(\d{1,9})-([0-9a-f]{8}(\.[^.]*)?)")
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file; errors as ``replacing``."""
-    with replacing(path) as written:
+    """Write a file; errors as ``replacing``, with its name."""
+    with named_errors(path), replacing(path) as written:
         written.write_bytes(content)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Give errors of the system the file's name, which those of a full disk lack."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
