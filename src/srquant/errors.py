@@ -77,3 +77,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its type's name if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def last_line(error: BaseException) -> str:
+    """The same, the last line, which says what is wrong in messages of OpenVINO; at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]

@@ -10,7 +10,7 @@ from srquant.deploy.one_by_one import Images
 from srquant.deploy.openvino.float_precision import FloatPrecision, engine_name
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.deploy.openvino.session import Session
-from srquant.errors import EngineError, ExportedFileError
+from srquant.errors import EngineError, ExportedFileError, last_line
 from srquant.files import file_digest
 
 
@@ -35,7 +35,7 @@ class OpenVINOFile:
         try:
             self.model = openvino.Core().read_model(path)
         except RuntimeError as error:
-            raise ExportedFileError(f"{path}: OpenVINO can't read it ({reason(error)}); export it again") from error
+            raise ExportedFileError(f"{path}: OpenVINO can't read it ({last_line(error)}); export it again") from error
         if self.text(WEIGHTS) not in (None, file_digest(weights)):
             raise ExportedFileError(f"{path}: the weights in {weights.name} are another model's; export it again")
         if (len(self.model.inputs), len(self.model.outputs)) != (1, 1):
@@ -76,7 +76,7 @@ class OpenVINOFile:
             model.reshape(list(shape))
             return tuple(model.output(0).shape)
         except RuntimeError as error:
-            raise EngineError(reason(error)) from error
+            raise EngineError(last_line(error)) from error
 
     def __call__(self, images: Images) -> Images:
         """The output for ``N x 3 x H x W``, float32."""
@@ -85,8 +85,3 @@ class OpenVINOFile:
     def layer_precisions(self, side: int) -> list[LayerPrecision]:
         """In which precision each layer runs, for pictures of this side."""
         return layer_precisions(self.model, side, self.float_precision)
-
-
-def reason(error: Exception) -> str:
-    """The last line of OpenVINO's message, which says what is wrong."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]

@@ -9,6 +9,7 @@ import openvino
 
 from srquant.deploy.one_by_one import Images, one_by_one
 from srquant.deploy.openvino.float_precision import FloatPrecision, cpu_options
+from srquant.errors import EngineError, last_line
 
 KEPT_SHAPES = 2
 """Input shapes for which a compiled model is kept."""
@@ -59,7 +60,11 @@ class Session:
             self.options["INFERENCE_NUM_THREADS"] = threads
 
     def __call__(self, images: Images) -> Images:
-        """The model's output for ``N x C x H x W``."""
+        """The model's output for ``N x C x H x W``.
+
+        Raises:
+            EngineError: OpenVINO can't compile the model for this size.
+        """
         batch = self.model.input(0).partial_shape[0]
         return one_by_one(self._run, images, batch.is_static and batch.get_length() == 1)
 
@@ -73,8 +78,22 @@ class Session:
         if shape not in self.compiled:
             while len(self.compiled) >= KEPT_SHAPES:
                 self.compiled.popitem(last=False)
-            model = self.model.clone()
-            model.reshape(list(shape))
-            self.compiled[shape] = Compiled(self.core.compile_model(model, "CPU", self.options))
+            self.compiled[shape] = Compiled(self.compile(shape))
         self.compiled.move_to_end(shape)
         return self.compiled[shape]
+
+    def compile(self, shape: tuple[int, ...]) -> Any:
+        """The model for one input shape, ready to run.
+
+        Raises:
+            EngineError: OpenVINO can't compile it, for instance because memory is short.
+        """
+        model = self.model.clone()
+        model.reshape(list(shape))
+        try:
+            return self.core.compile_model(model, "CPU", self.options)
+        except RuntimeError as error:
+            raise EngineError(
+                f"engine openvino can't compile the network for pictures of {shape[-2]}x{shape[-1]} "
+                f"({last_line(error)}); free memory, give a smaller --tile, or use --engine torch"
+            ) from error
