@@ -259,6 +259,16 @@ def test_grids_as_asked_for(quantize, tmp_path, method):
     assert (policy.granularity, policy.activation_granularity) == ("tensor", "channel")
 
 
+def test_json_tells_what_was_made_and_what_it_took(quantize, tmp_path):
+    target = tmp_path / "out.safetensors"
+    value = json.loads(quantize("--json", "-").stdout)
+    assert (value["path"], value["bytes"]) == (str(target), target.stat().st_size)
+    assert (value["granularity"], value["activation_granularity"], value["kept_float"]) == ("tensor", "tensor", [])
+    assert 0 < value["seconds"] < 600
+    assert value["peak_rss_mb"] > 50
+    assert value["bytes"] < value["float_bytes"]
+
+
 def test_another_run_in_the_folder_is_not_overwritten(quantize, complaint, tmp_path):
     arguments = ("--method", "distill", "--set", "steps=1", "--run", tmp_path / "run")
     assert quantize(*arguments).exit_code == 0

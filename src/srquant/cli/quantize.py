@@ -1,13 +1,14 @@
 """``srquant quantize``: quantize a float checkpoint and write a quantized file."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Device, Overwrite, Scale, usable_cores
-from srquant.cli.output import check_output, make_folder, note, show
+from srquant.cli.options import Device, Json, Overwrite, Scale, usable_cores
+from srquant.cli.output import check_json, check_output, make_folder, note, show, write_json
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -150,17 +151,21 @@ def quantize(
     scale: Scale = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
+    json: Json = None,
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
+    start = time.perf_counter()
     check_output(output, overwrite)
+    check_json(json)
 
-    from srquant.cli.quantize_run import Inputs, finish, kept_float, quantize_network, run_folder
+    from srquant.cli.quantize_run import Inputs, added, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.graph_record import check_form
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
-    from srquant.devices import find_device
+    from srquant.devices import CPU, find_device
     from srquant.insertion.policy import LayerBits, Policy
+    from srquant.measure.speed.worker import peak_memory
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
 
@@ -204,6 +209,20 @@ def quantize(
         *kept_float(network, policy, quantized.policy),
         *(gain(network, frozen) if layers == AUTO else []),
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
+        json_to=json,
+    )
+    write_json(
+        {
+            "path": str(output),
+            "bytes": size,
+            "float_bytes": before,
+            "granularity": quantized.policy.granularity,
+            "activation_granularity": quantized.policy.activation_granularity,
+            "kept_float": [override.pattern for override in added(policy, quantized.policy)],
+            "seconds": round(time.perf_counter() - start, 3),
+            "peak_rss_mb": round(peak_memory(CPU.type) / 1e6, 1),
+        },
+        json,
     )
 
 

@@ -10,7 +10,7 @@ from srquant.cli.output import check_folder, note, progress
 from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import CheckpointError, OutputError, PolicyError
-from srquant.insertion.policy import Policy
+from srquant.insertion.policy import Override, Policy
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.measure.cost.layer_costs import SMALL, layer_costs
 from srquant.methods.distill.method import Distill
@@ -104,7 +104,7 @@ def kept_float(network: Network, wanted: Policy, found: Policy) -> list[str]:
         wanted: the policy that the user gave.
         found: the policy of the quantized network, which may have more overrides.
     """
-    patterns = [override.pattern for override in found.overrides[len(wanted.overrides) :] if override.bits is None]
+    patterns = [override.pattern for override in added(wanted, found)]
     costs = {cost.name: cost.macs for cost in layer_costs(network, SMALL, SMALL)}
     shares = {name: costs[name] / sum(costs.values()) for p in patterns for name in costs if fnmatchcase(name, p)}
     if not shares:
@@ -113,6 +113,11 @@ def kept_float(network: Network, wanted: Policy, found: Policy) -> list[str]:
     return [
         f"kept float, as the picture needs it (share of the multiplications): {named}; --set keep_sensitive=false: none"
     ]
+
+
+def added(wanted: Policy, found: Policy) -> list[Override]:
+    """The layers that the method kept float, beyond what the user gave."""
+    return [override for override in found.overrides[len(wanted.overrides) :] if override.bits is None]
 
 
 def finish(folder: RunFolder | None) -> None:
