@@ -69,3 +69,22 @@ def test_missing_file_is_one_line_in_a_real_process(tmp_path):
     assert result.stderr.startswith("srquant: ")
     assert "no such file" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["quantize", "-h"], ["help", "quantize"]])
+def test_help_as_people_ask_for_it(arguments):
+    expected = CliRunner().invoke(app, ["quantize", "--help"])
+    found = CliRunner().invoke(app, arguments)
+    assert (found.exit_code, found.stdout) == (0, expected.stdout)
+    assert "--calibration" in found.stdout
+
+
+def test_help_of_all_commands():
+    assert CliRunner().invoke(app, ["help"]).stdout == CliRunner().invoke(app, ["-h"]).stdout
+    assert "quantize" in CliRunner().invoke(app, ["help"]).stdout
+
+
+def test_help_of_an_unknown_command():
+    result = CliRunner().invoke(app, ["help", "quantise"])
+    assert result.exit_code == 2
+    assert "No such command 'quantise'" in result.stderr

@@ -70,8 +70,21 @@ EXAMPLES: dict[Callable[..., None], str] = {
     bench: "srquant bench edsr_w4a4.safetensors --input 180x320 --rounds 7",
     demo: "srquant demo -o demo",
 }
+HELP = {"help_option_names": ["-h", "--help"]}
+
 for subcommand, example in EXAMPLES.items():
-    app.command(epilog=f"Example: [bold]{example}[/bold]")(subcommand)
+    app.command(epilog=f"Example: [bold]{example}[/bold]", context_settings=HELP)(subcommand)
+
+
+@app.command("help", context_settings=HELP)
+def show_help(
+    context: typer.Context,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command; without one: all.")] = None,
+) -> None:
+    """Show the help of a command."""
+    assert context.parent is not None
+    arguments = ["--help"] if command is None else [command, "--help"]
+    context.parent.command.main(arguments, prog_name=context.parent.info_name, standalone_mode=False)
 
 
 def print_version(wanted: bool) -> None:
@@ -83,7 +96,7 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(context_settings=HELP)
 def srquant(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
