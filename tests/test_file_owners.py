@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from srquant import file_owners
-from srquant.file_owners import LONGEST, dead, is_alive, lock_of, owning
+from srquant.file_owners import LONGEST, claiming, dead, is_alive, lock_of, owning
 
 HOLDING = """
 import sys
@@ -63,3 +63,33 @@ def test_without_locks_age_decides(tmp_path, monkeypatch, age):
         os.utime(lock_of(tmp_path, owner), (present - age, present - age))
         with dead(tmp_path, owner) as is_dead:
             assert is_dead == (age > 0)
+
+
+CLAIMING = """
+import sys
+from pathlib import Path
+from srquant.file_owners import claiming
+with claiming(Path(sys.argv[1]), wait=False) as mine:
+    print(mine, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_makes_a_file_and_the_other_waits_for_its_end(tmp_path):
+    target = tmp_path / "a.png"
+    command = [sys.executable, "-c", CLAIMING, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with claiming(target, wait=False) as mine, claiming(tmp_path / "b.png", wait=False) as other:
+            assert (mine, other) == (False, True)
+        process.kill()
+        with claiming(target, wait=True) as mine:
+            assert mine
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_everybody_makes_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_owners, "fcntl", None)
+    with claiming(tmp_path / "a.png", wait=False) as first, claiming(tmp_path / "a.png", wait=False) as second:
+        assert (first, second) == (True, True)

@@ -5,6 +5,7 @@ the other. The system releases a lock when its process ends, however it ends, an
 file system has locks. Where it has none, an owner counts as dead after ``LONGEST``.
 """
 
+import hashlib
 import os
 import re
 import secrets
@@ -37,26 +38,65 @@ def owning(folder: Path) -> Iterator[str]:
         OSError: the folder is missing or can't be written to.
     """
     owner = secrets.token_hex(6)
-    path = lock_of(folder, owner)
-    file = _locked(path)
-    try:
+    with _holding(lock_of(folder, owner), wait=True):
         yield owner
+
+
+@contextmanager
+def claiming(path: Path, wait: bool) -> Iterator[bool]:
+    """Whether making a file is up to this process during the block, or another process is making it.
+
+    Where the file system has no locks, it always is.
+
+    Args:
+        path: of the file; its folder exists.
+        wait: whether to wait until the other process is ready, or has ended.
+
+    Raises:
+        OSError: the folder is missing or can't be written to.
+    """
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    with _holding(lock_of(path.parent, name), wait) as held:
+        yield held
+
+
+@contextmanager
+def _holding(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold a lock during the block, or tell that another has it."""
+    file = _locked(path, wait)
+    if file is None:
+        yield False
+        return
+    try:
+        yield True
     finally:
         path.unlink(missing_ok=True)
         os.close(file)
 
 
-def _locked(path: Path) -> int:
-    """Create and lock a file; one that somebody removes before it is locked is made again."""
+def _locked(path: Path, wait: bool) -> int | None:
+    """Create and lock a file, made again if somebody removes it before it is locked; None if another has it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is not None:
-            with suppress(OSError):  # the file system has no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+        if not _try_lock(file, wait):
+            os.close(file)
+            return None
         with suppress(OSError):
             if os.path.samestat(os.fstat(file), path.stat()):
                 return file
         os.close(file)
+
+
+def _try_lock(file: int, wait: bool) -> bool:
+    """Lock a file; False if another has it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        except OSError:  # the file system has no locks
+            pass
+    return True
 
 
 def is_alive(folder: Path, owner: str) -> bool:
