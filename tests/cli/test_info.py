@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 KEYS = {"architecture", "scale", "parameters", "size_bytes", "layers", "tile_overlap", "tiles_exact"}
 LAYER_KEYS = {"name", "kind", "weight_bits", "activation_bits", "levels_used", "ranges", "piecewise_codes", "choices"}
@@ -41,6 +42,7 @@ def test_table_shows_bits_and_operations(run, quantized):
     assert "body.0.body.2" in text
     assert "picture of 10x20" in text
     assert "quantized by minmax" in text
+    assert f", {torch.get_num_threads()} thread" in text
     assert "pixels and give the untiled result" in text
 
 

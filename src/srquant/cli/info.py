@@ -121,7 +121,9 @@ def made_by(model: "FrozenModel") -> str:
     """One line: how the network was quantized."""
     origin = model.origin
     options = ", ".join(f"{name} {value}" for name, value in origin.options.items())
-    return f"quantized by {origin.method}{f' ({options})' if options else ''}, calibration {origin.calibration[:12]}"
+    threads = f", {origin.threads} thread{'s' if origin.threads > 1 else ''}" if origin.threads else ""
+    method = f"{origin.method}{f' ({options})' if options else ''}"
+    return f"quantized by {method}, calibration {origin.calibration[:12]}{threads}"
 
 
 def operations(costs: "list[LayerCost]", size: str) -> str:

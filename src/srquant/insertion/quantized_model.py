@@ -17,11 +17,14 @@ class Origin:
         method: name in ``srquant.methods.METHODS``.
         options: the method's options; JSON values only.
         calibration: fingerprint of the calibration set.
+        threads: of PyTorch, in which it was computed; sums of finetuning differ in their last bits between numbers of
+            threads, and then the files do. 0: not known.
     """
 
     method: str
     options: dict[str, OptionValue] = field(default_factory=dict)
     calibration: str = ""
+    threads: int = 0
 
 
 @dataclass(frozen=True)

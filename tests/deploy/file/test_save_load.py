@@ -279,6 +279,7 @@ HEADER_EDITS = {
     "policy of 4-bit sums": (lambda f: f["policy"].update(skip_bits=4), "skip_bits"),
     "policy in words": (lambda f: f["policy"].update(symmetric_weights="yes"), "'yes', need true or false"),
     "policy of pixels": (lambda f: f["policy"].update(granularity=[]), "granularity"),
+    "threads below 0": (lambda f: f["origin"].update(threads=-1), "'threads' is -1"),
     "method is none": (lambda f: f["origin"].update(method=None), "'method' is None, need a text"),
 }
 

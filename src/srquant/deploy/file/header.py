@@ -14,6 +14,8 @@ from srquant.quantizers.stored import Fields, Json
 VERSION = 5
 READABLE = (3, 4, VERSION)
 
+MOST_THREADS = 2**16
+
 
 @dataclass(frozen=True)
 class Header:
@@ -91,9 +93,11 @@ def _graph(fields: Fields) -> GraphRecord | None:
 
 
 def _origin(fields: Fields) -> Origin:
-    origin = Origin(fields.take("method", str), fields.take("options", dict), fields.take("calibration", str))
+    method, options = fields.take("method", str), fields.take("options", dict)
+    calibration = fields.take("calibration", str)
+    threads = fields.integer("threads", 0, MOST_THREADS) if "threads" in fields.values else 0
     fields.end()
-    return origin
+    return Origin(method, options, calibration, threads)
 
 
 def _policy(fields: Fields) -> Policy:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
+
 from srquant.data.calibration import CalibrationSet
 from srquant.distillation.recipes import RECIPES, Progress, finetune
 from srquant.grids.range_rules import Momentum, Rule
@@ -77,11 +79,12 @@ def insert_by_ranges(network: Network, calibration: CalibrationSet, plan: Quanti
 
 
 def origin_of(method: str, config: Any, calibration: CalibrationSet | None = None) -> Origin:
-    """Method, options and calibration set of a network, for its file; ``config`` is the method's dataclass.
+    """Method, options, calibration set and threads of a network, for its file; ``config`` is the method's dataclass.
 
     Without a calibration set the fingerprint stays empty; the training loop fills it in.
     """
     options: dict[str, OptionValue] = {
         name: text_of(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
     }
-    return Origin(method, options, "" if calibration is None else calibration.fingerprint())
+    fingerprint = "" if calibration is None else calibration.fingerprint()
+    return Origin(method, options, fingerprint, torch.get_num_threads())
