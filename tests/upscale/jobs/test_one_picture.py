@@ -290,7 +290,7 @@ def test_other_files_are_refused(engine: TorchEngine, tmp_path: Path, content: b
 
 
 def test_missing_file_is_refused(engine: TorchEngine, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="not a file"):
+    with pytest.raises(ImageError, match=r"in\.png doesn't exist"):
         upscale_file(engine, tmp_path / "in.png", tmp_path / "out.png")
 
 

@@ -8,7 +8,8 @@ from srquant.files import remove_stale
 from srquant.upscale.engines.branching_engine import engine_for
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.staging import make_folder, staged
-from srquant.upscale.pictures.library import AnyPicture, encode, open_picture, rows_of
+from srquant.upscale.pictures.library import USUAL, AnyPicture, encode, open_picture, rows_of
+from srquant.upscale.pictures.reading import Reading
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.pictures.uncompressed_png import write_stored_png
 from srquant.upscale.pictures.write import check_format
@@ -26,24 +27,26 @@ def upscale_file(
     overwrite: bool = False,
     tile: TileSize = "auto",
     progress: RowsDone = lambda done, total: None,
+    reading: Reading = USUAL,
 ) -> None:
-    """Upscale a picture; keeps alpha, grayscale, 16 bit, EXIF and ICC profile if the target's format allows them.
+    """Upscale a picture; keeps alpha, grayscale, 16 bit, texts, EXIF and ICC profile if the target's format can.
 
     The target is written completely or not at all.
 
     Args:
         engine: runs the network.
-        source: PNG, JPEG, WebP, TIFF or a GIF of one frame; the content decides the format, not the suffix.
+        source: a picture of one frame in a format that can be read here, which its content decides, not its suffix.
         target: its suffix decides the format; missing folders are created.
         overwrite: whether an existing target may be replaced.
         tile: side of a tile in input pixels, or ``auto``.
         progress: called after each row of tiles.
+        reading: limits of size, and damage that is forgiven.
 
     Raises:
-        ImageError: the source can't be read.
+        ImageError: the source can't be read, or is too large.
         OutputError: the target exists, is the source, can't hold the picture, or can't be written.
     """
-    picture = open_picture(source)
+    picture = open_picture(source, reading)
     check_format(picture, target, engine.facts.scale)
     check_target(source, target, overwrite)
     make_folder(target.parent)
@@ -83,7 +86,7 @@ def write_target(
     """
     make_folder(target.parent)
     scale = engine.facts.scale
-    engine = engine_for(engine, lambda: rows_of(open_picture(picture.path)))
+    engine = engine_for(engine, lambda: rows_of(open_picture(picture.path, picture.reading)))
     blocks = rows_done(upscale_rows(engine, rows_of(picture), tile), scale, picture.height, progress)
     with staged(target) as (path, rows):
         with rows.open("wb") as file:

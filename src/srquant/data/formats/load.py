@@ -1,0 +1,88 @@
+"""Open picture files with libvips: the loader is chosen here, by the content, and nothing in a name is an option."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from srquant.data import pillow
+from srquant.data.formats import tiff_colours
+from srquant.data.formats.jpeg_end import END, has_end
+from srquant.data.formats.kinds import Format, format_of
+from srquant.data.formats.readable import LOADERS, is_readable, unreadable_here
+from srquant.data.vips import pyvips
+from srquant.errors import ImageError
+
+Access = Literal["sequential", "random"]
+"""``sequential`` pictures can be read once, from top to bottom, in little memory."""
+
+
+def load(path: Path, access: Access = "random", tolerant: bool = False) -> pyvips.Image:
+    """Open a picture; its pixels are not decoded yet.
+
+    Args:
+        path: the file; its content decides the format, not its suffix.
+        access: how it will be read.
+        tolerant: whether a JPEG file may lack its end marker, which a warning tells.
+
+    Raises:
+        ImageError: missing, empty, of no known format, or of one that can't be read here.
+        pyvips.Error: damaged, found now or when pixels are read.
+    """
+    kind = format_of(path)
+    if not is_readable(kind):
+        raise ImageError(f"can't read {path}: {unreadable_here(kind)}")
+    if kind is Format.BMP:
+        return from_pillow(path)
+    if kind is Format.TIFF:
+        return load_tiff(path, access)
+    if kind is Format.JPEG and tolerant:
+        return load_tolerant(path, access)
+    return opened(source_of(path), kind, access)
+
+
+def opened(source: pyvips.Source, kind: Format, access: Access, fail_on: str = "error") -> pyvips.Image:
+    """Open the content of a file with the loader of its format."""
+    return pyvips.Operation.call(LOADERS[kind], source, access=access, fail_on=fail_on)
+
+
+def source_of(path: Path) -> pyvips.Source:
+    """A file by the bytes of its name, which need not be UTF-8."""
+    return pyvips.Source.new_from_file(os.fsencode(path))
+
+
+def load_tiff(path: Path, access: Access) -> pyvips.Image:
+    """Open a TIFF file, with colours that libvips doesn't know turned into such that it knows."""
+    tags = tiff_colours.first_directory(path)
+    if tiff_colours.is_lab_of_8_bits(tags):
+        content = tiff_colours.as_rgb_bytes(path, tags)
+        image = opened(pyvips.Source.new_from_memory(content), Format.TIFF, access)
+        return tiff_colours.lab_from_bytes(image)
+    image = opened(source_of(path), Format.TIFF, access)
+    return tiff_colours.rgb_from_ycbcr(path, image, tags) if tiff_colours.is_plain_ycbcr(tags) else image
+
+
+def load_tolerant(path: Path, access: Access) -> pyvips.Image:
+    """Open a JPEG file that may lack its end marker; missing pixels are an error all the same."""
+    content = path.read_bytes()
+    if has_end(content):
+        return opened(source_of(path), Format.JPEG, access)
+    logging.getLogger("srquant").warning(f"{path} lacks its end marker; read as if it were there")
+    # libvips counts pixels that are missing before an end marker as a warning only
+    return opened(pyvips.Source.new_from_memory(content + END), Format.JPEG, access, fail_on="warning")
+
+
+def from_pillow(path: Path) -> pyvips.Image:
+    """A picture that Pillow decodes as a whole, gray or RGB with or without alpha."""
+    with pillow.opened(path) as image:
+        kept = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+        return pyvips.Image.new_from_array(np.atleast_3d(np.array(kept)))
+
+
+def unreadable(path: Path, error: pyvips.Error) -> ImageError:
+    """The error for a file that libvips can't read."""
+    detail = str(error.detail).strip().splitlines()
+    reason = detail[-1] if detail else error.message
+    return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")

@@ -1,0 +1,51 @@
+"""Which formats can be read here: it depends on how libvips and Pillow were built."""
+
+from functools import cache
+from importlib.util import find_spec
+
+from srquant.data import vips
+from srquant.data.formats.kinds import Format
+from srquant.data.vips import pyvips
+
+LOADERS = {
+    Format.PNG: "pngload_source",
+    Format.JPEG: "jpegload_source",
+    Format.WEBP: "webpload_source",
+    Format.TIFF: "tiffload_source",
+    Format.GIF: "gifload_source",
+    Format.AVIF: "heifload_source",
+    Format.HEIC: "heifload_source",
+    Format.JXL: "jxlload_source",
+}
+"""libvips' operations; only these ever see a file."""
+
+PILLOW_NAMES = {
+    Format.PNG: "PNG",
+    Format.JPEG: "JPEG",
+    Format.WEBP: "WEBP",
+    Format.TIFF: "TIFF",
+    Format.GIF: "GIF",
+    Format.BMP: "BMP",
+    Format.AVIF: "AVIF",
+}
+"""Pillow's names of the formats that it reads."""
+
+
+@cache
+def is_readable(kind: Format) -> bool:
+    """Whether pictures of a format can be read on this machine."""
+    if vips.WORKS and kind in LOADERS:
+        return bool(pyvips.type_find("VipsOperation", LOADERS[kind]))
+    return has_pillow() and kind in PILLOW_NAMES if not vips.WORKS or kind is Format.BMP else False
+
+
+def has_pillow() -> bool:
+    """Whether Pillow is installed."""
+    return find_spec("PIL") is not None
+
+
+def unreadable_here(kind: Format) -> str:
+    """Why pictures of a format can't be read, and what to do."""
+    if kind is Format.BMP:
+        return "BMP is read by Pillow, which is not installed: pip install pillow, or convert it to PNG"
+    return f"the libraries installed here read no {kind}: convert it to PNG"
