@@ -1,6 +1,9 @@
 """Whether a JPEG file has its end marker. Cameras and broken downloads leave it out, though all pixels are there."""
 
 END = b"\xff\xd9"
+ONES = b"\xfe" * 64
+"""Bits that continue a scan; a byte of eight ones would begin a marker."""
+
 SCAN = 0xDA
 ALONE = (0x01, *range(0xD0, 0xD9))
 """Markers without a length."""

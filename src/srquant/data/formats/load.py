@@ -9,7 +9,7 @@ import numpy as np
 
 from srquant.data import pillow
 from srquant.data.formats import tiff_colours
-from srquant.data.formats.jpeg_end import END, has_end
+from srquant.data.formats.jpeg_end import END, ONES, has_end
 from srquant.data.formats.kinds import Format, format_of
 from srquant.data.formats.readable import LOADERS, is_readable, unreadable_here
 from srquant.data.vips import pyvips
@@ -40,27 +40,26 @@ def load(path: Path, access: Access = "random", tolerant: bool = False) -> pyvip
         return load_tiff(path, access)
     if kind is Format.JPEG and tolerant:
         return load_tolerant(path, access)
-    return opened(source_of(path), kind, access)
+    return from_file(path, kind, access)
 
 
-def opened(source: pyvips.Source, kind: Format, access: Access, fail_on: str = "error") -> pyvips.Image:
-    """Open the content of a file with the loader of its format."""
-    return pyvips.Operation.call(LOADERS[kind], source, access=access, fail_on=fail_on)
+def from_file(path: Path, kind: Format, access: Access) -> pyvips.Image:
+    """Open a file with the loader of its format, by the bytes of its name, which need not be UTF-8."""
+    source = pyvips.Source.new_from_file(os.fsencode(path))
+    return pyvips.Operation.call(f"{LOADERS[kind]}_source", source, access=access, fail_on="error")
 
 
-def source_of(path: Path) -> pyvips.Source:
-    """A file by the bytes of its name, which need not be UTF-8."""
-    return pyvips.Source.new_from_file(os.fsencode(path))
+def from_bytes(content: bytes, kind: Format, access: Access) -> pyvips.Image:
+    """Open the content of a file, which libvips copies, with the loader of its format."""
+    return pyvips.Operation.call(f"{LOADERS[kind]}_buffer", content, access=access, fail_on="error")
 
 
 def load_tiff(path: Path, access: Access) -> pyvips.Image:
     """Open a TIFF file, with colours that libvips doesn't know turned into such that it knows."""
     tags = tiff_colours.first_directory(path)
     if tiff_colours.is_lab_of_8_bits(tags):
-        content = tiff_colours.as_rgb_bytes(path, tags)
-        image = opened(pyvips.Source.new_from_memory(content), Format.TIFF, access)
-        return tiff_colours.lab_from_bytes(image)
-    image = opened(source_of(path), Format.TIFF, access)
+        return tiff_colours.lab_from_bytes(from_bytes(tiff_colours.as_rgb_bytes(path, tags), Format.TIFF, access))
+    image = from_file(path, Format.TIFF, access)
     return tiff_colours.rgb_from_ycbcr(path, image, tags) if tiff_colours.is_plain_ycbcr(tags) else image
 
 
@@ -68,10 +67,21 @@ def load_tolerant(path: Path, access: Access) -> pyvips.Image:
     """Open a JPEG file that may lack its end marker; missing pixels are an error all the same."""
     content = path.read_bytes()
     if has_end(content):
-        return opened(source_of(path), Format.JPEG, access)
+        return from_file(path, Format.JPEG, access)
+    if not has_all_pixels(content):
+        raise ImageError(f"can't read {path} as a picture (its end is missing): replace the file or leave it out")
     logging.getLogger("srquant").warning(f"{path} lacks its end marker; read as if it were there")
-    # libvips counts pixels that are missing before an end marker as a warning only
-    return opened(pyvips.Source.new_from_memory(content + END), Format.JPEG, access, fail_on="warning")
+    return from_bytes(content + END, Format.JPEG, access)
+
+
+def has_all_pixels(content: bytes) -> bool:
+    """Whether the pixels of a JPEG file without end marker don't depend on what would follow.
+
+    A decoder takes zeros for bits that are missing, so other bits in their place change the picture.
+    """
+    zeros = from_bytes(content + END, Format.JPEG, "sequential")
+    ones = from_bytes(content + ONES + END, Format.JPEG, "sequential")
+    return bool((zeros != ones).max() == 0)
 
 
 def from_pillow(path: Path) -> pyvips.Image:

@@ -1,6 +1,5 @@
 """Which formats can be read here: it depends on how libvips and Pillow were built."""
 
-from functools import cache
 from importlib.util import find_spec
 
 from srquant.data import vips
@@ -8,16 +7,16 @@ from srquant.data.formats.kinds import Format
 from srquant.data.vips import pyvips
 
 LOADERS = {
-    Format.PNG: "pngload_source",
-    Format.JPEG: "jpegload_source",
-    Format.WEBP: "webpload_source",
-    Format.TIFF: "tiffload_source",
-    Format.GIF: "gifload_source",
-    Format.AVIF: "heifload_source",
-    Format.HEIC: "heifload_source",
-    Format.JXL: "jxlload_source",
+    Format.PNG: "pngload",
+    Format.JPEG: "jpegload",
+    Format.WEBP: "webpload",
+    Format.TIFF: "tiffload",
+    Format.GIF: "gifload",
+    Format.AVIF: "heifload",
+    Format.HEIC: "heifload",
+    Format.JXL: "jxlload",
 }
-"""libvips' operations; only these ever see a file."""
+"""libvips' loaders; only these ever see a file."""
 
 PILLOW_NAMES = {
     Format.PNG: "PNG",
@@ -31,12 +30,11 @@ PILLOW_NAMES = {
 """Pillow's names of the formats that it reads."""
 
 
-@cache
 def is_readable(kind: Format) -> bool:
     """Whether pictures of a format can be read on this machine."""
     if vips.WORKS and kind in LOADERS:
-        return bool(pyvips.type_find("VipsOperation", LOADERS[kind]))
-    return has_pillow() and kind in PILLOW_NAMES if not vips.WORKS or kind is Format.BMP else False
+        return bool(pyvips.type_find("VipsOperation", f"{LOADERS[kind]}_source"))
+    return kind in PILLOW_NAMES and has_pillow()
 
 
 def has_pillow() -> bool:

@@ -7,7 +7,7 @@ from srquant.errors import OutputError
 from srquant.files import remove_stale
 from srquant.upscale.engines.branching_engine import engine_for
 from srquant.upscale.engines.protocol import Engine
-from srquant.upscale.jobs.staging import make_folder, staged
+from srquant.upscale.jobs.staging import make_folder, staged, unwritable
 from srquant.upscale.pictures.library import USUAL, AnyPicture, encode, open_picture, rows_of
 from srquant.upscale.pictures.reading import Reading
 from srquant.upscale.pictures.rows import Pixels
@@ -58,14 +58,26 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
     """Make sure that no existing file is overwritten by mistake.
 
     Raises:
-        OutputError: the target is the source, a folder, or exists and ``overwrite`` is False.
+        OutputError: the target is the source, a folder, or exists and ``overwrite`` is False, or no file can have its
+            name.
     """
+    check_name(target)
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name the picture to write")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target} is the picture to read: write to another name")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists: use --overwrite to replace it, or write to another name")
+
+
+def check_name(target: Path) -> None:
+    """Raise an ``OutputError`` if no file can have this name, for instance because it is too long."""
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def write_target(

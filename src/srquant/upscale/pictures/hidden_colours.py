@@ -19,7 +19,7 @@ HALVINGS = 6
 CELL = 2**HALVINGS
 """Side of the largest cells in pixels; they lie on multiples of it, so that no row depends on where reading began."""
 
-TRUSTED = np.float32(1 / 16)
+TRUSTED = 1 / 16
 """Opacity from which a pixel keeps its colour. Below it, 8-bit colours are often no more than rounding; a change weighs
 at most a quarter of this in the visible picture: 4 grey levels of 256."""
 
@@ -44,13 +44,14 @@ def fill_hidden(pixels: Pixels) -> Pixels:
     Its first row must be one of a cell, see ``CELL``.
     """
     colours, opacity = pixels[..., :-1], pixels[..., -1:]
-    trust = np.minimum(1, opacity / (TRUSTED * np.iinfo(pixels.dtype).max)).astype(np.float32)
+    enough = TRUSTED * np.iinfo(pixels.dtype).max
+    trust = np.minimum(1, opacity / enough).astype(np.float32)
     if trust.min() == 1:
         return colours
     height, width = opacity.shape[:2]
     weight = opacity.astype(np.float32)
     visible = Cells(padded(colours.astype(np.float32) * weight), padded(weight))
-    near, found = visible.spread(HALVINGS)
+    near, found = visible.spread(HALVINGS, enough)
     near, found = near[:height, :width], found[:height, :width]
     mixed = trust * colours + (1 - trust) * near
     filled: Pixels = np.where(found, np.rint(mixed).astype(pixels.dtype), colours)
@@ -74,13 +75,18 @@ class Cells:
     colours: Plane
     opacity: Plane
 
-    def spread(self, halvings: int) -> tuple[Plane, NDArray[np.bool_]]:
-        """Mean visible colour around each cell, ``H x W x bands``, and where there is one, ``H x W x 1``."""
+    def spread(self, halvings: int, least: float) -> tuple[Plane, NDArray[np.bool_]]:
+        """Mean visible colour around each cell, ``H x W x bands``, and where there is one, ``H x W x 1``.
+
+        Args:
+            halvings: how often cells may be made larger where too little is visible.
+            least: the opacity that is enough.
+        """
         opacity = around(self.opacity)
-        found = opacity > 0
-        near: Plane = around(self.colours) / np.where(found, opacity, np.float32(1))
+        found = opacity >= least
+        near = around(self.colours) / np.where(found, opacity, 1).astype(np.float32)
         if halvings and not found.all():
-            coarse, coarse_found = Cells(halved(self.colours), halved(self.opacity)).spread(halvings - 1)
+            coarse, coarse_found = Cells(halved(self.colours), halved(self.opacity)).spread(halvings - 1, least)
             near = np.where(found, near, doubled(coarse))
             found = found | doubled(coarse_found)
         return near, found
