@@ -121,7 +121,7 @@ def test_ycbcr_tiff_with_shared_colours(tmp_path: Path) -> None:
 
 def test_ycbcr_with_other_coefficients_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(subsampled_tiff((2126, 10000, 7152, 10000, 722, 10000)))
-    with pytest.raises(ImageError, match="coefficients.*convert it to RGB"):
+    with pytest.raises(ImageError, match=r"coefficients.*convert it to RGB"):
         read_rgb(tmp_path / "a.tif")
 
 

@@ -328,14 +328,27 @@ def test_jpeg_without_end_is_read_if_asked_for(
 
 @pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg"])
 @pytest.mark.parametrize("missing", [3, 5, 400])
-def test_tolerance_ends_where_pixels_are_missing(
-    engine: TorchEngine, tmp_path: Path, name: str, missing: int
-) -> None:
+def test_tolerance_ends_where_pixels_are_missing(engine: TorchEngine, tmp_path: Path, name: str, missing: int) -> None:
     content = without_end(tmp_path / name)
     (tmp_path / name).write_bytes(content[:-missing])
     with pytest.raises(ImageError, match=r"\.jpg as a picture \(its end is missing\)"):
         upscale_file(engine, tmp_path / name, tmp_path / "out.png", reading=Reading(tolerant=True))
     assert not (tmp_path / "out.png").exists()
+
+
+def test_tolerance_ends_where_a_scan_is_missing(engine: TorchEngine, tmp_path: Path) -> None:
+    source = tmp_path / "progressive.jpg"
+    content = without_end(source)
+    source.write_bytes(content[: content.rindex(b"\xff\xda")])
+    with pytest.raises(ImageError, match="its end is missing"):
+        upscale_file(engine, source, tmp_path / "out.png", reading=Reading(tolerant=True))
+
+
+def test_half_an_end_marker_is_no_pixel(engine: TorchEngine, tmp_path: Path) -> None:
+    source = tmp_path / "progressive.jpg"
+    source.write_bytes(without_end(source)[:-1])
+    upscale_file(engine, source, tmp_path / "out.png", reading=Reading(tolerant=True))
+    assert read(tmp_path / "out.png").width == 180
 
 
 def test_results_have_a_limit(engine: TorchEngine, save: Save) -> None:

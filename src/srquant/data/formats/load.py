@@ -9,11 +9,14 @@ import numpy as np
 
 from srquant.data import pillow
 from srquant.data.formats import tiff_colours
-from srquant.data.formats.jpeg_end import END, ONES, has_end
+from srquant.data.formats.jpeg_end import END, has_all_scans, has_end, stripped
 from srquant.data.formats.kinds import Format, format_of
 from srquant.data.formats.readable import LOADERS, is_readable, unreadable_here
 from srquant.data.vips import pyvips
 from srquant.errors import ImageError
+
+OTHER_BITS = (b"\xfe" * 64, b"\x55" * 64, b"\xaa" * 64)
+"""What could continue a scan of a JPEG file; a byte of eight ones would begin a marker."""
 
 Access = Literal["sequential", "random"]
 """``sequential`` pictures can be read once, from top to bottom, in little memory."""
@@ -68,7 +71,8 @@ def load_tolerant(path: Path, access: Access) -> pyvips.Image:
     content = path.read_bytes()
     if has_end(content):
         return from_file(path, Format.JPEG, access)
-    if not has_all_pixels(content):
+    content = stripped(content)
+    if not (has_all_scans(content) and has_all_pixels(content)):
         raise ImageError(f"can't read {path} as a picture (its end is missing): replace the file or leave it out")
     logging.getLogger("srquant").warning(f"{path} lacks its end marker; read as if it were there")
     return from_bytes(content + END, Format.JPEG, access)
@@ -79,9 +83,13 @@ def has_all_pixels(content: bytes) -> bool:
 
     A decoder takes zeros for bits that are missing, so other bits in their place change the picture.
     """
-    zeros = from_bytes(content + END, Format.JPEG, "sequential")
-    ones = from_bytes(content + ONES + END, Format.JPEG, "sequential")
-    return bool((zeros != ones).max() == 0)
+    return not any(differs(content + END, content + bits + END) for bits in OTHER_BITS)
+
+
+def differs(first: bytes, second: bytes) -> bool:
+    """Whether two JPEG files of one size have different pixels."""
+    images = [from_bytes(content, Format.JPEG, "sequential") for content in (first, second)]
+    return bool((images[0] != images[1]).max())
 
 
 def from_pillow(path: Path) -> pyvips.Image:

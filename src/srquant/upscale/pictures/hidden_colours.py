@@ -84,7 +84,7 @@ class Cells:
         """
         opacity = around(self.opacity)
         found = opacity >= least
-        near = around(self.colours) / np.where(found, opacity, 1).astype(np.float32)
+        near: Plane = np.divide(around(self.colours), np.where(found, opacity, 1), dtype=np.float32)
         if halvings and not found.all():
             coarse, coarse_found = Cells(halved(self.colours), halved(self.opacity)).spread(halvings - 1, least)
             near = np.where(found, near, doubled(coarse))
