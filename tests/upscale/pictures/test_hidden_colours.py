@@ -62,6 +62,20 @@ def palette(path: Path) -> Pixels:
     return np.broadcast_to(np.array((255, 220, 200), np.uint8), SHADES.shape)
 
 
+def colour_key(path: Path) -> Pixels:
+    """One colour counts as transparent; libraries expand it to alpha."""
+    Image.fromarray(np.where(HARD[..., None] > 0, SHADES, 0).astype(np.uint8)).save(path, transparency=(0, 0, 0))
+    return SHADES
+
+
+def associated(path: Path) -> Pixels:
+    """TIFF whose colours are multiplied by their opacity, under the name of a PNG file."""
+    shown = pyvips.Image.new_from_array(np.dstack([SHADES, SOFT])).copy(interpretation="srgb")
+    shown.write_to_file(str(path.with_suffix(".tif")), premultiply=True)
+    path.with_suffix(".tif").rename(path)
+    return SHADES
+
+
 FORMS: dict[str, Make] = {
     "hard edge on black": rgba(HARD, 0),
     "hard edge on white": rgba(HARD, 255),
@@ -69,6 +83,8 @@ FORMS: dict[str, Make] = {
     "gray": gray,
     "16 bit": deep,
     "palette": palette,
+    "colour key": colour_key,
+    "multiplied by opacity": associated,
 }
 
 

@@ -142,6 +142,17 @@ def test_colours_of_png_without_a_profile_survive(upscale: Upscale, tmp_path: Pa
     assert info(upscale(tmp_path / "in.png", "png"))["gamma"] == 1.0
 
 
+@pytest.mark.parametrize(("source", "target"), [("jpg", "jpg"), ("jpg", "webp"), ("webp", "png"), ("png", "png")])
+def test_xmp_survives(upscale: Upscale, tmp_path: Path, source: str, target: str) -> None:
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/">grüße</x:xmpmeta>'
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp)
+    PICTURE.save(tmp_path / f"in.{source}", xmp=xmp.encode(), pnginfo=chunks)
+    written = upscale(tmp_path / f"in.{source}", target)
+    assert "grüße" in info(written)["xmp"].decode()
+    assert written.read_bytes().count(b"XML:com.adobe.xmp") == (1 if target == "png" else 0)
+
+
 def test_description_of_tiff_survives(bilinear: TorchEngine, tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "in.tif", description="a scan")
     upscale_file(bilinear, tmp_path / "in.tif", tmp_path / "out.tif")

@@ -34,12 +34,12 @@ def is_readable(kind: Format) -> bool:
     """Whether pictures of a format can be read on this machine."""
     if vips.WORKS and kind in LOADERS:
         return bool(pyvips.type_find("VipsOperation", f"{LOADERS[kind]}_source"))
-    return kind in PILLOW_NAMES and has_pillow()
+    return kind in PILLOW_NAMES and has_pillow(kind)
 
 
-def has_pillow() -> bool:
-    """Whether Pillow is installed."""
-    return find_spec("PIL") is not None
+def has_pillow(kind: Format) -> bool:
+    """Whether Pillow is installed, with what it needs for a format."""
+    return find_spec("PIL") is not None and (kind is not Format.AVIF or find_spec("PIL._avif") is not None)
 
 
 def unreadable_here(kind: Format) -> str:

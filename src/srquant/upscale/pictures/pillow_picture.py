@@ -66,8 +66,8 @@ def open_with_pillow(path: Path, reading: Reading) -> PillowPicture:
         check_end(path)
     with opened_as_stored(path, reading.most_whole) as image:
         check_kept(path, image)
-        found, profile = carried(path, image), image.info.get("icc_profile")
-        return PillowPicture(path, np.atleast_3d(np.array(upright(image))), profile, found, reading)
+        pixels = np.atleast_3d(np.array(upright(image)))
+        return PillowPicture(path, pixels, image.info.get("icc_profile"), carried(path, image), reading)
 
 
 def check_end(path: Path) -> None:
@@ -94,8 +94,8 @@ def check_kept(path: Path, image: Any) -> None:
 
 
 def carried(path: Path, image: Any) -> Carried:
-    """What the file says beside its pixels; EXIF of WebP and AVIF comes from Pillow."""
-    found, exif = carried_from(path), image.info.get("exif")
+    """What the file says beside its pixels; XMP, and EXIF of WebP and AVIF, come from Pillow."""
+    found, exif = replace(carried_from(path), xmp=image.info.get("xmp")), image.info.get("exif")
     if found.exif is None and exif is not None:
         found = replace(found, exif=exif.removeprefix(b"Exif\0\0"))
     return found
@@ -120,10 +120,12 @@ def encode_with_pillow(stored: Path, picture: PillowPicture, scale: int, suffix:
 
 
 def written_here(picture: PillowPicture, scale: int, name: str) -> dict[str, Any]:
-    """Pillow's arguments for EXIF of WebP files and resolution of TIFF files."""
+    """Pillow's arguments for XMP of JPEG and WebP files, EXIF of WebP files, and resolution of TIFF files."""
     exif, resolution = picture.carried.exif, picture.carried.resolution
+    xmp = picture.carried.xmp
+    written: dict[str, Any] = {} if xmp is None or name not in ("JPEG", "WEBP") else {"xmp": xmp}
     if name == "WEBP" and exif is not None:
-        return {"exif": for_upright(exif, scale * picture.height, scale * picture.width)}
+        written["exif"] = for_upright(exif, scale * picture.height, scale * picture.width)
     if name == "TIFF" and resolution is not None:
-        return {"dpi": tuple(25.4 * value for value in resolution)}
-    return {}
+        written["dpi"] = tuple(25.4 * value for value in resolution)
+    return written

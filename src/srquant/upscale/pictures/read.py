@@ -140,6 +140,8 @@ def carried(path: Path, image: pyvips.Image) -> Carried:
     found = carried_from(path)
     if found.exif is None and image.get_typeof("exif-data"):
         found = replace(found, exif=bytes(image.get("exif-data")).removeprefix(EXIF_START))
+    if image.get_typeof("xmp-data"):
+        found = replace(found, xmp=bytes(image.get("xmp-data")))
     if found.resolution is None and image.get_typeof("resolution-unit"):
         found = replace(found, resolution=(image.xres, image.yres))
     return found

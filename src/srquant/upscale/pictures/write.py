@@ -24,8 +24,8 @@ SAVERS: dict[str, dict[str, str | int | bool]] = {
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
-KEEP_EXIF, KEEP_ALL = 1, 31
-"""libvips' ``VipsForeignKeep``."""
+KEEP_EXIF, KEEP_XMP, KEEP_OTHERS = 1, 2, 4 | 8 | 16
+"""libvips' ``VipsForeignKeep``; the others are IPTC, ICC profile and texts of TIFF."""
 
 METADATA = ("icc-profile-data", "iptc-data", "xmp-data", "image-description", "resolution-unit")
 
@@ -64,8 +64,14 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
     image = assemble(stored, picture, scale)
     if suffix not in DEEP_SUFFIXES and image.format == "ushort":
         image = to_8_bit(image)
-    keep = KEEP_ALL if picture.carried.exif is not None and suffix == ".webp" else KEEP_ALL - KEEP_EXIF
+    keep = kept_by_libvips(suffix, has_exif=picture.carried.exif is not None)
     image.write_to_target(pyvips.Target.new_to_file(os.fsencode(target)), suffix, keep=keep, **SAVERS[suffix])
+
+
+def kept_by_libvips(suffix: str, has_exif: bool) -> int:
+    """What libvips writes: EXIF in WebP alone, and XMP in all but PNG; ``finish`` writes the rest."""
+    exif = KEEP_EXIF if suffix == ".webp" and has_exif else 0
+    return KEEP_OTHERS | exif | (0 if suffix == ".png" else KEEP_XMP)
 
 
 def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:

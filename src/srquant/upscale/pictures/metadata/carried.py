@@ -18,16 +18,18 @@ MILLIMETRES = {2: 25.4, 3: 10.0}
 
 @dataclass(frozen=True)
 class Carried:
-    """Texts and numbers of a file; ICC profile, XMP and IPTC are left to the libraries.
+    """Texts and numbers of a file; ICC profile and IPTC are left to the libraries, which also find the XMP.
 
     Attributes:
         exif: an EXIF block, beginning with ``II`` or ``MM``; None if there is none.
+        xmp: an XMP packet; None if there is none.
         resolution: None if the file has none.
         comments: texts without a name.
         chunks: of a PNG file, as they are: texts with names, resolution, and what tells its colours.
     """
 
     exif: bytes | None = None
+    xmp: bytes | None = None
     resolution: Resolution | None = None
     comments: tuple[str, ...] = ()
     chunks: tuple[Chunk, ...] = ()
@@ -55,13 +57,13 @@ def from_png(path: Path) -> Carried:
     chunks = png_chunks.read(path)
     exif = next((chunk.data for chunk in chunks if chunk.kind == b"eXIf"), None)
     kept = tuple(chunk for chunk in chunks if chunk.kind != b"eXIf")
-    return Carried(exif, png_chunks.resolution(kept), png_chunks.comments(kept), kept)
+    return Carried(exif, resolution=png_chunks.resolution(kept), comments=png_chunks.comments(kept), chunks=kept)
 
 
 def from_jpeg(path: Path) -> Carried:
     """See ``carried_from``."""
     head = jpeg_segments.read(path)
-    return Carried(head.exif, head.resolution, head.comments)
+    return Carried(head.exif, resolution=head.resolution, comments=head.comments)
 
 
 def from_tiff(path: Path) -> Carried:

@@ -1,4 +1,4 @@
-"""Put what is carried into a file that was just written with its pixels, ICC profile, XMP and IPTC."""
+"""Put what is carried into a file that was just written with its pixels, ICC profile and IPTC, and XMP but in PNG."""
 
 import shutil
 from pathlib import Path
@@ -48,6 +48,7 @@ def finish_png(path: Path, carried: Carried, exif: bytes | None) -> None:
 def new_chunks(carried: Carried) -> list[Chunk]:
     """Chunks for what another format says."""
     texts = [png_chunks.comment_chunk(text) for text in carried.comments]
+    texts += [] if carried.xmp is None else [png_chunks.xmp_chunk(carried.xmp)]
     return texts if carried.resolution is None else [png_chunks.resolution_chunk(carried.resolution), *texts]
 
 

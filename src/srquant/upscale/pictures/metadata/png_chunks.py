@@ -93,6 +93,11 @@ def comment_chunk(text: str) -> Chunk:
     return Chunk(b"iTXt", b"Comment\0\0\0\0\0" + text.encode())
 
 
+def xmp_chunk(packet: bytes) -> Chunk:
+    """XMP as a chunk; libvips would compress it under another kind, where readers don't look for it."""
+    return Chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+
+
 def resolution_chunk(pixels_per_mm: tuple[float, float]) -> Chunk:
     """A resolution as a chunk."""
     across, down = (min(2**31 - 1, round(1000 * value)) for value in pixels_per_mm)
