@@ -42,12 +42,20 @@ def test_same_pixels_as_pyvips(tmp_path: Path, pixels: np.ndarray) -> None:
     assert pillow.size(path) == images.image_size(path)
 
 
-def test_orientation_is_applied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     path = save(tmp_path / "a.png", RGB, exif=exif)
     np.testing.assert_array_equal(pillow.read_rgb(path), images.read_rgb(path))
-    assert pillow.size(path) == (30, 20)
+    assert pillow.size(path) == ((30, 20) if orientation > 4 else (20, 30))
+
+
+def test_damaged_exif_is_no_obstacle(tmp_path: Path) -> None:
+    turned = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    resolution = b"\x1a\x01\x02\0\x04\0\0\0text"  # which should be a fraction
+    path = save(tmp_path / "a.jpg", RGB, exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + turned + resolution + bytes(4))
+    assert pillow.read_rgb(path).shape == (30, 20, 3)
 
 
 def test_16_bit_gray_is_rounded(tmp_path: Path) -> None:

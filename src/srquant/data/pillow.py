@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from srquant.data.formats.kinds import format_of
 from srquant.data.formats.limits import MOST_WHOLE, check_whole
 from srquant.data.formats.readable import PILLOW_NAMES, is_readable, unreadable_here
-from srquant.errors import EngineError, ImageError
+from srquant.errors import EngineError, ImageError, SRQuantError
+
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 
 @contextmanager
@@ -23,10 +26,20 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def upright(image: Any) -> Any:
-    """A picture after EXIF orientation; what its file says beside the pixels is lost."""
-    from PIL import ImageOps
+    """A picture after EXIF orientation. (Pillow's own function writes the EXIF anew, and fails where it is damaged.)"""
+    from PIL.Image import Transpose
 
-    return ImageOps.exif_transpose(image)
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(image.getexif().get(ORIENTATION))
+    return image if turn is None else image.transpose(turn)
 
 
 @contextmanager
@@ -42,7 +55,7 @@ def opened_as_stored(path: Path, most: int = MOST_WHOLE) -> Iterator[Any]:
         ImageError: missing, not a picture, of a format that can't be read here, too large, truncated or damaged.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise EngineError("neither pyvips nor Pillow can be loaded: pip install 'pyvips[binary]' or pillow") from error
     kind = format_of(path)
@@ -52,9 +65,9 @@ def opened_as_stored(path: Path, most: int = MOST_WHOLE) -> Iterator[Any]:
         with Image.open(path, formats=(PILLOW_NAMES[kind],)) as image:
             check_whole(path, image.height, image.width, most)
             yield image
-    except ImageError:
+    except (SRQuantError, MemoryError):
         raise
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's errors for damaged files have no common base
         raise ImageError(f"can't read {path} as a picture ({error}): replace the file or leave it out") from None
 
 

@@ -27,6 +27,9 @@ LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 KEEP_EXIF, KEEP_XMP, KEEP_OTHERS = 1, 2, 4 | 8 | 16
 """libvips' ``VipsForeignKeep``; the others are IPTC, ICC profile and texts of TIFF."""
 
+MOST_RESOLUTION = 1e6
+"""Pixels per millimetre, libvips' limit."""
+
 METADATA = ("icc-profile-data", "iptc-data", "xmp-data", "image-description", "resolution-unit")
 
 
@@ -81,7 +84,9 @@ def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
     alpha = picture.alpha()
     if alpha is not None:
         image = image.bandjoin(alpha.resize(scale, kernel="cubic"))
-    image = image.copy(xres=source.xres, yres=source.yres)
+    if picture.carried.resolution is not None:
+        across, down = (min(value, MOST_RESOLUTION) for value in picture.carried.resolution)
+        image = image.copy(xres=across, yres=down)
     for name in METADATA:
         if source.get_typeof(name):
             image.set_type(source.get_typeof(name), name, source.get(name))
