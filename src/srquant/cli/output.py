@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from srquant.cli.printable import printable
 from srquant.errors import OutputError
 from srquant.files import write_whole
 
@@ -33,13 +32,13 @@ def bits_text(bits: int | None) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
-    typer.echo(printable(f"srquant: {message}"), err=True)
+    typer.echo(f"srquant: {message}", err=True)
     raise typer.Exit(code)
 
 
 def note(message: str) -> None:
     """Print a message that is not a result, on stderr."""
-    typer.echo(printable(message), err=True)
+    typer.echo(message, err=True)
 
 
 def show(*results: Table | str, json_to: str | None = None) -> None:
@@ -50,7 +49,7 @@ def show(*results: Table | str, json_to: str | None = None) -> None:
     if not console.is_terminal:
         console.width = WIDE
     for result in results:
-        console.print(printable(result) if isinstance(result, str) else result, markup=False)
+        console.print(result, markup=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
