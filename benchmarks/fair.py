@@ -21,7 +21,13 @@ from report import write
 
 SETS = ("Set5", "Set14")
 QUICK, TENSOR, CHANNEL = "distill quick", "distill", "distill, grids per channel"
-LONG = ("distill long", "distill long, grids per channel", "distill, 2000 steps, grids per channel")
+LONG = (
+    "distill long",
+    "distill long, crops of 64x64",
+    "distill long, grids per channel",
+    "distill, 2000 steps, grids per channel",
+    "distill, 1500 steps, crops of 32x32, grids per channel",
+)
 OURS = (QUICK, TENSOR, CHANNEL, *LONG)
 ROUNDING = ("mse, compensated", "mse, corrected")
 SEED_METHODS = ("adabm", "2dquant", "outlier-aware", "gba", "ptq4sr")

@@ -14,7 +14,7 @@ from srquant.measure.speed.timing import interleave
 from srquant.methods.registry import METHODS
 from srquant.models.network import Facts, Network
 
-SIZES = ((540, 960), (180, 320), (1080, 1920))
+SIZES = ((180, 320), (540, 960), (1080, 1920))
 SMALL_SIZES = ((8, 12),)
 ROUNDS, REPEATS = 15, 5
 CHECKED = (40, 56)

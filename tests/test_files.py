@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from srquant.files import is_temporary, remove_stale, replacing, temporary, write_whole
+from srquant.files import is_temporary, remove_stale, replace_together, replacing, temporary, write_whole
 
 NO_PROCESS = 4194304
 """Linux has no process of this number; its largest is one below."""
@@ -181,3 +181,37 @@ def test_a_killed_process_leaves_the_earlier_file_and_the_next_one_cleans_up(tmp
     assert is_temporary(left)
     write_whole(path, b"new")
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_files_that_belong_together_are_never_mixed(tmp_path, monkeypatch, step) -> None:
+    """Whenever the process stops: all old, all new, or some missing."""
+    paths, names_left = [tmp_path / "a.bin", tmp_path / "a.xml"], iter(range(4))
+
+    def stopping(change):
+        def changed(*arguments, **options):
+            if next(names_left) == step:
+                raise KeyboardInterrupt
+            return change(*arguments, **options)
+
+        return changed
+
+    for path in paths:
+        path.write_text("old")
+        path.with_suffix(f"{path.suffix}.new").write_text("new")
+    monkeypatch.setattr(Path, "replace", stopping(Path.replace))
+    monkeypatch.setattr(Path, "unlink", stopping(Path.unlink))
+    with pytest.raises(KeyboardInterrupt):
+        replace_together({path: path.with_suffix(f"{path.suffix}.new") for path in paths})
+    contents = [path.read_text() for path in paths if path.exists()]
+    assert contents == ["old", "old"] if step == 0 else len(contents) < 2
+
+
+def test_errors_of_a_full_disk_name_the_file(tmp_path, monkeypatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        write_whole(tmp_path / "a.txt", b"")
+    assert names(tmp_path) == []

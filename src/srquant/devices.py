@@ -1,7 +1,8 @@
 """Devices: find one by its name, measure its free memory, and compute on it in full float32 precision."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import RLock
 
 import psutil
 import torch
@@ -108,6 +109,24 @@ def full_float32() -> Iterator[None]:
     steps, so results would differ from those of the CPU.
     """
     with _settings(_precision("ieee", False)):
+        yield
+
+
+ONE_AT_A_TIME = RLock()
+"""Held while a device other than the CPU computes a picture."""
+
+
+@contextmanager
+def inference_on(device: torch.device) -> Iterator[None]:
+    """Inference in full float32, from any number of threads.
+
+    PyTorch's settings of precision on CUDA belong to the whole process, so devices other than the CPU compute one
+    picture at a time.
+    """
+    with torch.inference_mode(), ExitStack() as stack:
+        if device != CPU:
+            stack.enter_context(ONE_AT_A_TIME)
+            stack.enter_context(full_float32())
         yield
 
 

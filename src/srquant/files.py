@@ -7,7 +7,7 @@ when the same file is written again.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,9 +16,19 @@ TEMPORARY = re.compile(r"\.srquant-(\d{1,9})-([0-9a-f]{8}(\.[^.]*)?)")
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file; errors as ``replacing``."""
-    with replacing(path) as written:
+    """Write a file; errors as ``replacing``, with its name."""
+    with named_errors(path), replacing(path) as written:
         written.write_bytes(content)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Give errors of the system the file's name, which those of a full disk lack."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -44,10 +54,28 @@ def replacing(path: Path, clean: bool = True) -> Iterator[Path]:
         yield written
         if written.stat().st_mode != mode:
             written.chmod(mode)  # safetensors gives its files to their owner alone
-        with written.open("rb+") as file:
-            os.fsync(file.fileno())
+        _keep_content(written)
         written.replace(path)
         _keep_names(path.parent)
+
+
+def replace_together(written: Mapping[Path, Path]) -> None:
+    """Give files that belong together their names, so that old and new ones never stand beside each other.
+
+    The old files are removed first: after a stop on the way some are missing, which is noticed, while a mixed set would
+    give wrong results.
+
+    Args:
+        written: by its name, each file, complete and in the same folder.
+    """
+    for file in written.values():
+        _keep_content(file)
+    for path in written:
+        path.unlink(missing_ok=True)
+    for path, file in written.items():
+        file.replace(path)
+    for folder in {path.parent for path in written}:
+        _keep_names(folder)
 
 
 @contextmanager
@@ -62,6 +90,12 @@ def temporary(path: Path) -> Iterator[Path]:
         yield name
     finally:
         name.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_temporary(path: Path) -> bool:
@@ -87,6 +121,12 @@ def remove_stale(folder: Path, target: Path | None = None) -> None:
 def _ending(path: Path) -> str:
     """Tells files of a folder apart, however long their names are."""
     return hashlib.sha256(os.fsencode(path.stem)).hexdigest()[:8] + path.suffix
+
+
+def _keep_content(path: Path) -> None:
+    """Write a file's content to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _keep_names(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What all verbs share."""
 
+import errno
 import subprocess
 import sys
 
@@ -43,8 +44,14 @@ def test_wrong_usage_ends_with_2(run, arguments):
     [
         (EngineError("no such processor"), 2, "srquant: no such processor\n"),
         (KeyboardInterrupt(), 130, ""),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/metrics.csv"),
+            1,
+            "srquant: run/metrics.csv: No space left on device; make room, then run the same command again",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "a.png"), 1, "srquant: a.png: Permission denied"),
     ],
-    ids=["engine", "interrupt"],
+    ids=["engine", "interrupt", "full", "forbidden"],
 )
 def test_failures_end_without_traceback(monkeypatch, files, error, code, says):
     def fail(*arguments):

@@ -4,6 +4,9 @@ import onnx
 import openvino
 import pytest
 
+from srquant.cli.export import write_model
+from srquant.errors import EngineError
+
 
 @pytest.fixture(scope="module")
 def adaptive(files, run, calibration):
@@ -47,6 +50,22 @@ def test_export_writes_a_model_for_each_branch(read, run, complaint, adaptive, t
             onnx.checker.check_model(onnx.load(target))
     again = run("export", adaptive, "-o", tmp_path / f"model{suffix}")
     assert f"model.low{suffix}" in complaint(again)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_models_of_two_exports_are_never_mixed(run, adaptive, tmp_path, monkeypatch, suffix):
+    assert run("export", adaptive, "-o", tmp_path / f"model{suffix}").exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    writes, write = iter(range(3)), write_model
+
+    def stopping(*arguments):
+        if next(writes) == 2:
+            raise EngineError("stopped")
+        return write(*arguments)
+
+    monkeypatch.setattr("srquant.cli.export.write_model", stopping)
+    assert run("export", adaptive, "-o", tmp_path / f"model{suffix}", "--overwrite").exit_code == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_upscale(run, files, adaptive, tmp_path):

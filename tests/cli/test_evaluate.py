@@ -135,7 +135,7 @@ def test_table(run, files):
     [
         (("--data", "nowhere"), "nowhere"),
         (("--data", "Tiny", "--engine", "tensorflow"), "no engine is called"),
-        (("--data", "Tiny", "--json", "missing/out.json"), "can't write"),
+        (("--data", "Tiny", "--json", "edsr.pt/out.json"), "can't write"),
     ],
     ids=["data", "engine", "json"],
 )

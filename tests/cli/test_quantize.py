@@ -7,6 +7,7 @@ import torch
 
 from srquant.cli.quantize_run import kept_float
 from srquant.deploy.file.save_load import load
+from srquant.errors import EngineError, InputError
 from srquant.insertion.policy import Override, Policy
 from srquant.methods.registry import METHODS
 from srquant.models.architectures.attention.swinir import SwinIR
@@ -101,8 +102,22 @@ def test_only_the_given_kinds_are_quantized(quantize, complaint):
 
 def test_networks_with_attention_are_quantized_as_the_method_says(quantize, tmp_path):
     torch.save(SwinIR((1,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), tmp_path / "swinir.pt")
-    assert quantize("--method", "minmax", model=tmp_path / "swinir.pt").exit_code == 0
+    result = quantize("--method", "minmax", model=tmp_path / "swinir.pt")
+    assert result.exit_code == 0
     assert load(tmp_path / "out.safetensors").policy.kinds == METHODS["minmax"].attention
+    assert "attention: linear, matmul quantized, as published" in result.stdout
+    assert re.search(r"OpenVINO on this machine, 64x64: quantized [\d.]+ ms, float [\d.]+ ms", result.stdout)
+
+
+def test_a_network_that_openvino_cannot_run_is_quantized_without_times(quantize, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise EngineError("layer 'body.1' has no form in exports")
+
+    monkeypatch.setattr("srquant.measure.speed.gain.measured_gain", refuse)
+    torch.save(SwinIR((1,), heads=2, features=8, scale=2, window=4, hidden=8).state_dict(), tmp_path / "swinir.pt")
+    result = quantize("--method", "minmax", model=tmp_path / "swinir.pt")
+    assert result.exit_code == 0
+    assert "not timed in OpenVINO: layer 'body.1' has no form in exports" in result.stdout
 
 
 def test_same_seed_same_file(quantize, tmp_path):
@@ -178,8 +193,31 @@ def test_empty_calibration_folder(quantize, complaint, tmp_path):
 
 
 def test_unwritable_output(quantize, complaint, tmp_path):
-    assert "can't write" in complaint(quantize(target=tmp_path / "missing" / "out.safetensors"))
+    (tmp_path / "file").touch()
+    assert "can't write" in complaint(quantize(target=tmp_path / "file" / "out.safetensors"))
     assert "is a folder" in complaint(quantize(target=tmp_path))
+    assert "File name too long" in complaint(quantize(target=tmp_path / f"{'a' * 250}.safetensors"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_missing_folders_are_made_once_the_network_is_there(quantize, tmp_path):
+    target = tmp_path / "new" / "folder" / "out.safetensors"
+    assert quantize("--layers", "nonsense", target=target).exit_code == 2
+    assert not (tmp_path / "new").exists()
+    assert quantize(target=target).exit_code == 0
+    assert target.exists()
+
+
+def test_a_network_that_files_have_no_form_for_is_refused_before_it_is_quantized(quantize, complaint, monkeypatch):
+    def unreachable(*arguments):
+        raise AssertionError
+
+    def refuse(network):
+        raise InputError("layer 'body.1', a Bessel, has no form in files: export the network instead")
+
+    monkeypatch.setattr("srquant.cli.quantize_run.quantize_network", unreachable)
+    monkeypatch.setattr("srquant.deploy.file.graph_record.check_form", refuse)
+    assert "layer 'body.1', a Bessel, has no form in files" in complaint(quantize())
 
 
 def test_unknown_network(quantize, complaint, tmp_path):

@@ -17,7 +17,7 @@ from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.float_training import FloatTraining, prepare
 from srquant.methods.trained_registry import TRAINED
 from srquant.models.load import build
-from srquant.training.checkpoint import State, load_state, save_state, with_present_names
+from srquant.training.checkpoint import State, load_state, save_fields, save_state, with_present_names
 from srquant.training.run_folder import RunFolder
 from srquant.training.run_settings import Run
 from srquant.training.trainer import Trainer
@@ -104,6 +104,21 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     else:
         write_whole(path, path.read_bytes()[:-100] if damage == "cut" else b"hello")
     with pytest.raises(CheckpointError, match=r"can't continue from .*checkpoint\.pt .*--overwrite"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("steps", "1", "steps is a str"),
+        ("student", [1], "student is a list"),
+        ("averages", None, "averages is a NoneType"),
+    ],
+)
+def test_fields_of_another_type_are_named(tmp_path, name, value, says):
+    path = tmp_path / "checkpoint.pt"
+    save_fields({**vars(State(1, {}, {}, {})), name: value}, path)
+    with pytest.raises(CheckpointError, match=rf"can't continue from .*checkpoint\.pt \({says}\): use --overwrite"):
         load_state(path)
 
 

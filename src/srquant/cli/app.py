@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 something failed during the work, 2 wrong input of the user or missing engine, 130 interrupted.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -22,9 +23,12 @@ from srquant.cli.train import train
 from srquant.cli.upscale import upscale
 from srquant.errors import EngineError, InputError, SRQuantError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Full disk, used up quota, and a limit on the size of files."""
+
 
 class Subcommands(TyperGroup):
-    """Subcommands whose srquant errors end the program with one line on stderr, without a traceback."""
+    """Subcommands: errors of srquant and of the system end the program with one line on stderr, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a subcommand."""
@@ -34,6 +38,17 @@ class Subcommands(TyperGroup):
             fail(str(error), 2)
         except SRQuantError as error:
             fail(str(error), 1)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            fail(system_error(error), 1)
+
+
+def system_error(error: OSError) -> str:
+    """One line on what the system refused, such as a write to a full disk."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    advice = "; make room, then run the same command again" if error.errno in NO_ROOM else ""
+    return f"{place}{error.strerror}{advice}"
 
 
 app = typer.Typer(

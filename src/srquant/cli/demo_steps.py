@@ -116,11 +116,11 @@ def rows(
     models: list[Candidate], benchmark: BenchmarkSet, times: dict[str, Milliseconds], folder: Path, step: Step
 ) -> list[Row]:
     """Measure every network and write the pictures that it upscales."""
-    measured = []
+    measured, low = [], write_low(benchmark, folder / "low")
     for model in models:
         engine = OpenVINOEngine(model.network)
         report = evaluate(partial(upscale_tile, engine), benchmark, engine.name, progress=partial(step, model.label))
-        upscale_folder(engine, low_folder(benchmark), folder / model.name, overwrite=True)
+        upscale_folder(engine, low, folder / model.name, overwrite=True)
         measured.append(Row(model.label, report, model.path.stat().st_size, times[model.label]))
     return measured
 
@@ -130,9 +130,12 @@ def bicubic_row(benchmark: BenchmarkSet) -> Row:
     return Row("bicubic", evaluate(partial(upscale, scale=benchmark.scale), benchmark, "bicubic"), None, NOT_TIMED)
 
 
-def low_folder(benchmark: BenchmarkSet) -> Path:
-    """Folder of the set's low-resolution pictures."""
-    return benchmark.folder / "LR_bicubic" / f"X{benchmark.scale}"
+def write_low(benchmark: BenchmarkSet, folder: Path) -> Path:
+    """Write the set's low-resolution pictures into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for sample in benchmark:
+        write_png(sample.low, folder / f"{sample.name}x{benchmark.scale}.png")
+    return folder
 
 
 def compare(benchmark: BenchmarkSet, models: list[Candidate], measured: list[Row], path: Path) -> None:

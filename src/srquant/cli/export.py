@@ -1,5 +1,7 @@
 """``srquant export``: write a model for OpenVINO, ONNX Runtime or TensorRT."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,10 +9,11 @@ import typer
 
 from srquant.cli.layers_report import write_layers_report
 from srquant.cli.options import DEFAULT_INPUT, Depth, Json, Model, Overwrite, Scale, input_size
-from srquant.cli.output import check_json, check_output, show, table, write_json
+from srquant.cli.output import check_json, check_output, make_folder, note, show, table, write_json
 from srquant.errors import InputError, OutputError, suggest
 
 if TYPE_CHECKING:
+    from srquant.deploy.layer_precision import LayerPrecision
     from srquant.insertion.branched_network import BranchedNetwork
     from srquant.models.network import Network
 
@@ -51,6 +54,12 @@ TENSORRT = "tensorrt"
 SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx", TENSORRT: ".onnx"}
 """Of the files for each target."""
 
+COMPILING = (
+    'in your own program: compile_model("NAME.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}); without it OpenVINO '
+    "computes in bfloat16 on processors that have it, and gives another picture"
+)
+"""OpenVINO doesn't take the precision from the file."""
+
 
 def export(
     model: Model,
@@ -87,7 +96,16 @@ def export(
         check_files(path, report, overwrite)
     if target == TENSORRT or layers is not None:
         check_size(network.facts, None, height, width)
-    values = [export_file(part, path, target, reports[path], height, width, json) for path, part in parts.items()]
+    make_folder(output)
+    with together(list(parts)) as written:
+        precisions = {path: write_model(part, written[path], target, height, width) for path, part in parts.items()}
+    values = [about(part, path, precisions[path], json) for path, part in parts.items()]
+    for path, report in reports.items():
+        if report is not None:
+            make_folder(report)
+            write_layers_report(path, precisions[path], height, width, report)
+    if output.suffix == ".xml":
+        note(COMPILING)
     if isinstance(network, BranchedNetwork):
         show(network.describe(), json_to=json)
         write_json({"thresholds": network.thresholds.tolist(), "branches": values}, json)
@@ -143,18 +161,35 @@ def check_files(path: Path, report: Path | None, overwrite: bool) -> None:
         check_output(path.with_suffix(".bin"), overwrite)
 
 
-def export_file(
-    network: "Network", path: Path, target: str | None, report: Path | None, height: int, width: int, json: str | None
-) -> dict[str, object]:
-    """Write one network and its report, and show the precision of its layers; returns the values for JSON."""
-    from srquant.measure.cost.layer_summaries import layer_summaries
+@contextmanager
+def together(paths: list[Path]) -> Iterator[dict[Path, Path]]:
+    """Where each file is written to; several get their names at the end, so that old and new ones are never mixed."""
+    from srquant.files import remove_stale, replace_together, temporary
+
+    if len(paths) == 1:
+        yield {path: path for path in paths}
+        return
+    for folder in {path.parent for path in paths}:
+        remove_stale(folder)
+    weights = [path.with_suffix(".bin") for path in paths if path.suffix == ".xml"]
+    with ExitStack() as stack:
+        written = {path: stack.enter_context(temporary(path)) for path in (*weights, *paths)}
+        yield written
+        replace_together(written)
+
+
+def write_model(network: "Network", path: Path, target: str | None, height: int, width: int) -> "list[LayerPrecision]":
+    """Write one network; returns the precision of its layers."""
     from srquant.upscale.exported.write import export_for_tensorrt, export_model
 
+    return export_for_tensorrt(network, path, height, width) if target == TENSORRT else export_model(network, path)
+
+
+def about(network: "Network", path: Path, layers: "list[LayerPrecision]", json: str | None) -> dict[str, object]:
+    """Show the precision of a network's layers; returns the values for JSON."""
+    from srquant.measure.cost.layer_summaries import layer_summaries
+
     ranges = {layer.name: layer.ranges for layer in layer_summaries(network)}
-    to_tensorrt = target == TENSORRT
-    layers = export_for_tensorrt(network, path, height, width) if to_tensorrt else export_model(network, path)
-    if report is not None:
-        write_layers_report(path, layers, height, width, report)
     rows = table("layer", "precision", title=str(path))
     for layer in layers:
         rows.add_row(

@@ -1,6 +1,7 @@
 """Output of the subcommands: results on stdout, progress and errors on stderr, JSON if asked for."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,13 +80,26 @@ def check_output(path: Path, overwrite: bool) -> None:
     """Check, before any long work, that a file can be written.
 
     Raises:
-        OutputError: it exists and ``overwrite`` is False, is a folder, or its folder can't be written to.
+        OutputError: it exists and ``overwrite`` is False, is a folder, its name is too long, or its folder can't be
+            written to.
     """
+    check_name(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name the file to write")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists: use --overwrite to replace it, or write to another name")
     check_folder(path)
+
+
+def check_name(path: Path) -> None:
+    """Raise an ``OutputError`` if the system can't look for a file of this name: it is too long, or has a zero byte."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"can't write {path}: {reason}; choose another name") from error
 
 
 def check_json(to: str | None) -> None:
@@ -99,14 +113,27 @@ def check_json(to: str | None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise an ``OutputError`` unless files can be created in the folder of ``path``."""
+    """Raise an ``OutputError`` unless files can be created in the folder of ``path``, or it can be made."""
+    folder = path.absolute().parent
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        with tempfile.TemporaryFile(dir=path.absolute().parent):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise OutputError(
-            f"can't write {path}: {error.strerror} ({path.absolute().parent}); choose another folder"
-        ) from error
+        raise OutputError(f"can't write {path}: {error.strerror} ({there}); choose another folder") from error
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder of ``path`` if it is missing.
+
+    Raises:
+        OutputError: it can't be created.
+    """
+    folder = path.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't create {folder}: {error.strerror}; choose another folder") from error
 
 
 @contextmanager
@@ -125,6 +152,7 @@ def progress() -> Iterator[Step]:
 
 
 def _write(text: str, path: Path) -> None:
+    make_folder(path)
     try:
         write_whole(path, text.encode())
     except OSError as error:

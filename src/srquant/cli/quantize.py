@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Device, Overwrite, Scale
-from srquant.cli.output import check_output, show
+from srquant.cli.options import Device, Overwrite, Scale, usable_cores
+from srquant.cli.output import check_output, make_folder, note, show
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -23,6 +23,7 @@ from srquant.cli.settings import (
 from srquant.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.policy import Policy
     from srquant.models.network import Network
 
@@ -155,6 +156,7 @@ def quantize(
 
     from srquant.cli.quantize_run import Inputs, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
+    from srquant.deploy.file.graph_record import check_form
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
     from srquant.devices import find_device
@@ -184,29 +186,52 @@ def quantize(
     model = find_model(model)
     network = load_float(model, scale)
     network.facts.check_crops(patch)
+    check_form(network)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
     quantized = quantize_network(
         Inputs(chosen, config, network.to(computing), model, policy, pictures), folder, overwrite
     )
-    save(freeze(quantized), output, overwrite)
+    frozen = freeze(quantized)
+    make_folder(output)
+    save(frozen, output, overwrite)
     finish(folder)
     size, before = output.stat().st_size, model.stat().st_size
     show(
         describe(network),
         f"grids: one per {quantized.policy.granularity} of weights, per {quantized.policy.activation_granularity} of "
         "activations",
-        *layers_chosen(layers, network, policy),
+        *(kinds_chosen(network, policy) if layers == AUTO else []),
         *kept_float(network, policy, quantized.policy),
+        *(gain(network, frozen) if layers == AUTO else []),
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
     )
 
 
-def layers_chosen(layers: str, network: "Network", policy: "Policy") -> list[str]:
-    """A line on which layers ``auto`` chose in a network with attention; nothing for others."""
-    from srquant.methods.default_layer_kinds import has_products, reason_for_kinds
+def kinds_chosen(network: "Network", policy: "Policy") -> list[str]:
+    """A line on the kinds of layers that ``auto`` chose in a network with attention; nothing for others."""
+    from srquant.methods.default_layer_kinds import has_products
 
-    chosen = layers == AUTO and has_products(network)
-    return [reason_for_kinds(policy.kinds, policy.base.activation)] if chosen else []
+    if not has_products(network):
+        return []
+    return [f"attention: {', '.join(policy.kinds)} quantized, as published"]
+
+
+def gain(network: "Network", frozen: "FrozenModel") -> list[str]:
+    """A line on the times of a network with attention and of its float network; nothing for others.
+
+    Such networks have much that isn't quantized, so that only measuring tells which is faster.
+    """
+    from srquant.errors import EngineError
+    from srquant.measure.speed.gain import measured_gain
+    from srquant.methods.default_layer_kinds import has_products
+
+    if not has_products(network):
+        return []
+    note("timing the quantized and the float network")
+    try:
+        return [str(measured_gain(network.cpu(), frozen.network, usable_cores()))]
+    except EngineError as error:
+        return [f"not timed in OpenVINO: {error}"]
 
 
 def load_float(path: Path, scale: int | None) -> "Network":

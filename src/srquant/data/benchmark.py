@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from srquant.data.find import list_images
 from srquant.data.images import png_bytes, read_rgb
 from srquant.data.resize import downscale
-from srquant.errors import DatasetError
+from srquant.errors import DatasetError, ImageError
 from srquant.files import write_whole
 
 
@@ -39,9 +38,9 @@ class Sample:
 class BenchmarkSet:
     """Pairs of a folder, read one at a time, sorted by name.
 
-    A missing low-resolution picture is made with ``resize.downscale`` and saved: in the set's folder if that is
-    writable, else under ``$SRQUANT_CACHE`` (default: the user's cache folder). If neither can be written, it is made
-    again each time.
+    A missing low-resolution picture is made with ``resize.downscale`` and kept under ``$SRQUANT_CACHE`` (default: the
+    user's cache folder), by the content of the high-resolution one; if that can't be written, it is made each time.
+    Nothing is written to the set's folder.
 
     Attributes:
         folder: holds ``HR``; its name is the set's name.
@@ -96,13 +95,13 @@ class BenchmarkSet:
         beside = self.folder / "LR_bicubic" / f"X{self.scale}" / f"{path.stem}x{self.scale}.png"
         if beside.exists():
             return read_rgb(beside)
-        cached = _cache_folder() / f"{hashlib.sha256(path.read_bytes()).hexdigest()}x{self.scale}.png"
-        if cached.exists():
-            return read_rgb(cached)
         if min(high.shape[:2]) < self.scale:
             raise DatasetError(f"{path} has {high.shape[0]}x{high.shape[1]} pixels, too few for scale {self.scale}")
+        cached = _cache_folder() / f"{_digest(high)}x{self.scale}.png"
+        with contextlib.suppress(ImageError):  # missing or damaged
+            return read_rgb(cached)
         low = downscale(high, self.scale)
-        _keep(low, [beside, cached] if _is_writable(self.folder) else [cached])
+        _keep(low, cached)
         return low
 
 
@@ -111,16 +110,13 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("SRQUANT_CACHE", Path(user) / "srquant")) / "LR_bicubic"
 
 
-def _is_writable(folder: Path) -> bool:
-    """Whether a folder's permissions allow writing at all; this is respected even for a superuser."""
-    return bool(folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+def _digest(image: NDArray[np.uint8]) -> str:
+    """Hexadecimal digits that differ between pictures."""
+    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _keep(image: NDArray[np.uint8], places: list[Path]) -> None:
-    """Write the picture to the first path that is writable, if there is one."""
-    content = png_bytes(image)
-    for place in places:
-        with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(place, content)
-            return
+def _keep(image: NDArray[np.uint8], path: Path) -> None:
+    """Write the picture, where that is possible."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, png_bytes(image))

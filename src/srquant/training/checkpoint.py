@@ -4,10 +4,11 @@ The crops and random numbers of a step depend only on the seed and the step, so 
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -81,9 +82,27 @@ def load_fields(path: Path, kind: type[Fields]) -> Fields:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if content.pop("version") == VERSION:
-            return kind(**content)
-        reason = "from another version"
+        version = content.pop("version")
+        loaded = kind(**content)
     except Exception as error:  # for a damaged file torch.load raises many kinds of exceptions
-        reason = first_line(error)[:120]
-    raise CheckpointError(f"can't continue from {path} ({reason}): use --overwrite to start again from step 0")
+        raise cannot_continue(path, first_line(error)[:120]) from error
+    if version != VERSION:
+        raise cannot_continue(path, "from another version")
+    for name, wanted in get_type_hints(kind).items():
+        if not isinstance(getattr(loaded, name), get_origin(wanted) or wanted):
+            raise cannot_continue(path, f"{name} is a {type(getattr(loaded, name)).__name__}")
+    return loaded
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Raise a ``CheckpointError`` where a state, read from a file, doesn't fit to the networks and the optimizer."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise cannot_continue(path, first_line(error)[:120]) from error
+
+
+def cannot_continue(path: Path, reason: str) -> CheckpointError:
+    """The error for a file that a run can't continue from."""
+    return CheckpointError(f"can't continue from {path} ({reason}): use --overwrite to start again from step 0")

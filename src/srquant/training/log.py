@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srquant.errors import InputError
-from srquant.files import write_whole
+from srquant.files import named_errors, write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -33,7 +33,7 @@ class Log:
     def write(self, step: int, numbers: Numbers) -> None:
         """Add a row; the column of a None stays empty."""
         row = {"step": step, **numbers}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with named_errors(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
         if self.events is not None:
             for name, value in numbers.items():

@@ -18,7 +18,7 @@ from srquant.errors import TrainingError
 from srquant.insertion.quantized_model import QuantizedModel
 from srquant.models.network import Network
 from srquant.training.averages import Averages
-from srquant.training.checkpoint import State, load_state, save_state, with_present_names
+from srquant.training.checkpoint import State, fitting, load_state, save_state, with_present_names
 from srquant.training.log import Log, opened
 from srquant.training.prefetch import Batch, batches
 from srquant.training.processes import connection_errors
@@ -167,9 +167,10 @@ class Trainer:
         if state is None:
             return 0
         earlier = self.student.earlier_names
-        self.student.load_state_dict(with_present_names(state.student, earlier))
-        self.optimizer.load_state_dict(state.optimizer)
-        self.averages.load(with_present_names(state.averages, earlier))
+        with fitting(self.folder.checkpoint):
+            self.student.load_state_dict(with_present_names(state.student, earlier))
+            self.optimizer.load_state_dict(state.optimizer)
+            self.averages.load(with_present_names(state.averages, earlier))
         return state.steps
 
     def _batches(self, done: int) -> Generator[Batch]:

@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from srquant.data.calibration import CalibrationSet
+from srquant.deploy.file.graph_record import check_form
 from srquant.deploy.file.save_load import CHECKSUM, HEADER, checksum, load, save
 from srquant.deploy.frozen.freeze import FrozenModel, freeze
-from srquant.errors import QuantizedFileError
+from srquant.errors import InputError, QuantizedFileError
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.methods.registry import METHODS
@@ -236,3 +237,20 @@ def test_a_graph_that_contradicts_is_refused(frozen, path, damage):
     save_file(tensors | {CHECKSUM: checksum(text, tensors)}, path, {HEADER: text})
     with pytest.raises(QuantizedFileError, match=message):
         load(path)
+
+
+class Bessel(nn.Module):
+    """An operator that files don't know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tail = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(self.tail(torch.special.bessel_j0(images)), 2)
+
+
+def test_what_files_have_no_form_for_is_known_before_quantizing():
+    check_form(wrap(Gate(), 2))
+    with pytest.raises(InputError, match="bessel_j0"):
+        check_form(wrap(Bessel(), 2))

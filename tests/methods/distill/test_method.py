@@ -124,6 +124,20 @@ def test_a_damaged_state_is_refused(edsr, calibration, folder):
         quantize(edsr, calibration, TWO_BITS, Distill(steps=2, batch=2), None, folder)
 
 
+def test_a_state_of_another_network_is_refused(edsr, calibration, folder):
+    def kill(_stage, done, _total):
+        raise Killed
+
+    with pytest.raises(Killed):
+        quantize(edsr, calibration, TWO_BITS, Distill(steps=20, batch=2), kill, folder)
+    content = torch.load(folder.checkpoint, weights_only=True)
+    name = next(name for name in content["student"] if name.endswith("weight"))
+    content["student"][name] = content["student"][name][:1]
+    torch.save(content, folder.checkpoint)
+    with pytest.raises(CheckpointError, match=r"can't continue from .*checkpoint\.pt .*--overwrite"):
+        quantize(edsr, calibration, TWO_BITS, Distill(steps=20, batch=2), None, folder)
+
+
 def test_curve_has_finite_numbers(edsr, calibration, folder):
     quantize(edsr, calibration, TWO_BITS, Distill(steps=5, batch=2), None, folder)
     rows = list(csv.DictReader(folder.metrics.read_text().splitlines()))

@@ -1,5 +1,6 @@
 """Exported files compute what the engine computes that is opened with the network."""
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import openvino
 import pytest
+import torch
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.export.record import KEY
@@ -115,12 +117,10 @@ def test_fingerprints_tell_files_apart(engine, tmp_path, suffix):
     path = export(engine.network, tmp_path / f"m{suffix}")
     before = open_exported(path).fingerprint()
     assert open_exported(path).fingerprint() == before
-    weights = tmp_path / ("m.bin" if suffix == ".xml" else "m.onnx")
-    content = weights.read_bytes()
-    value = engine.network.module.get_parameter("head.0.weight").detach().numpy().tobytes()[:4]
-    assert value in content
-    weights.write_bytes(content.replace(value, np.float32(0.5).tobytes(), 1))
-    assert open_exported(path).fingerprint() != before
+    other = copy.deepcopy(engine.network)
+    with torch.no_grad():
+        other.module.get_parameter("head.0.weight")[0, 0, 0, 0] += 0.5
+    assert open_exported(export(other, path)).fingerprint() != before
 
 
 @SUFFIXES
@@ -154,6 +154,17 @@ def test_damaged_files_are_named(engine, tmp_path, damaged, words, content):
     (tmp_path / damaged).write_bytes(content((tmp_path / damaged).read_bytes()))
     with pytest.raises(ExportedFileError, match=rf"m\.(xml|onnx): {words}.*export it again"):
         open_exported(path)
+
+
+def test_weights_of_another_model_are_named(engine, tmp_path):
+    for name in ("a", "b"):
+        export_model(engine.network, tmp_path / f"{name}.xml")
+    other = bytearray((tmp_path / "b.bin").read_bytes())
+    other[len(other) // 2] ^= 1
+    (tmp_path / "a.bin").write_bytes(other)
+    with pytest.raises(ExportedFileError, match=r"a\.xml: the weights in a\.bin are another model's; export it again"):
+        open_exported(tmp_path / "a.xml")
+    assert open_exported(tmp_path / "b.xml").name == "openvino"
 
 
 def test_missing_weights_are_named(engine, tmp_path):

@@ -14,6 +14,9 @@ from srquant.insertion.policy import LayerKind
 from srquant.quantizers.stored import Fields
 
 KEY = "srquant"
+WEIGHTS = "srquant_weights"
+"""Key of the digest of the ``.bin`` beside an ``.xml``."""
+
 TENSORRT = "srquant_tensorrt"
 """Key in files for TensorRT, whose biases are float."""
 

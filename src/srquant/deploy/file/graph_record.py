@@ -47,6 +47,21 @@ def graph_in_file(model: FrozenModel) -> fx.GraphModule:
     return graph_of(representative(model.network), FROZEN_LEAVES)
 
 
+def check_form(network: Network) -> None:
+    """Check, before any long work, that a float network can be written to a file once it is quantized.
+
+    Raises:
+        InputError: it was wrapped, and has an operator or a layer that files have no form for.
+        EngineError: it was wrapped, and what it does depends on the values in the picture.
+    """
+    if network.facts.architecture != CUSTOM:
+        return
+    graph = graph_of(network)
+    for name in {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}:
+        layer_record(name, graph.get_submodule(name))
+    to_record(graph.graph)
+
+
 def record_of_graph(model: FrozenModel, graph: fx.GraphModule) -> GraphRecord:
     """What a header says about a graph.
 

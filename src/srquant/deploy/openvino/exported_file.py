@@ -4,13 +4,14 @@ from pathlib import Path
 
 import openvino
 
-from srquant.deploy.export.record import KEY
+from srquant.deploy.export.record import KEY, WEIGHTS
 from srquant.deploy.layer_precision import LayerPrecision
 from srquant.deploy.one_by_one import Images
 from srquant.deploy.openvino.float_precision import FloatPrecision, engine_name
 from srquant.deploy.openvino.precision import layer_precisions
 from srquant.deploy.openvino.session import Session
 from srquant.errors import EngineError, ExportedFileError
+from srquant.files import file_digest
 
 
 class OpenVINOFile:
@@ -35,6 +36,8 @@ class OpenVINOFile:
             self.model = openvino.Core().read_model(path)
         except RuntimeError as error:
             raise ExportedFileError(f"{path}: OpenVINO can't read it ({reason(error)}); export it again") from error
+        if self.text(WEIGHTS) not in (None, file_digest(weights)):
+            raise ExportedFileError(f"{path}: the weights in {weights.name} are another model's; export it again")
         if (len(self.model.inputs), len(self.model.outputs)) != (1, 1):
             raise ExportedFileError(
                 f"{path} has {len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs; "
@@ -45,7 +48,11 @@ class OpenVINOFile:
     @property
     def record(self) -> str | None:
         """The text that ``Record.to_json`` gave; None in files of other tools."""
-        return str(self.model.get_rt_info(KEY).astype(str)) if self.model.has_rt_info(KEY) else None
+        return self.text(KEY)
+
+    def text(self, key: str) -> str | None:
+        """What the file holds under a key of its ``rt_info``; None for nothing."""
+        return str(self.model.get_rt_info(key).astype(str)) if self.model.has_rt_info(key) else None
 
     @property
     def input_type(self) -> str:

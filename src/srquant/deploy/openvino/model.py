@@ -10,6 +10,7 @@ from torch import fx
 
 from srquant.deploy.export.pair_saturation import has_vnni
 from srquant.deploy.export.program import export_graph
+from srquant.deploy.export.record import WEIGHTS
 from srquant.deploy.export.refusals import not_converted
 from srquant.deploy.export.rewrites import join_requantization
 from srquant.deploy.export.tokens.moves import move_bytes
@@ -17,7 +18,7 @@ from srquant.deploy.openvino.channels_of_tokens import give_four_axes
 from srquant.deploy.openvino.operators import extensions
 from srquant.deploy.openvino.remainders import replace_remainders
 from srquant.errors import OutputError
-from srquant.files import replacing
+from srquant.files import file_digest, remove_stale, replace_together, temporary
 from srquant.models.graph.quiet import quiet
 from srquant.models.graph.trace import takes_one
 from srquant.models.network import Network
@@ -67,15 +68,21 @@ def _converted(graph: fx.GraphModule, saturates: bool) -> openvino.Model:
 
 
 def save_openvino(model: openvino.Model, path: Path) -> None:
-    """Write ``path`` (.xml) and the weights beside it (.bin).
+    """Write ``path`` (.xml), with a digest of its weights, and the weights beside it (.bin).
 
     Raises:
         OutputError: the files can't be written.
     """
     if not path.parent.is_dir():
         raise OutputError(f"can't write {path}: {path.parent} is no folder; create it")
+    weights = path.with_suffix(".bin")
+    remove_stale(path.parent, path)
+    remove_stale(path.parent, weights)
     try:
-        with replacing(path) as graph, replacing(path.with_suffix(".bin")):  # written beside the graph
+        with temporary(path) as graph, temporary(weights) as beside:  # OpenVINO writes weights beside the graph
             openvino.save_model(model, graph, compress_to_fp16=False)
+            model.set_rt_info(file_digest(beside), WEIGHTS)
+            openvino.save_model(model, graph, compress_to_fp16=False)
+            replace_together({weights: beside, path: graph})
     except (OSError, RuntimeError) as error:
         raise OutputError(f"can't write {path}: {error}; choose another place") from error

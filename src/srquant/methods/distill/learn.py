@@ -120,7 +120,8 @@ def learn(
     if state is None:
         learning.evaluate()
     else:
-        learning.load(state)
+        with saved.fitting():
+            learning.load(state)
     with saved.log(learning.done) as log:
         begin = time.perf_counter()
         for lesson in remaining(lessons, learning.done, steps):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from srquant.training.checkpoint import load_fields, save_fields
+from srquant.training.checkpoint import fitting, load_fields, save_fields
 from srquant.training.log import Log, opened
 from srquant.training.run_folder import RunFolder
 
@@ -56,6 +56,10 @@ class Saved:
         if self.folder is None or not self.folder.checkpoint.exists():
             return None
         return load_fields(self.folder.checkpoint, State)
+
+    def fitting(self) -> AbstractContextManager[None]:
+        """Raises a ``CheckpointError`` where the state doesn't fit to what it is loaded into."""
+        return nullcontext() if self.folder is None else fitting(self.folder.checkpoint)
 
     def save(self, state: State) -> None:
         """Write the state, completely or not at all."""

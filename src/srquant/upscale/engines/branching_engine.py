@@ -1,6 +1,7 @@
 """Running a network of three branches with different bits: each picture takes the branch of its gradient density."""
 
 from collections.abc import Callable
+from threading import Lock
 
 import numpy as np
 import torch
@@ -27,17 +28,19 @@ class BranchingEngine:
     """
 
     def __init__(self, network: BranchedNetwork, open_branch: Callable[[Network], Engine]) -> None:
-        self.branched, self.facts = network, network.facts
+        self.branched, self.network, self.facts = network, network.branches[MIDDLE], network.facts
         self.open_branch = open_branch
+        self.opening = Lock()
         self.opened = {MIDDLE: open_branch(network.branches[MIDDLE])}
         self.name = self.opened[MIDDLE].name
         self.tiling = self.opened[MIDDLE].tiling
 
     def branch(self, picture_bits: int) -> Engine:
         """The engine for pictures that add -1, 0 or 1 bits."""
-        if picture_bits not in self.opened:
-            self.opened[picture_bits] = self.open_branch(self.branched.branches[picture_bits])
-        return self.opened[picture_bits]
+        with self.opening:
+            if picture_bits not in self.opened:
+                self.opened[picture_bits] = self.open_branch(self.branched.branches[picture_bits])
+            return self.opened[picture_bits]
 
     def __call__(self, images: Images) -> Images:
         """Upscale, see ``Engine``; each picture of the batch takes the branch of its own gradient density."""

@@ -1,7 +1,6 @@
-"""Fingerprints of networks and files, by which a folder's record knows what made its pictures of what."""
+"""Fingerprints of networks, by which a folder's record knows what made its pictures of what."""
 
 import hashlib
-from pathlib import Path
 
 from srquant.models.network import Network, bytes_of
 
@@ -18,9 +17,3 @@ def fingerprint(network: Network, engine: str) -> str:
 def precision_in(engine: str) -> str:
     """``bfloat16`` of ``openvino bfloat16``; nothing of the names of engines that compute exactly or in float32."""
     return engine.partition(" ")[2]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

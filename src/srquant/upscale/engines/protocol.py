@@ -5,22 +5,28 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srquant.models.network import Facts
+from srquant.models.network import Facts, Network
 from srquant.upscale.tiles.tiling import Tiling
 
 Images = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Runs one network.
+    """Runs one network; several threads may call it at the same time.
 
     Attributes:
         name: ``torch``, ``triton``, ``openvino`` or ``onnxruntime``; the precision behind it if it isn't float32.
-        facts: of the network that it runs.
+        network: that it runs; None for an exported file.
+        facts: of the network.
         tiling: the overlap, alignment and memory of its tiles.
     """
 
     name: str
+
+    @property
+    def network(self) -> Network | None:
+        """See ``Engine``."""
+
     facts: Facts
     tiling: Tiling
 

@@ -1,6 +1,7 @@
 """The PyTorch engine: the reference for the others, and the engine for networks on CUDA and mps."""
 
 import copy
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from srquant.deploy.frozen.dynamic import DynamicLayer
 from srquant.deploy.frozen.layers import FrozenLayer
 from srquant.deploy.frozen.matmul import FrozenMatmul
-from srquant.devices import full_float32, has_float64
+from srquant.devices import has_float64, inference_on
 from srquant.errors import EngineError, InputError
 from srquant.models.network import Network, device_of, modules_of
 from srquant.quantizers.layers import QuantModule
@@ -23,6 +24,11 @@ Precision = Literal["auto", "32", "16", "bf16"]
 """Numbers that a float network computes with: float32, float16, bfloat16; auto: float16 on CUDA, float32 elsewhere."""
 
 DTYPES: dict[str, torch.dtype] = {"32": torch.float32, "16": torch.float16, "bf16": torch.bfloat16}
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+"""A forked process has none of PyTorch's threads: with more than one it would wait for the others forever."""
 
 
 class TorchEngine:
@@ -53,7 +59,7 @@ class TorchEngine:
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""
-        with torch.inference_mode(), full_float32():
+        with inference_on(self.device):
             tensor = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
             tensor = tensor.contiguous(memory_format=torch.channels_last)
             upscaled = self.run(tensor.to(self.dtype)).float()

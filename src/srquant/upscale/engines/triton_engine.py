@@ -9,7 +9,7 @@ from srquant.deploy.frozen.layers import FrozenLayer
 from srquant.deploy.triton.available import require_triton
 from srquant.deploy.triton.cuda_graph import GraphRunner
 from srquant.deploy.triton.prepare import prepare, supported_layers
-from srquant.devices import full_float32
+from srquant.devices import inference_on
 from srquant.models.network import Network, device_of, modules_of
 from srquant.upscale.engines.fingerprint import fingerprint
 from srquant.upscale.engines.protocol import Images
@@ -42,7 +42,7 @@ class TritonEngine:
 
     def __call__(self, images: Images) -> Images:
         """Upscale; see ``Engine``."""
-        with torch.inference_mode(), full_float32():
+        with inference_on(self.device):
             tensor = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
             result: Images = self.run(tensor.contiguous(memory_format=torch.channels_last)).cpu().numpy()
         return result

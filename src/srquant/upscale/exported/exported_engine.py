@@ -4,8 +4,9 @@ import hashlib
 
 from srquant.deploy.export.record import LayerRecord, Record
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision, float_names
+from srquant.files import file_digest
 from srquant.models.network import Facts
-from srquant.upscale.engines.fingerprint import file_digest, precision_in
+from srquant.upscale.engines.fingerprint import precision_in
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.exported.protocol import ExportedFile
 from srquant.upscale.exported.sizes import small_side
@@ -23,7 +24,7 @@ class ExportedEngine:
     """
 
     def __init__(self, file: ExportedFile, facts: Facts, tiling: Tiling, record: Record | None) -> None:
-        self.name = file.engine
+        self.name, self.network = file.engine, None
         self.file, self.facts, self.tiling, self.record = file, facts, tiling, record
 
     def __call__(self, images: Images) -> Images:

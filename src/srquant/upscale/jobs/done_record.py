@@ -9,7 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from srquant.upscale.engines.fingerprint import file_digest
+from srquant.errors import OutputError
+from srquant.files import file_digest
 
 FILE_NAME = ".srquant-done.jsonl"
 
@@ -59,13 +60,31 @@ class Record:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The complete lines of the list; none if there is no such file."""
+    """The complete lines of the list; none if there is no such file.
+
+    Raises:
+        OutputError: a line is neither an entry nor the first half of one, which a killed run leaves.
+    """
     if not path.is_file():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return entries
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [entry_of(path, number, line) for number, line in enumerate(lines, 1) if line and not is_half(line)]
+
+
+def is_half(line: str) -> bool:
+    """Whether a line was cut off."""
+    return line.startswith("{") and not line.endswith("}")
+
+
+def entry_of(path: Path, number: int, line: str) -> Entry:
+    """The entry of a line; errors as ``read_entries``."""
+    try:
+        fields = json.loads(line)
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise TypeError
+        return Entry(**fields)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise OutputError(
+            f"{path}, line {number}: not an entry of a finished picture; remove the line and its picture is upscaled "
+            "again, or remove the file and all are"
+        ) from error

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from srquant.data.find import LeftOut
 from srquant.errors import ImageError, InputError, OutputError
-from srquant.files import remove_stale
-from srquant.upscale.engines.fingerprint import file_digest
+from srquant.files import file_digest, remove_stale
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record
 from srquant.upscale.jobs.one_picture import check_target, write_target

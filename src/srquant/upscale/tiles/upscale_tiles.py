@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from srquant.upscale.engines.branching_engine import engine_for
+from srquant.upscale.engines.not_finite import check_finite
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.pictures.rows import ArrayRows, Pixels, Rows, as_images
 from srquant.upscale.tiles.spans import Span, TileSize, contribution, even_size, next_span, spans
@@ -58,12 +59,18 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
 
 
 def upscale_tile(engine: Engine, pixels: Pixels) -> Pixels:
-    """Upscale ``H x W x 1 or 3`` without tiles; a picture of a size that the network can't take is padded first."""
+    """Upscale ``H x W x 1 or 3`` without tiles; a picture of a size that the network can't take is padded first.
+
+    Raises:
+        EngineError: the result isn't finite.
+    """
     (height, width, bands), white = pixels.shape, np.iinfo(pixels.dtype).max
     facts, scale = engine.facts, engine.facts.scale
     missing = [(0, facts.padding(height)), (0, facts.padding(width)), (0, 0)]
     pixels = np.pad(pixels, missing, "edge") if any(map(any, missing)) else pixels
-    result = engine(as_images(pixels))[0]  # 3 x sH x sW
+    images = as_images(pixels)
+    result = engine(images)[0]  # 3 x sH x sW
+    check_finite(engine, images, result)
     result = result[:, : scale * height, : scale * width]
     if bands == 1:
         result = result.mean(axis=0, keepdims=True)
