@@ -113,8 +113,8 @@ def test_names_that_are_not_utf8_are_shown_by_their_bytes(run, files, tmp_path):
     result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out")
     assert result.exit_code == 1, result.output
     assert "5 written, 0 already done, 1 failed, 1 left out" in result.stdout
-    assert r"caf\xe9\x1b[31m.txt: no picture" in result.stderr
-    assert r"broken caf\xe9\x1b[31m.png is empty" in result.stderr
+    assert r"caf\udce9\x1b[31m.txt: no picture" in result.stderr
+    assert r"broken caf\udce9\x1b[31m.png is empty" in result.stderr
 
 
 def test_name_of_one_picture_that_is_not_utf8(run, files, tmp_path):
@@ -122,7 +122,7 @@ def test_name_of_one_picture_that_is_not_utf8(run, files, tmp_path):
     shutil.copy(files / "picture.png", target.with_name(f"in{target.name}"))
     result = run("upscale", files / "edsr.pt", target.with_name(f"in{target.name}"), "-o", target)
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("\\xff.png\n")
+    assert result.stdout.endswith("\\udcff.png\n")
     assert target.is_file()
 
 

@@ -37,7 +37,7 @@ def test_every_format_that_can_be_read_is_found(tmp_path: Path) -> None:
 
 def test_files_without_a_suffix_are_told_by_their_content(tmp_path: Path) -> None:
     save(tmp_path / "photo")
-    (tmp_path / "README").write_text("BeginMy pictures")
+    (tmp_path / "README").write_text("BM, that is: big mountains")
     assert names(tmp_path) == ["photo"]
     assert reasons(tmp_path) == {"README": "no picture"}
 

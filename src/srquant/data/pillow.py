@@ -26,7 +26,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def upright(image: Any) -> Any:
-    """A picture after EXIF orientation. (Pillow's own function writes the EXIF anew, and fails where it is damaged.)"""
+    """A picture after EXIF orientation; Pillow's own function writes the EXIF anew, and fails where it is damaged."""
     from PIL.Image import Transpose
 
     turns = {

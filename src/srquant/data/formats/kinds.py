@@ -50,11 +50,13 @@ SIGNATURES = (
     (b"MM\0+", Format.TIFF),
     (b"GIF87a", Format.GIF),
     (b"GIF89a", Format.GIF),
-    (b"BM", Format.BMP),
     (b"\xff\x0a", Format.JXL),
     (b"\0\0\0\x0cJXL \r\n\x87\n", Format.JXL),
 )
 """How files of a format begin."""
+
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+"""Bytes of the headers that follow the first 14 bytes of a BMP file; two letters alone may begin any text."""
 
 AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -98,6 +100,8 @@ def recognised(start: bytes) -> Format | None:
             return found
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return Format.WEBP
+    if start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in BMP_HEADERS:
+        return Format.BMP
     return by_brands(start) if start[4:8] == b"ftyp" else None
 
 
