@@ -8,7 +8,7 @@ import pyvips
 from PIL import Image
 
 from srquant.data import images, pillow
-from srquant.data.formats import limits
+from srquant.data.formats import limits, readable
 from srquant.data.formats.kinds import Format, format_of, recognised
 from srquant.data.formats.limits import check_whole
 from srquant.data.images import image_size, read_rgb
@@ -87,6 +87,13 @@ def test_brands_tell_photos_from_films() -> None:
     assert recognised(box(b"mif1", b"mif1", b"avif")) is Format.AVIF
     assert recognised(box(b"heic", b"mif1")) is Format.HEIC
     assert recognised(box(b"isom", b"mp41")) is None
+
+
+def test_bmp_without_pillow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat("RGB").save(tmp_path / "a.bmp")
+    monkeypatch.setattr(readable, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match=r"can't read .*a\.bmp: .*pip install pillow"):
+        read_rgb(tmp_path / "a.bmp")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.bmp", Format.BMP), ("a.avif", Format.AVIF)])

@@ -134,7 +134,7 @@ def test_colours_far_from_anything_visible_stay() -> None:
     assert (filled[:CELL] == 200).all()
 
 
-@pytest.mark.parametrize("strip", [1, 7, 50, 64, 200])
+@pytest.mark.parametrize("strip", [3, 50, 64, 200])
 def test_rows_do_not_depend_on_how_they_are_read(strip: int) -> None:
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (300, 70, 4), np.uint8)

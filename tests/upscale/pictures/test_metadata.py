@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from srquant.data import vips
 from srquant.errors import ImageError
@@ -82,6 +82,7 @@ def test_nothing_is_invented(upscale: Upscale, tmp_path: Path, source: str, targ
     assert set(exif_of(written)) & {ARTIST, X_RESOLUTION, Y_RESOLUTION, UNIT, DETAILS} == set()
     if target == "png":
         assert png_chunks.read(written) == ()
+    assert pyvips.Image.new_from_file(str(written), fail_on="warning").avg() > 0
 
 
 @pytest.mark.parametrize("target", ["png", "jpg", "tif"])
@@ -140,6 +141,16 @@ def test_colours_of_png_without_a_profile_survive(upscale: Upscale, tmp_path: Pa
     gamma = png_chunks.Chunk(b"gAMA", struct.pack(">I", 100000)).stored
     (tmp_path / "in.png").write_bytes(content[:33] + gamma + content[33:])
     assert info(upscale(tmp_path / "in.png", "png"))["gamma"] == 1.0
+
+
+def test_a_profile_is_the_only_word_about_colours(upscale: Upscale, tmp_path: Path) -> None:
+    PICTURE.save(tmp_path / "in.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    content = (tmp_path / "in.png").read_bytes()
+    srgb = png_chunks.Chunk(b"sRGB", b"\0").stored
+    (tmp_path / "in.png").write_bytes(content[:33] + srgb + content[33:])
+    written = upscale(tmp_path / "in.png", "png")
+    assert info(written)["icc_profile"] == info(tmp_path / "in.png")["icc_profile"]
+    assert png_chunks.read(written) == ()
 
 
 @pytest.mark.parametrize(("source", "target"), [("jpg", "jpg"), ("jpg", "webp"), ("webp", "png"), ("png", "png")])

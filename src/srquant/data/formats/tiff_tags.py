@@ -113,14 +113,15 @@ def read_tags(file: BinaryIO, layout: Layout, at: int) -> Directory:
     """
     file.seek(at)
     width = 8 if layout.big else 2
-    count = layout.number(file.read(width))
+    start = file.read(width)
+    count = layout.number(start)
     data = file.read(min(count, MOST_TAGS) * layout.entry)
-    if count > MOST_TAGS or len(data) < count * layout.entry:
+    if len(start) < width or count > MOST_TAGS or len(data) < count * layout.entry:
         raise ValueError("damaged directory")
     tags = {}
-    for start in range(0, len(data), layout.entry):
-        entry = data[start : start + layout.entry]
-        tags[layout.number(entry[:2])] = Tag(at + width + start, read_values(file, layout, entry))
+    for place in range(0, len(data), layout.entry):
+        entry = data[place : place + layout.entry]
+        tags[layout.number(entry[:2])] = Tag(at + width + place, read_values(file, layout, entry))
     return Directory(layout, at, tags)
 
 
@@ -136,4 +137,6 @@ def read_values(file: BinaryIO, layout: Layout, entry: bytes) -> tuple[int, ...]
     if count * size > wide:
         file.seek(layout.number(data))
         data = file.read(count * size)
+    if len(data) < count * size:
+        return ()
     return tuple(layout.number(data[at : at + size]) for at in range(0, count * size, size))
