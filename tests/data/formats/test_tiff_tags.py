@@ -61,6 +61,13 @@ def test_cut_values_are_none() -> None:
     assert tags.values(BITS) == (8, 8, 16)
 
 
+@pytest.mark.parametrize("position", [2**31, 2**63 - 1, 2**64 - 1])
+def test_positions_that_no_file_has(tmp_path: Path, position: int) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II" + struct.pack("<HHHQ", 43, 8, 0, position) + bytes(100))
+    with (tmp_path / "a.tif").open("rb") as file:
+        assert read_directory(file) is None
+
+
 def test_an_absurd_number_of_tags_is_no_directory() -> None:
     content = classic("<")
     assert read_directory(io.BytesIO(content[:8] + b"\xff\xff" + content[10:] + bytes(10**6))) is None

@@ -86,7 +86,7 @@ def read_directory(file: BinaryIO, at: int | None = None) -> Directory | None:
     try:
         layout, first = read_header(file)
         return read_tags(file, layout, first if at is None else at)
-    except (ValueError, struct.error):
+    except (ValueError, struct.error, OverflowError, OSError):  # the last two for positions that no file has
         return None
 
 
