@@ -65,7 +65,8 @@ def readme() -> Iterator[str]:
         yield f"| {name} | {row['set5_openvino']:.2f} | {row['set14_openvino']:.2f} |"
     for bits in (4, 3, 2):
         yield f"| {bits} / {bits} | `distill`, one grid per tensor | {fair('tensor', bits, sep=' | ')} |"
-        yield f"| {bits} / {bits} | the same, `--effort long` | {fair('long', bits, sep=' | ')} |"
+        crops = " --patch 64" if bits == 4 else ""
+        yield f"| {bits} / {bits} | the same, `--effort long{crops}` | {fair('long', bits, sep=' | ')} |"
     yield f"| 3 / 3 | `mse`, GPTAQ rounding | {both('mse, corrected', 3, sep=' | ')} |"
     yield f"relative learning rates, 300 steps of 2 crops | {both('2dquant', 2, sep=' | ')} |"
     yield f"| 2 / 2 | `mse`, GPTAQ rounding | {both('mse, corrected', 2, sep=' | ')} |"

@@ -7,26 +7,32 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
+from srquant.file_owners import lock_of, owning
 from srquant.files import is_temporary, remove_stale, replace_together, replacing, temporary, write_whole
-
-NO_PROCESS = 4194304
-"""Linux has no process of this number; its largest is one below."""
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def left_by(process: int, path: Path) -> Path:
-    """What a process leaves that is killed while it writes ``path``."""
-    with temporary(path) as own:
-        left = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{process}-"))
-    assert left != own
-    left.write_bytes(b"half")
-    return left
+def left(path: Path, locked: bool = True) -> Path:
+    """What a dead owner leaves that was writing ``path``, with or without its lock."""
+    with owning(path.parent) as owner, temporary(path, owner) as written:
+        pass
+    written.write_bytes(b"half")
+    if locked:
+        lock_of(path.parent, owner).touch()
+    return written
+
+
+@pytest.fixture
+def living(tmp_path):
+    """A file that a living owner writes."""
+    with owning(tmp_path) as owner, temporary(tmp_path / "a.txt", owner) as written:
+        written.write_bytes(b"half")
+        yield written
 
 
 @pytest.mark.parametrize("content", [b"", b"new", memoryview(b"new")])
@@ -111,50 +117,47 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_after_it(tmp_path, 
 
 
 def test_temporary_names_keep_the_suffix_and_files_of_one_stem_share_theirs(tmp_path) -> None:
-    with temporary(tmp_path / "a.b.xml") as graph, temporary(tmp_path / "a.b.bin") as weights:
-        assert graph.suffix == ".xml"
-        assert graph.with_suffix(".bin") == weights
-    with temporary(tmp_path / "a.xml") as other:
-        assert other.stem != graph.stem
+    with owning(tmp_path) as owner:
+        with temporary(tmp_path / "a.b.xml", owner) as graph, temporary(tmp_path / "a.b.bin", owner) as weights:
+            assert graph.suffix == ".xml"
+            assert graph.with_suffix(".bin") == weights
+        with temporary(tmp_path / "a.xml", owner) as other:
+            assert other.stem != graph.stem
 
 
 def test_a_temporary_file_is_gone_afterwards_where_one_was_written(tmp_path) -> None:
-    with temporary(tmp_path / "a.txt") as path:
-        path.write_text("for a moment")
-        assert is_temporary(path)
-    with temporary(tmp_path / "a.txt"):
-        pass
+    with owning(tmp_path) as owner:
+        with temporary(tmp_path / "a.txt", owner) as path:
+            path.write_text("for a moment")
+            assert all(is_temporary(Path(name)) for name in names(tmp_path))
+        with temporary(tmp_path / "a.txt", owner):
+            pass
     assert names(tmp_path) == []
 
 
-def test_leftovers_of_the_same_file_are_removed_when_it_is_written_again(tmp_path) -> None:
+@pytest.mark.parametrize("locked", [True, False])
+def test_leftovers_of_the_same_file_are_removed_when_it_is_written_again(tmp_path, living, locked) -> None:
     path = tmp_path / "a.txt"
-    dead, living = left_by(NO_PROCESS, path), left_by(psutil.Process().ppid(), path)
-    of_others = [left_by(NO_PROCESS, tmp_path / "b.txt"), left_by(NO_PROCESS, tmp_path / "a.png")]
+    dead = left(path, locked)
+    of_others = [left(tmp_path / "b.txt"), left(tmp_path / "a.png")]
     write_whole(path, b"new")
     assert not dead.exists()
-    assert names(tmp_path) == sorted(file.name for file in (path, living, *of_others))
+    assert [name for name in names(tmp_path) if "lock" not in name] == sorted(
+        file.name for file in (path, living, *of_others)
+    )
+    assert len([name for name in names(tmp_path) if "lock" in name]) == 3
 
 
-def test_a_leftover_of_a_dead_process_with_this_ones_number_is_no_obstacle(tmp_path) -> None:
-    with temporary(tmp_path / "a.txt") as own:
-        pass
-    own.write_text("longer than what is written now")
-    own.chmod(0o400)
-    write_whole(tmp_path / "a.txt", b"new")
-    assert (tmp_path / "a.txt").read_bytes() == b"new"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_all_leftovers_of_a_folder_can_be_removed_and_nothing_else_is(tmp_path) -> None:
-    living = left_by(psutil.Process().ppid(), tmp_path / "a.txt")
-    left_by(NO_PROCESS, tmp_path / "a.txt")
-    left_by(NO_PROCESS, tmp_path / "b")
-    others = [".srquant-done.jsonl", "a.txt", f".srquant-{NO_PROCESS}-mine.txt", ".srquant-99999999999-00000000"]
+def test_all_leftovers_of_a_folder_can_be_removed_and_nothing_else_is(tmp_path, living) -> None:
+    left(tmp_path / "a.txt")
+    left(tmp_path / "b", locked=False)
+    (tmp_path / ".srquant-lock-000000000000").touch()  # killed before it wrote anything
+    others = [".srquant-done.jsonl", "a.txt", ".srquant-0123456789ab-mine.txt", ".srquant-99999999999-00000000"]
     for name in others:
         (tmp_path / name).touch()
+    lock = lock_of(tmp_path, living.name.split("-")[1])
     remove_stale(tmp_path)
-    assert names(tmp_path) == sorted([living.name, *others])
+    assert names(tmp_path) == sorted([living.name, lock.name, *others])
     assert [name for name in others if is_temporary(Path(name))] == []
 
 
@@ -177,8 +180,9 @@ def test_a_killed_process_leaves_the_earlier_file_and_the_next_one_cleans_up(tmp
     path.write_text("old")
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    (left,) = (file for file in tmp_path.iterdir() if file != path)
-    assert is_temporary(left)
+    left_there = [file for file in tmp_path.iterdir() if file != path]
+    assert len(left_there) == 2
+    assert all(map(is_temporary, left_there))
     write_whole(path, b"new")
     assert names(tmp_path) == ["a.txt"]
 

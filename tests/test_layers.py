@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = SOURCE / "srquant"
 
 LAYERS = (
-    ("errors", "files"),
+    ("errors", "file_owners"),
+    ("files",),
     ("devices",),
     ("grids",),
     ("models", "data"),

@@ -1,7 +1,7 @@
 """Files that are there completely or not at all, whenever the process or the machine stops.
 
 They are written beside their place under another name, then renamed. What a killed process leaves behind is removed
-when the same file is written again.
+when the same file is written again (``file_owners``).
 """
 
 import hashlib
@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-TEMPORARY = re.compile(r"\.srquant-(\d{1,9})-([0-9a-f]{8}(\.[^.]*)?)")
-"""Process, and ``_ending`` of the file that it writes."""
+from srquant.file_owners import LOCK, dead, lock_of, owning
+
+TEMPORARY = re.compile(r"\.srquant-([0-9a-f]{12})-([0-9a-f]{8}(\.[^.]*)?)")
+"""Owner, and ``_ending`` of the file that is written."""
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -35,12 +37,12 @@ def named_errors(path: Path) -> Iterator[None]:
 def replacing(path: Path, clean: bool = True) -> Iterator[Path]:
     """A name to write to; after the block that file becomes ``path``, after an error ``path`` is what it was.
 
-    The file is on the disk before it gets its name, and has the permissions of any new file. Several processes may
-    write one ``path`` at a time, but no two threads of one process.
+    The file is on the disk before it gets its name, and has the permissions of any new file. Several processes and
+    threads may write one ``path`` at a time.
 
     Args:
         path: the file.
-        clean: whether leftovers of dead processes are removed first, which lists the folder; those who write many files
+        clean: whether leftovers of dead owners are removed first, which lists the folder; those who write many files
             into one folder call ``remove_stale`` once instead.
 
     Raises:
@@ -48,7 +50,7 @@ def replacing(path: Path, clean: bool = True) -> Iterator[Path]:
     """
     if clean:
         remove_stale(path.parent, path)
-    with temporary(path) as written:
+    with owning(path.parent) as owner, temporary(path, owner) as written:
         written.touch()
         mode = written.stat().st_mode
         yield written
@@ -79,13 +81,16 @@ def replace_together(written: Mapping[Path, Path]) -> None:
 
 
 @contextmanager
-def temporary(path: Path) -> Iterator[Path]:
+def temporary(path: Path, owner: str) -> Iterator[Path]:
     """A name beside ``path``, with its suffix, for a file that is gone after the block.
 
     Paths that differ in their suffix alone get names that do so too, for libraries that write two files.
+
+    Args:
+        path: any.
+        owner: from ``owning`` its folder.
     """
-    name = path.with_name(f".srquant-{os.getpid()}-{_ending(path)}")
-    name.unlink(missing_ok=True)  # of a dead process that had this one's number
+    name = path.with_name(f".srquant-{owner}-{_ending(path)}")
     try:
         yield name
     finally:
@@ -99,23 +104,29 @@ def file_digest(path: Path) -> str:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file has the name of one that is being written."""
-    return TEMPORARY.fullmatch(path.name) is not None
+    """Whether a file has the name of one that is being written, or of its owner's lock."""
+    return bool(TEMPORARY.fullmatch(path.name) or LOCK.fullmatch(path.name))
 
 
 def remove_stale(folder: Path, target: Path | None = None) -> None:
-    """Remove from a folder what dead processes of this machine left half-written, of one file or of all.
+    """Remove from a folder what dead owners left half-written, of one file or of all.
 
-    Files of living processes stay, and so does what may not be removed.
+    Files of living owners stay, and so does what may not be removed.
     """
-    import psutil
-
     with suppress(OSError):
-        for path in folder.iterdir():
-            match = TEMPORARY.fullmatch(path.name)
-            if match and (target is None or match[2] == _ending(target)) and not psutil.pid_exists(int(match[1])):
-                with suppress(OSError):
-                    path.unlink()
+        names = [path.name for path in folder.iterdir()]
+        written = [match for name in names if (match := TEMPORARY.fullmatch(name))]
+        locks = {match[1] for name in names if (match := LOCK.fullmatch(name))}
+        wanted = {match[1] for match in written if target is None or match[2] == _ending(target)}
+        for owner in wanted | (locks - {match[1] for match in written}):
+            _remove_of(folder, owner, [match[0] for match in written if match[1] == owner])
+
+
+def _remove_of(folder: Path, owner: str, names: list[str]) -> None:
+    """Remove the files and the lock of an owner, if it is dead."""
+    with dead(folder, owner) as is_dead, suppress(OSError):
+        for path in (*(folder / name for name in names), lock_of(folder, owner)) if is_dead else ():
+            path.unlink(missing_ok=True)
 
 
 def _ending(path: Path) -> str:

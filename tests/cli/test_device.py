@@ -105,3 +105,14 @@ def test_bfloat16_in_openvino(run, files):
     result = run("evaluate", files / "edsr.pt", "--data", files / "Tiny", "--float-precision", "bf16")
     assert result.exit_code == 0, result.output
     assert "openvino bfloat16" in result.stdout
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_threads_are_pytorchs_too(run, files, engine):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        result = run("evaluate", files / "edsr.pt", "--data", files / "Tiny", "--engine", engine, "--threads", before)
+        assert (result.exit_code, torch.get_num_threads()) == (0, before)
+    finally:
+        torch.set_num_threads(before)

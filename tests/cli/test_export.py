@@ -1,5 +1,7 @@
 import json
+import re
 
+import numpy as np
 import onnx
 import openvino
 import pytest
@@ -8,6 +10,7 @@ import torch
 import yaml
 
 from srquant.models.load import build
+from srquant.upscale.exported.open_exported import open_exported
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
@@ -27,6 +30,15 @@ def test_export_reports_the_precision_of_every_layer(run, files, quantized, tmp_
         assert kind == "quantized" or all(layer["precision"] == "float32" for layer in value["layers"])
     else:
         onnx.checker.check_model(onnx.load(target))
+
+
+def test_export_says_how_to_compile_for_the_evaluated_picture(run, quantized, tmp_path):
+    result = run("export", quantized, "-o", tmp_path / "m.xml")
+    options = json.loads(re.search(r"{.*}", result.stderr)[0])
+    images = np.random.default_rng(0).random((1, 3, 24, 32), dtype=np.float32)
+    compiled = openvino.Core().compile_model(tmp_path / "m.xml", "CPU", options)
+    np.testing.assert_array_equal(compiled([images])[0], open_exported(tmp_path / "m.xml")(images))
+    assert not run("export", quantized, "-o", tmp_path / "m.onnx").stderr
 
 
 def test_dynamic_ranges_are_told_by_export_and_info(run, files, calibration, tmp_path):

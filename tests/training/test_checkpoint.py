@@ -138,7 +138,7 @@ def test_a_changed_configuration_is_refused_and_shown(tmp_path):
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     folder = RunFolder(tmp_path)
     for suffix in (".json", ".pt"):
-        (folder.path / f".srquant-4194304-00000000{suffix}").write_bytes(b"half")
+        (folder.path / f".srquant-000000000000-00000000{suffix}").write_bytes(b"half")
         folder.begin({}, overwrite=False)
     assert [path.name for path in folder.path.iterdir()] == ["configuration.json"]
 

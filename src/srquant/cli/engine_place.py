@@ -40,12 +40,16 @@ class EnginePlace:
             InputError: the engine can't compute this network in this way.
             EngineError: the engine isn't installed, or can't run this network on this device.
         """
+        import torch
+
         from srquant.devices import CPU, has_float64
         from srquant.upscale.engines.open_engine import open_engine
         from srquant.upscale.engines.torch_engine import is_quantized
 
         device = CPU if self.chosen and not has_float64(self.device) and is_quantized(network) else self.device
         moved = network if device == CPU else copy.deepcopy(network).to(device)
+        if threads is not None:
+            torch.set_num_threads(threads)  # PyTorch has one number for the whole process
         return open_engine(self.engine, moved, threads, self.precision, self.compiled, self.float_precision)
 
 

@@ -163,17 +163,18 @@ def check_files(path: Path, report: Path | None, overwrite: bool) -> None:
 
 @contextmanager
 def together(paths: list[Path]) -> Iterator[dict[Path, Path]]:
-    """Where each file is written to; several get their names at the end, so that old and new ones are never mixed."""
+    """Where each file of a folder is written to; several get their names together, never mixed with old ones."""
+    from srquant.file_owners import owning
     from srquant.files import remove_stale, replace_together, temporary
 
     if len(paths) == 1:
         yield {path: path for path in paths}
         return
-    for folder in {path.parent for path in paths}:
-        remove_stale(folder)
+    remove_stale(paths[0].parent)
     weights = [path.with_suffix(".bin") for path in paths if path.suffix == ".xml"]
     with ExitStack() as stack:
-        written = {path: stack.enter_context(temporary(path)) for path in (*weights, *paths)}
+        owner = stack.enter_context(owning(paths[0].parent))
+        written = {path: stack.enter_context(temporary(path, owner)) for path in (*weights, *paths)}
         yield written
         replace_together(written)
 

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import pyvips
 
 from srquant.errors import DatasetError, ImageError, OutputError
+from srquant.file_owners import owning
+from srquant.files import temporary
 from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
 from srquant.upscale.jobs.done_record import FILE_NAME
@@ -272,10 +273,10 @@ def test_killed_run_leaves_no_half_picture_and_goes_on(tmp_path: Path, engine: T
 
 def test_temporary_files_of_living_runs_stay(engine: TorchEngine, source: Path, target: Path) -> None:
     target.mkdir()
-    other = psutil.Process().ppid()
-    living, dead = target / f".srquant-{other}-00000000", target / ".srquant-4194304-00000000"
-    living.touch()
+    dead = target / ".srquant-000000000000-00000000"
     dead.touch()
-    upscale_folder(engine, source, target)
-    assert living.exists()
+    with owning(target) as owner, temporary(target / "other.png", owner) as living:
+        living.touch()
+        upscale_folder(engine, source, target)
+        assert living.exists()
     assert not dead.exists()

@@ -18,6 +18,7 @@ from srquant.deploy.openvino.channels_of_tokens import give_four_axes
 from srquant.deploy.openvino.operators import extensions
 from srquant.deploy.openvino.remainders import replace_remainders
 from srquant.errors import OutputError
+from srquant.file_owners import owning
 from srquant.files import file_digest, remove_stale, replace_together, temporary
 from srquant.models.graph.quiet import quiet
 from srquant.models.graph.trace import takes_one
@@ -79,7 +80,7 @@ def save_openvino(model: openvino.Model, path: Path) -> None:
     remove_stale(path.parent, path)
     remove_stale(path.parent, weights)
     try:
-        with temporary(path) as graph, temporary(weights) as beside:  # OpenVINO writes weights beside the graph
+        with owning(path.parent) as owner, temporary(path, owner) as graph, temporary(weights, owner) as beside:
             openvino.save_model(model, graph, compress_to_fp16=False)
             model.set_rt_info(file_digest(beside), WEIGHTS)
             openvino.save_model(model, graph, compress_to_fp16=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from srquant.data.vips import pyvips
 from srquant.errors import OutputError
+from srquant.file_owners import owning
 from srquant.files import replacing, temporary
 
 
@@ -20,7 +21,11 @@ def staged(target: Path) -> Iterator[tuple[Path, Path]]:
         OutputError: writing failed, for instance because the disk is full.
     """
     try:
-        with replacing(target, clean=False) as path, temporary(target.with_name(f"{target.name}.rows")) as rows:
+        with (
+            replacing(target, clean=False) as path,
+            owning(target.parent) as owner,
+            temporary(target.with_name(f"{target.name}.rows"), owner) as rows,
+        ):
             yield path, rows
     except (OSError, pyvips.Error) as error:
         raise unwritable(target, error) from error
