@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from srquant.file_owners import owning
 from srquant.files import temporary
 from srquant.upscale.pictures.metadata import jpeg_segments, png_chunks
 from srquant.upscale.pictures.metadata.carried import Carried
@@ -54,7 +55,7 @@ def new_chunks(carried: Carried) -> list[Chunk]:
 
 def replace_start(path: Path, length: int, start: bytes) -> None:
     """Replace the first bytes of a file by others."""
-    with temporary(path.with_name(f"{path.name}.start")) as changed:
+    with owning(path.parent) as owner, temporary(path.with_name(f"{path.name}.start"), owner) as changed:
         with path.open("rb") as old, changed.open("wb") as new:
             old.seek(length)
             new.write(start)
