@@ -10,7 +10,8 @@ import torch
 from gpu_setting import Setting
 from gpu_store import Store, first_line
 
-from srquant.data.images import list_images, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import read_rgb
 from srquant.deploy.file.save_load import load, save
 from srquant.deploy.frozen.freeze import freeze
 from srquant.insertion.policy import LayerBits, Policy

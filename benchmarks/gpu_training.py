@@ -11,7 +11,8 @@ from gpu_store import Store, first_line
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from srquant.data.images import list_images, png_bytes, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import png_bytes, read_rgb
 from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 

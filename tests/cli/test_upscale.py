@@ -69,3 +69,74 @@ def test_truncated_picture(run, files, last_complaint, tmp_path):
     result = run("upscale", files / "edsr.pt", tmp_path / "cut.png", "-o", tmp_path / "o.png", "--engine", "torch")
     assert "cut.png" in last_complaint(result)
     assert not (tmp_path / "o.png").exists()
+
+
+def test_what_is_left_out_is_said(run, files, tmp_path):
+    source = tmp_path / "in"
+    shutil.copytree(files / "calibration", source)
+    shutil.copytree(files / "calibration", source / ".thumbnails")
+    (source / "notes.txt").touch()
+    (source / "album").symlink_to(files / "Tiny")
+    result = run("upscale", files / "edsr.pt", source, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "4 written, 0 already done, 0 failed, 2 left out" in result.stdout
+    assert f"left out {source / 'album'}: a link to a folder" in result.stderr
+    assert f"left out {source / 'notes.txt'}: no picture by its name" in result.stderr
+    assert not (tmp_path / "out" / ".thumbnails").exists()
+
+
+def test_many_files_left_out_are_counted(run, files, tmp_path):
+    shutil.copytree(files / "calibration", tmp_path / "in")
+    for index in range(25):
+        (tmp_path / "in" / f"{index}.txt").touch()
+    result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.stderr.count("no picture by its name") == 20
+    assert "and 5 more left out" in result.stderr
+
+
+def test_a_clash_of_names_is_one_failure(run, files, tmp_path):
+    shutil.copytree(files / "calibration", tmp_path / "in")
+    shutil.copy(files / "picture.png", tmp_path / "in" / "0.gif")
+    result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "4 written, 0 already done, 1 failed" in result.stdout
+    assert "0.gif" in result.stderr
+    assert result.stderr.endswith("srquant: 1 picture failed\n")
+
+
+def test_names_that_are_not_utf8_are_shown_by_their_bytes(run, files, tmp_path):
+    name = b"caf\xe9\x1b[31m".decode("utf-8", "surrogateescape")
+    shutil.copytree(files / "calibration", tmp_path / "in")
+    shutil.copy(files / "picture.png", tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / f"{name}.txt").touch()
+    (tmp_path / "in" / f"broken {name}.png").touch()
+    result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 1, result.output
+    assert "5 written, 0 already done, 1 failed, 1 left out" in result.stdout
+    assert r"caf\udce9\x1b[31m.txt: no picture" in result.stderr
+    assert r"broken caf\udce9\x1b[31m.png is empty" in result.stderr
+
+
+def test_name_of_one_picture_that_is_not_utf8(run, files, tmp_path):
+    target = tmp_path / b"\xff.png".decode("utf-8", "surrogateescape")
+    shutil.copy(files / "picture.png", target.with_name(f"in{target.name}"))
+    result = run("upscale", files / "edsr.pt", target.with_name(f"in{target.name}"), "-o", target)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("\\udcff.png\n")
+    assert target.is_file()
+
+
+def test_limit_of_pixels(run, files, complaint, last_complaint, tmp_path):
+    arguments = ["upscale", files / "edsr.pt", files / "picture.png", "-o", tmp_path / "o.png", "--engine", "torch"]
+    message = last_complaint(run(*arguments, "--max-pixels", 1919))
+    assert "picture.png would become 48 x 40 pixels, more than 1919" in message
+    assert "--max-pixels 0" in complaint(run(*arguments, "--max-pixels", 0))
+    assert run(*arguments, "--max-pixels", 1920).exit_code == 0
+
+
+def test_jpeg_without_end_needs_tolerance(run, files, last_complaint, tmp_path):
+    pyvips.Image.new_from_file(str(files / "picture.png")).write_to_file(str(tmp_path / "in.jpg"), interlace=True)
+    (tmp_path / "in.jpg").write_bytes((tmp_path / "in.jpg").read_bytes()[:-2])
+    arguments = ["upscale", files / "edsr.pt", tmp_path / "in.jpg", "-o", tmp_path / "o.png", "--engine", "torch"]
+    assert "in.jpg" in last_complaint(run(*arguments))
+    assert run(*arguments, "--tolerant").exit_code == 0

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from srquant.data.images import image_size, list_images, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import image_size, read_rgb
 from srquant.errors import DatasetError, ImageError
 
 RANDOM = np.random.default_rng(0)

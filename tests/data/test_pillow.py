@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 from srquant.data import images, pillow
 from srquant.errors import ImageError
 from srquant.upscale.pictures.pillow_picture import encode_with_pillow, open_with_pillow
+from srquant.upscale.pictures.reading import Reading
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.integers(0, 256, (20, 30, 3), np.uint8)
@@ -40,12 +42,20 @@ def test_same_pixels_as_pyvips(tmp_path: Path, pixels: np.ndarray) -> None:
     assert pillow.size(path) == images.image_size(path)
 
 
-def test_orientation_is_applied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     path = save(tmp_path / "a.png", RGB, exif=exif)
     np.testing.assert_array_equal(pillow.read_rgb(path), images.read_rgb(path))
-    assert pillow.size(path) == (30, 20)
+    assert pillow.size(path) == ((30, 20) if orientation > 4 else (20, 30))
+
+
+def test_damaged_exif_is_no_obstacle(tmp_path: Path) -> None:
+    turned = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    resolution = b"\x1a\x01\x02\0\x04\0\0\0text"  # which should be a fraction
+    path = save(tmp_path / "a.jpg", RGB, exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + turned + resolution + bytes(4))
+    assert pillow.read_rgb(path).shape == (30, 20, 3)
 
 
 def test_16_bit_gray_is_rounded(tmp_path: Path) -> None:
@@ -75,13 +85,45 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
 
 def test_what_only_pyvips_keeps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"mode RGBA.*pyvips\[binary\]"):
-        open_with_pillow(save(tmp_path / "a.png", ALPHA))
+        open_with_pillow(save(tmp_path / "a.png", ALPHA), Reading())
+
+
+def refused(path: Path, why: str) -> None:
+    with pytest.raises(ImageError, match=rf"{path.name} is no single .*{why}.*pyvips\[binary\]"):
+        open_with_pillow(path, Reading())
+
+
+def test_alpha_in_a_palette_or_a_colour_is_refused(tmp_path: Path) -> None:
+    for mode, hidden in (("RGB", (0, 0, 0)), ("L", 0)):
+        Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png", transparency=hidden)
+        refused(tmp_path / "a.png", "with transparency")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_colours_are_refused_not_cut(tmp_path: Path, suffix: str) -> None:
+    deep = pyvips.Image.new_from_array(RGB.astype(np.uint16) * 257).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / f"a{suffix}"))
+    refused(tmp_path / f"a{suffix}", "16 bit")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
+def test_frames_are_refused(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(np.full((9, 9, 3), value, np.uint8)) for value in (0, 99, 200)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
+    refused(tmp_path / f"a{suffix}", "3 frames")
+
+
+def test_jpeg_without_end_needs_pyvips(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", RGB)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ImageError, match=r"a\.jpg lacks its end marker.*needs pyvips"):
+        open_with_pillow(path, Reading(tolerant=True))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_profile_is_kept(tmp_path: Path, suffix: str) -> None:
-    picture = open_with_pillow(save(tmp_path / "a.png", RGB, icc_profile=b"profile"))
-    encode_with_pillow(tmp_path / "a.png", picture, suffix, tmp_path / "b")
+    picture = open_with_pillow(save(tmp_path / "a.png", RGB, icc_profile=b"profile"), Reading())
+    encode_with_pillow(tmp_path / "a.png", picture, 1, suffix, tmp_path / "b")
     with Image.open(tmp_path / "b") as image:
         assert image.info["icc_profile"] == b"profile"
         np.testing.assert_array_equal(np.array(image), RGB)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from srquant.data.images import list_images, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import read_rgb
 from srquant.data.resize import downscale, downscale_window, resize, upscale
 from srquant.errors import InputError
 

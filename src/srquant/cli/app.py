@@ -16,6 +16,7 @@ from srquant.cli.evaluate import evaluate
 from srquant.cli.export import export
 from srquant.cli.freed_memory import keep_freed_memory
 from srquant.cli.info import info
+from srquant.cli.log_messages import show_log_messages
 from srquant.cli.methods import methods
 from srquant.cli.output import fail
 from srquant.cli.quantize import quantize
@@ -108,4 +109,5 @@ def srquant(
 def main() -> None:
     """Run the command line."""
     keep_freed_memory()
+    show_log_messages()
     app(prog_name="srquant")

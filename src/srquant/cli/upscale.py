@@ -24,12 +24,14 @@ from srquant.cli.options import (
     tile_size,
 )
 from srquant.cli.output import fail, note, show
-from srquant.errors import ImageError
+from srquant.cli.plain_text import plain
+from srquant.errors import ImageError, InputError
 
 if TYPE_CHECKING:
     from srquant.upscale.engines.protocol import Engine as OpenEngine
     from srquant.upscale.jobs.folder import FolderReport
     from srquant.upscale.jobs.folder import Progress as FolderProgress
+    from srquant.upscale.pictures.reading import Reading
     from srquant.upscale.tiles.spans import TileSize
 
 Source = Annotated[Path, typer.Argument(metavar="INPUT", show_default=False, help="A picture, or a folder of them.")]
@@ -42,6 +44,18 @@ Format = Annotated[
     str | None,
     typer.Option("--format", metavar="SUFFIX", help="For folders: .png, .jpg, ...; default: the format of each input."),
 ]
+MOST_NAMED = 20
+"""Files left out that are named; the others are counted."""
+
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        help="Most pixels of a result; default: 2^31, and 2^27 of a picture that must be in memory as a whole.",
+    ),
+]
+Tolerant = Annotated[bool, typer.Option("--tolerant", help="Read JPEG files that lack only their end marker.")]
 
 
 def upscale(
@@ -59,9 +73,11 @@ def upscale(
     compiled: Compile = False,
     float_precision: FloatPrecision = "f32",
     overwrite: Overwrite = False,
+    max_pixels: MaxPixels = None,
+    tolerant: Tolerant = False,
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
-    side = tile_size(tile)
+    side, read_as = tile_size(tile), reading(max_pixels, tolerant)
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 
@@ -78,10 +94,25 @@ def upscale(
     if not running.tiling.exact:
         note(running.tiling.describe())
     if source.is_dir():
-        finish(upscale_all(running, source, output, side, suffix, overwrite))
+        finish(upscale_all(running, source, output, side, suffix, overwrite, read_as))
     else:
-        upscale_one(running, source, output, side, overwrite)
+        upscale_one(running, source, output, side, overwrite, read_as)
         show(f"{output}")
+
+
+def reading(max_pixels: int | None, tolerant: bool) -> "Reading":
+    """Limits and tolerance; a limit that is given holds for results and for what is read as a whole.
+
+    Raises:
+        InputError: the limit isn't positive.
+    """
+    from srquant.upscale.pictures.reading import Reading
+
+    if max_pixels is None:
+        return Reading(tolerant=tolerant)
+    if max_pixels < 1:
+        raise InputError(f"--max-pixels {max_pixels}: give the most pixels of a result, e.g. 1000000000")
+    return Reading(max_pixels, max_pixels, tolerant)
 
 
 def bars() -> Progress:
@@ -91,7 +122,9 @@ def bars() -> Progress:
     return Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool) -> None:
+def upscale_one(
+    engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool, read_as: "Reading"
+) -> None:
     """Upscale one picture, with a progress bar that counts its rows."""
     from srquant.data.images import image_size
     from srquant.upscale.jobs.one_picture import upscale_file
@@ -99,18 +132,24 @@ def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSiz
     width = image_size(source)[1]
     start = time.monotonic()
     with bars() as shown:
-        bar = shown.add_task(source.name, rate=0.0)
+        bar = shown.add_task(plain(source.name), rate=0.0)
 
         def rows_done(done: int, total: int) -> None:
             rate = done * width / 1e6 / (time.monotonic() - start)
             shown.update(bar, completed=done, total=total, rate=rate)
 
-        upscale_file(engine, source, output, overwrite, tile, rows_done)
+        upscale_file(engine, source, output, overwrite, tile, rows_done, read_as)
     note(f"{time.monotonic() - start:.1f} s")
 
 
 def upscale_all(
-    engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", suffix: str | None, overwrite: bool
+    engine: "OpenEngine",
+    source: Path,
+    output: Path,
+    tile: "TileSize",
+    suffix: str | None,
+    overwrite: bool,
+    read_as: "Reading",
 ) -> "FolderReport":
     """Upscale a folder, with one progress bar for all pictures."""
     from srquant.upscale.jobs.folder import upscale_folder
@@ -122,18 +161,27 @@ def upscale_all(
         def show_progress(state: "FolderProgress") -> None:
             rate = state.pixels / 1e6 / (time.monotonic() - start)
             done = state.position + state.fraction
-            shown.update(bar, description=state.source.name, completed=done, total=state.count, rate=rate)
+            shown.update(bar, description=plain(state.source.name), completed=done, total=state.count, rate=rate)
 
-        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, show_progress)
-        shown.update(bar, description=output.name, completed=1, total=1)
+        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, show_progress, read_as)
+        shown.update(bar, description=plain(output.name), completed=1, total=1)
     return report
 
 
 def finish(report: "FolderReport") -> None:
-    """Print how many pictures were written, skipped and failed; exit with code 1 if one failed."""
+    """Print how many pictures were written, skipped, failed and left out; exit with code 1 if one failed."""
     counts = f"{len(report.written)} written, {len(report.skipped)} already done, {len(report.failures)} failed"
-    show(counts)
+    show(counts + (f", {len(report.left_out)} left out" if report.left_out else ""))
+    note_left_out(report)
     for failure in report.failures:
         note(str(failure.error))
     if report.failures:
-        fail(f"{len(report.failures)} pictures failed", 1)
+        fail(f"{len(report.failures)} {'picture' if len(report.failures) == 1 else 'pictures'} failed", 1)
+
+
+def note_left_out(report: "FolderReport") -> None:
+    """Name the first files that were left out, and say how many more there are."""
+    for item in report.left_out[:MOST_NAMED]:
+        note(f"left out {item.path}: {item.reason}")
+    if len(report.left_out) > MOST_NAMED:
+        note(f"and {len(report.left_out) - MOST_NAMED} more left out")

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srquant.data.images import list_images, png_bytes, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import png_bytes, read_rgb
 from srquant.data.resize import downscale
 from srquant.errors import DatasetError, ImageError
 from srquant.files import write_whole

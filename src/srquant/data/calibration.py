@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srquant.data.augment import augment, draw_flips
-from srquant.data.images import image_size, list_images, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import image_size, read_rgb
 from srquant.data.picture_cache import PictureCache
 from srquant.errors import DatasetError
 

@@ -1,4 +1,4 @@
-"""Find picture files, and read them as 8-bit RGB."""
+"""Read picture files as 8-bit RGB."""
 
 from pathlib import Path
 
@@ -6,31 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srquant.data import pillow, vips
+from srquant.data.formats.limits import check_whole
+from srquant.data.formats.load import load, unreadable
 from srquant.data.vips import pyvips
-from srquant.errors import DatasetError, ImageError
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif"})
-
-
-def list_images(folder: Path, recursive: bool = False) -> list[Path]:
-    """Picture files in a folder, recognised by their suffix.
-
-    Args:
-        folder: where to search; hidden files are left out.
-        recursive: whether to search its subfolders as well.
-
-    Returns:
-        Paths sorted by name.
-
-    Raises:
-        DatasetError: the folder is missing or contains no picture.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder: give the folder that contains the pictures")
-    found = sorted(p for p in folder.glob("**/*" if recursive else "*") if _is_image(p))
-    if not found:
-        raise DatasetError(f"{folder} contains no pictures ({', '.join(sorted(SUFFIXES))}){_below(folder)}")
-    return found
+from srquant.errors import ImageError
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -44,7 +23,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         image = _open(path)
     except pyvips.Error as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return image.height, image.width
 
 
@@ -62,15 +41,17 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         ``H x W x 3``, 8 bit.
 
     Raises:
-        ImageError: missing, not a picture, truncated, damaged, or with values that are not finite.
+        ImageError: missing, not a picture, larger than 2**27 pixels, truncated, damaged, or with values that are not
+            finite.
     """
     if not vips.WORKS:
         return pillow.read_rgb(path)
     try:
         opened = _open(path)
+        check_whole(path, opened.height, opened.width)
         array, broken = _to_rgb(opened).numpy(), not _is_finite(opened)
     except pyvips.Error as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if broken:
         raise ImageError(f"{path} has pixels that are not a finite number: replace the file or leave it out")
     if array.dtype == np.uint16:
@@ -88,9 +69,7 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 
 
 def _open(path: Path) -> pyvips.Image:
-    # revalidate: without it libvips may answer from its cache with an older file of this name.
-    image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
-    return image.autorot()
+    return load(path).autorot()
 
 
 def _to_rgb(image: pyvips.Image) -> pyvips.Image:
@@ -105,21 +84,3 @@ def _to_rgb(image: pyvips.Image) -> pyvips.Image:
 def _is_finite(image: pyvips.Image) -> bool:
     """Tests ``x - x == 0``, which is false for NaN and infinity."""
     return image.format not in ("float", "double") or bool(((image - image) == 0).min() > 0)
-
-
-def _unreadable(path: Path, error: pyvips.Error) -> ImageError:
-    if not path.exists():
-        return ImageError(f"{path} doesn't exist: check the name")
-    detail = str(error.detail).strip().splitlines()
-    reason = detail[-1] if detail else "damaged"
-    return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _below(folder: Path) -> str:
-    """A subfolder that contains pictures, as the end of an error message."""
-    inside = next((p.parent for p in sorted(folder.glob("**/*")) if _is_image(p)), None)
-    return ": put some there" if inside is None else f": did you mean {inside}?"

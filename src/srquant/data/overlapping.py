@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srquant.data.images import list_images, read_rgb
+from srquant.data.find import list_images
+from srquant.data.images import read_rgb
 from srquant.errors import DatasetError
 
 

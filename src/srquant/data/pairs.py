@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srquant.data.augment import Pixels, augment, draw_flips
-from srquant.data.images import image_size, list_images
+from srquant.data.find import list_images
+from srquant.data.images import image_size
 from srquant.data.picture_cache import PictureCache
 from srquant.data.resize import downscale_window
 from srquant.errors import DatasetError

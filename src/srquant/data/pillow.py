@@ -9,27 +9,65 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srquant.errors import EngineError, ImageError
+from srquant.data.formats.kinds import format_of
+from srquant.data.formats.limits import MOST_WHOLE, check_whole
+from srquant.data.formats.readable import PILLOW_NAMES, is_readable, unreadable_here
+from srquant.errors import EngineError, ImageError, SRQuantError
+
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The first frame of a picture, after EXIF orientation.
+    """The first frame of a picture, after EXIF orientation; errors as ``opened_as_stored``."""
+    with opened_as_stored(path) as image:
+        yield upright(image)
+
+
+def upright(image: Any) -> Any:
+    """A picture after EXIF orientation; Pillow's own function writes the EXIF anew, and fails where it is damaged."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(image.getexif().get(ORIENTATION))
+    return image if turn is None else image.transpose(turn)
+
+
+@contextmanager
+def opened_as_stored(path: Path, most: int = MOST_WHOLE) -> Iterator[Any]:
+    """The first frame of a picture; its pixels are not decoded yet.
+
+    Args:
+        path: the file; its content decides the format, not its suffix.
+        most: pixels that the picture may have.
 
     Raises:
         EngineError: Pillow isn't installed either.
-        ImageError: missing, not a picture, truncated or damaged.
+        ImageError: missing, not a picture, of a format that can't be read here, too large, truncated or damaged.
     """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise EngineError("neither pyvips nor Pillow can be loaded: pip install 'pyvips[binary]' or pillow") from error
-    if not path.exists():
-        raise ImageError(f"{path} doesn't exist: check the name")
+    kind = format_of(path)
+    if kind not in PILLOW_NAMES or not is_readable(kind):
+        raise ImageError(f"can't read {path}: {unreadable_here(kind)}")
     try:
-        with Image.open(path) as image:
-            yield ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        with Image.open(path, formats=(PILLOW_NAMES[kind],)) as image:
+            check_whole(path, image.height, image.width, most)
+            yield image
+    except (SRQuantError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's errors for damaged files have no common base
         raise ImageError(f"can't read {path} as a picture ({error}): replace the file or leave it out") from None
 
 

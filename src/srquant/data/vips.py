@@ -20,7 +20,7 @@ except Exception as error:  # cffi's errors and missing libraries have no common
     logging.getLogger("srquant").warning(
         f"pyvips can't be loaded ({reason}): pictures are read and written by Pillow, 8-bit gray and RGB only"
     )
-    pyvips = SimpleNamespace(Image=Any, Error=NoVipsError)
+    pyvips = SimpleNamespace(Image=Any, Source=Any, Error=NoVipsError)
     WORKS = False
 else:
     WORKS = True

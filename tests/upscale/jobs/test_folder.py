@@ -1,5 +1,6 @@
 """Folders: what is made, what is skipped, and what an interruption leaves behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
 from srquant.upscale.jobs.done_record import FILE_NAME
 from srquant.upscale.jobs.folder import Progress, upscale_folder
+from srquant.upscale.jobs.one_picture import upscale_file
 
 
 def write(path: Path, seed: int = 0, side: int = 12) -> Path:
@@ -115,10 +117,66 @@ def test_a_picture_that_vanishes_does_not_stop_the_others(engine: TorchEngine, s
 
 
 def test_two_sources_of_one_target_are_named(engine: TorchEngine, source: Path, target: Path) -> None:
-    write(source / "c.png")
-    with pytest.raises(OutputError, match=r"c\.gif and .*c\.png would both become"):
-        upscale_folder(engine, source, target)
-    assert not target.exists()
+    own = write(source / "c.png", seed=8)
+    write(source / "e.gif")
+    write(source / "e.bmp.gif").rename(source / "e.avif.gif")
+    report = upscale_folder(engine, source, target)
+    assert [f.source.name for f in report.failures] == ["c.gif"]
+    assert "c.png would both become" in str(report.failures[0].error)
+    assert files(target) == ["a.png", "b.jpg", "c.png", "deep/er/d.tif", "e.avif.png", "e.png"]
+    upscale_file(engine, own, target / "own.png")
+    assert (target / "own.png").read_bytes() == (target / "c.png").read_bytes()
+
+
+def test_of_two_without_their_own_name_the_first_is_made(engine: TorchEngine, source: Path, target: Path) -> None:
+    write(source / "c.jpg")
+    report = upscale_folder(engine, source, target, suffix=".tif")
+    assert [f.source.name for f in report.failures] == ["c.jpg"]
+    assert [p.name for p in report.written] == ["a.tif", "b.tif", "c.tif", "d.tif"]
+
+
+def test_names_that_are_not_utf8(engine: TorchEngine, source: Path, target: Path) -> None:
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    (source / "a.png").rename(source / name)
+    (source / "deep").rename(source / b"\xff".decode("utf-8", "surrogateescape"))
+    report = upscale_folder(engine, source, target)
+    assert len(report.written) == 4
+    assert (target / name).is_file()
+    assert len(upscale_folder(engine, source, target).skipped) == 4
+
+
+def test_a_name_that_is_too_long_does_not_stop_the_others(engine: TorchEngine, source: Path, target: Path) -> None:
+    long = "a" * 251 + ".jpg"
+    (source / "b.jpg").rename(source / long)
+    report = upscale_folder(engine, source, target, suffix=".tiff")
+    assert [f.source.name for f in report.failures] == [long]
+    assert "too long" in str(report.failures[0].error)
+    assert len(report.written) == 3
+
+
+def test_what_is_left_out_is_told(engine: TorchEngine, source: Path, target: Path) -> None:
+    write(source / ".thumbnails" / "a.png")
+    (source / "album").symlink_to(source / "deep")
+    (source / "notes.txt").touch()
+    report = upscale_folder(engine, source, target)
+    assert sorted(item.path.name for item in report.left_out) == ["album", "notes.txt"]
+    assert files(target) == ["a.png", "b.jpg", "c.png", "deep/er/d.tif"]
+
+
+def test_folders_that_cannot_be_listed_fail(
+    engine: TorchEngine, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def scandir(path: Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = upscale_folder(engine, source, target)
+    assert [(f.source.name, "Permission denied" in str(f.error)) for f in report.failures] == [("deep", True)]
+    assert len(report.written) == 3
 
 
 def test_empty_folder(engine: TorchEngine, tmp_path: Path, target: Path) -> None:

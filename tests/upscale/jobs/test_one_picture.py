@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+from PIL import Image
 
 from srquant.errors import ImageError, OutputError
 from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
 from srquant.upscale.jobs.one_picture import upscale_file
 from srquant.upscale.pictures import write as encoding
+from srquant.upscale.pictures.reading import Reading
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.tiles.upscale_tiles import upscale_array
 
@@ -290,7 +292,7 @@ def test_other_files_are_refused(engine: TorchEngine, tmp_path: Path, content: b
 
 
 def test_missing_file_is_refused(engine: TorchEngine, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="not a file"):
+    with pytest.raises(ImageError, match=r"in\.png doesn't exist"):
         upscale_file(engine, tmp_path / "in.png", tmp_path / "out.png")
 
 
@@ -298,6 +300,101 @@ def test_float_samples_are_refused(engine: TorchEngine, save: Save) -> None:
     source = save(smooth(9, 9, 3).astype(np.float32), "in.tif")
     with pytest.raises(ImageError, match="float samples"):
         upscale_file(engine, source, source.with_name("out.png"))
+
+
+def without_end(path: Path) -> bytes:
+    """A JPEG file of noise; the end marker is taken away from it."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    pyvips.Image.new_from_array(noise).write_to_file(str(path), Q=90, interlace=path.stem == "progressive")
+    content = path.read_bytes()
+    path.write_bytes(content[:-2])
+    return content
+
+
+@pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg"])
+def test_jpeg_without_end_is_read_if_asked_for(
+    engine: TorchEngine, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, whole = tmp_path / name, tmp_path / "whole.jpg"
+    whole.write_bytes(without_end(source))
+    with pytest.raises(ImageError, match="premature end"):
+        upscale_file(engine, source, tmp_path / "out.png")
+    upscale_file(engine, source, tmp_path / "out.png", reading=Reading(tolerant=True))
+    assert f"{name} lacks its end marker" in caplog.text
+    upscale_file(engine, whole, tmp_path / "right.png", reading=Reading(tolerant=True))
+    np.testing.assert_array_equal(read(tmp_path / "out.png").numpy(), read(tmp_path / "right.png").numpy())
+    assert "whole.jpg" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg"])
+@pytest.mark.parametrize("missing", [3, 5, 400])
+def test_tolerance_ends_where_pixels_are_missing(engine: TorchEngine, tmp_path: Path, name: str, missing: int) -> None:
+    content = without_end(tmp_path / name)
+    (tmp_path / name).write_bytes(content[:-missing])
+    with pytest.raises(ImageError, match=r"\.jpg as a picture \(its end is missing\)"):
+        upscale_file(engine, tmp_path / name, tmp_path / "out.png", reading=Reading(tolerant=True))
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_tolerance_ends_where_a_scan_is_missing(engine: TorchEngine, tmp_path: Path) -> None:
+    source = tmp_path / "progressive.jpg"
+    content = without_end(source)
+    source.write_bytes(content[: content.rindex(b"\xff\xda")])
+    with pytest.raises(ImageError, match="its end is missing"):
+        upscale_file(engine, source, tmp_path / "out.png", reading=Reading(tolerant=True))
+
+
+def test_half_an_end_marker_is_no_pixel(engine: TorchEngine, tmp_path: Path) -> None:
+    source = tmp_path / "progressive.jpg"
+    source.write_bytes(without_end(source)[:-1])
+    upscale_file(engine, source, tmp_path / "out.png", reading=Reading(tolerant=True))
+    assert read(tmp_path / "out.png").width == 180
+
+
+def test_results_have_a_limit(engine: TorchEngine, save: Save) -> None:
+    source = save(smooth(9, 9, 3), "in.png")
+    with pytest.raises(ImageError, match=r"in\.png would become 18 x 18 pixels, more than 323: .*--max-pixels"):
+        upscale_file(engine, source, source.with_name("out.png"), reading=Reading(most_output=323))
+    upscale_file(engine, source, source.with_name("out.png"), reading=Reading(most_output=324))
+    assert Reading().most_output == 2**31
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.gif", {}), ("a.webp", {}), ("a.png", {"interlace": True}), ("a.jpg", {"interlace": True}), ("t.jpg", {})],
+)
+def test_what_is_read_whole_has_a_limit_of_its_own(
+    engine: TorchEngine, save: Save, name: str, options: dict[str, bool]
+) -> None:
+    source = save(smooth(9, 9, 3), name, **options)
+    if name == "t.jpg":
+        turned = read(source).copy()
+        turned.set_type(pyvips.GValue.gint_type, "orientation", 6)
+        turned.copy_memory().write_to_file(str(source))
+    with pytest.raises(ImageError, match="9 x 9 pixels, and more than 80 are not read at once"):
+        upscale_file(engine, source, source.with_name("out.png"), reading=Reading(most_whole=80))
+
+
+def test_what_is_read_row_by_row_has_none(engine: TorchEngine, save: Save) -> None:
+    source = save(smooth(9, 9, 3), "in.png")
+    upscale_file(engine, source, source.with_name("out.png"), reading=Reading(most_whole=80))
+
+
+def test_tiff_of_other_colours(bilinear: TorchEngine, tmp_path: Path) -> None:
+    colours = Image.new("RGB", (16, 16), (200, 60, 30))
+    for mode in ("YCbCr", "LAB"):
+        colours.convert(mode).save(tmp_path / "in.tif")
+        upscale_file(bilinear, tmp_path / "in.tif", tmp_path / "out.png", overwrite=True)
+        result = read(tmp_path / "out.png").numpy()
+        assert result.shape == (32, 32, 3)
+        assert np.abs(result.astype(int) - (200, 60, 30)).max() <= 3, mode
+
+
+def test_bmp_and_avif_become_png(engine: TorchEngine, tmp_path: Path) -> None:
+    for name in ("a.bmp", "a.avif"):
+        Image.fromarray(smooth(16, 20, 3)).save(tmp_path / name)
+        upscale_file(engine, tmp_path / name, tmp_path / "out.png", overwrite=True)
+        assert read(tmp_path / "out.png").numpy().shape == (32, 40, 3)
 
 
 @pytest.mark.parametrize("name", ["out.bmp", "out"])

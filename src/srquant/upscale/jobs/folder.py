@@ -1,27 +1,25 @@
 """Upscale a folder of pictures into another folder; an interrupted run continues where it stopped."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from srquant.data.images import list_images
+from srquant.data.find import LeftOut
 from srquant.errors import ImageError, InputError, OutputError
 from srquant.files import file_digest, remove_stale
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record
 from srquant.upscale.jobs.one_picture import check_target, write_target
+from srquant.upscale.jobs.plan import Failure, Job, Plan, plan
 from srquant.upscale.jobs.staging import make_folder
-from srquant.upscale.pictures.library import AnyPicture, open_picture
-from srquant.upscale.pictures.write import SAVERS, check_format
+from srquant.upscale.pictures.library import USUAL, AnyPicture, open_picture
+from srquant.upscale.pictures.reading import Reading
+from srquant.upscale.pictures.write import check_format
 from srquant.upscale.tiles.spans import TileSize
 
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to upscale."""
-
-    source: Path
-    target: Path
+OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+"""Errors of the system that concern the name of one picture."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +42,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A picture that could not be upscaled, and why."""
-
-    source: Path
-    error: InputError
-
-
-@dataclass(frozen=True)
 class FolderReport:
     """The result for each picture.
 
     Attributes:
         written: targets written in this run.
         skipped: targets that an earlier run made from the same source with the same network.
-        failures: pictures that could not be upscaled.
+        failures: pictures that could not be upscaled, and folders that could not be listed.
+        left_out: files that are no pictures, or none that can be read here, and links to folders.
     """
 
     written: tuple[Path, ...]
     skipped: tuple[Path, ...]
     failures: tuple[Failure, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def upscale_folder(
@@ -75,6 +67,7 @@ def upscale_folder(
     tile: TileSize = "auto",
     suffix: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
+    reading: Reading = USUAL,
 ) -> FolderReport:
     """Upscale all pictures of a folder; ``upscale_file`` says what is kept of a picture.
 
@@ -90,41 +83,21 @@ def upscale_folder(
         tile: side of a tile in input pixels, or ``auto``.
         suffix: format of all targets, e.g. ``.png``; default: that of each source, or ``.png`` if it can't be written.
         progress: called before each picture and after each row of tiles.
+        reading: limits of size, and damage that is forgiven.
 
     Raises:
         DatasetError: ``source`` contains no pictures.
-        OutputError: two pictures would get the same name, a target is a source, or writing failed (e.g. disk full).
+        OutputError: ``target`` is ``source``, or nothing more can be written (e.g. disk full).
     """
-    jobs = plan(source, target, recursive, suffix)
+    planned = plan(source, target, recursive, suffix)
     make_folder(target)
-    for folder in {job.target.parent for job in jobs}:
+    for folder in {job.target.parent for job in planned.jobs}:
         if folder.is_dir():
             remove_stale(folder)
-    run = FolderRun(engine, Record(target), overwrite, tile, progress, len(jobs))
-    for job in jobs:
+    run = FolderRun(engine, Record(target), overwrite, tile, progress, planned, reading)
+    for job in planned.jobs:
         run.upscale(job)
-    return FolderReport(tuple(run.written), tuple(run.skipped), tuple(run.failures))
-
-
-def plan(source: Path, target: Path, recursive: bool, suffix: str | None) -> list[Job]:
-    """The list of sources and their targets.
-
-    Raises:
-        DatasetError: ``source`` contains no pictures.
-        OutputError: two pictures would get the same name, or a target is a source.
-    """
-    if source.resolve() == target.resolve():
-        raise OutputError(f"{target} is the folder to read: write to another folder")
-    taken: dict[Path, Path] = {}
-    for path in list_images(source, recursive):
-        if path.resolve().is_relative_to(target.resolve()):
-            continue
-        kept = path.suffix if path.suffix.lower() in SAVERS else ".png"
-        name = (target / path.relative_to(source)).with_suffix(suffix or kept)
-        if name in taken:
-            raise OutputError(f"{taken[name]} and {path} would both become {name}: rename one of them")
-        taken[name] = path
-    return [Job(path, name) for name, path in taken.items()]
+    return FolderReport(tuple(run.written), tuple(run.skipped), tuple(run.failures), planned.left_out)
 
 
 def source_digest(path: Path) -> str:
@@ -139,6 +112,12 @@ def source_digest(path: Path) -> str:
         raise ImageError(f"can't read {path} ({error.strerror}): check that it exists and may be read") from error
 
 
+def stops_all(error: InputError) -> bool:
+    """Whether no other picture could be written either; a name that is too long, for instance, concerns one alone."""
+    cause = error.__cause__
+    return isinstance(error, OutputError) and (not isinstance(cause, OSError) or cause.errno not in OF_ONE_NAME)
+
+
 class FolderRun:
     """The state of ``upscale_folder``."""
 
@@ -149,15 +128,17 @@ class FolderRun:
         overwrite: bool,
         tile: TileSize,
         progress: Callable[[Progress], None],
-        count: int,
+        planned: Plan,
+        reading: Reading,
     ) -> None:
         self.engine, self.record, self.overwrite, self.tile = engine, record, overwrite, tile
-        self.progress, self.count = progress, count
+        self.progress, self.reading = progress, reading
+        self.count = len(planned.jobs) + len(planned.failures)
         self.network = engine.fingerprint()
         self.pixels = 0
         self.written: list[Path] = []
         self.skipped: list[Path] = []
-        self.failures: list[Failure] = []
+        self.failures = list(planned.failures)
 
     def upscale(self, job: Job) -> None:
         """Upscale one picture, or record why it failed."""
@@ -167,7 +148,7 @@ class FolderRun:
             if self.record.is_done(job.target, digest, self.network):
                 self.skipped.append(job.target)
                 return
-            picture = open_picture(job.source)
+            picture = open_picture(job.source, self.reading)
             check_format(picture, job.target, self.engine.facts.scale)
             check_target(job.source, job.target, self.overwrite)
         except InputError as error:
@@ -175,7 +156,9 @@ class FolderRun:
             return
         try:
             self.write(job, picture, digest)
-        except ImageError as error:
+        except (ImageError, OutputError) as error:
+            if stops_all(error):
+                raise
             self.failures.append(Failure(job.source, error))
 
     def write(self, job: Job, picture: AnyPicture, digest: str) -> None:

@@ -7,8 +7,9 @@ from srquant.errors import OutputError
 from srquant.files import remove_stale
 from srquant.upscale.engines.branching_engine import engine_for
 from srquant.upscale.engines.protocol import Engine
-from srquant.upscale.jobs.staging import make_folder, staged
-from srquant.upscale.pictures.library import AnyPicture, encode, open_picture, rows_of
+from srquant.upscale.jobs.staging import make_folder, staged, unwritable
+from srquant.upscale.pictures.library import USUAL, AnyPicture, encode, open_picture, rows_of
+from srquant.upscale.pictures.reading import Reading
 from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.pictures.uncompressed_png import write_stored_png
 from srquant.upscale.pictures.write import check_format
@@ -26,24 +27,26 @@ def upscale_file(
     overwrite: bool = False,
     tile: TileSize = "auto",
     progress: RowsDone = lambda done, total: None,
+    reading: Reading = USUAL,
 ) -> None:
-    """Upscale a picture; keeps alpha, grayscale, 16 bit, EXIF and ICC profile if the target's format allows them.
+    """Upscale a picture; keeps alpha, grayscale, 16 bit, texts, EXIF and ICC profile if the target's format can.
 
     The target is written completely or not at all.
 
     Args:
         engine: runs the network.
-        source: PNG, JPEG, WebP, TIFF or a GIF of one frame; the content decides the format, not the suffix.
+        source: a picture of one frame in a format that can be read here, which its content decides, not its suffix.
         target: its suffix decides the format; missing folders are created.
         overwrite: whether an existing target may be replaced.
         tile: side of a tile in input pixels, or ``auto``.
         progress: called after each row of tiles.
+        reading: limits of size, and damage that is forgiven.
 
     Raises:
-        ImageError: the source can't be read.
+        ImageError: the source can't be read, or is too large.
         OutputError: the target exists, is the source, can't hold the picture, or can't be written.
     """
-    picture = open_picture(source)
+    picture = open_picture(source, reading)
     check_format(picture, target, engine.facts.scale)
     check_target(source, target, overwrite)
     make_folder(target.parent)
@@ -55,14 +58,26 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
     """Make sure that no existing file is overwritten by mistake.
 
     Raises:
-        OutputError: the target is the source, a folder, or exists and ``overwrite`` is False.
+        OutputError: the target is the source, a folder, or exists and ``overwrite`` is False, or no file can have its
+            name.
     """
+    check_name(target)
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name the picture to write")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target} is the picture to read: write to another name")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists: use --overwrite to replace it, or write to another name")
+
+
+def check_name(target: Path) -> None:
+    """Raise an ``OutputError`` if no file can have this name, for instance because it is too long."""
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def write_target(
@@ -83,7 +98,7 @@ def write_target(
     """
     make_folder(target.parent)
     scale = engine.facts.scale
-    engine = engine_for(engine, lambda: rows_of(open_picture(picture.path)))
+    engine = engine_for(engine, lambda: rows_of(open_picture(picture.path, picture.reading)))
     blocks = rows_done(upscale_rows(engine, rows_of(picture), tile), scale, picture.height, progress)
     with staged(target) as (path, rows):
         with rows.open("wb") as file:

@@ -1,20 +1,27 @@
 """Read picture files row by row, with alpha and metadata.
 
-Reads PNG, JPEG, WebP, TIFF and GIF (libvips). Palettes are expanded, CMYK and Lab become sRGB (CMYK by its profile, or
-by a standard one), EXIF orientation is applied. Grayscale stays one band, 16 bit stays 16 bit.
+Palettes are expanded, CMYK and Lab become sRGB (CMYK by its profile, or by a standard one), EXIF orientation is
+applied. Grayscale stays one band, 16 bit stays 16 bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 
+from srquant.data.formats.limits import check_whole
+from srquant.data.formats.load import load, unreadable
 from srquant.data.vips import pyvips
 from srquant.errors import ImageError
+from srquant.upscale.pictures.metadata.carried import Carried, carried_from
+from srquant.upscale.pictures.reading import Reading
 from srquant.upscale.pictures.rows import Pixels
 
-LOADERS = ("pngload", "jpegload", "webpload", "tiffload", "gifload")
+WHOLE_LOADERS = ("gifload", "webpload", "heifload", "jxlload")
+"""Decode a picture at once, whichever rows are asked for."""
+
+EXIF_START = b"Exif\0\0"
 READY = ("srgb", "rgb", "b-w", "rgb16", "grey16")
 
 
@@ -25,10 +32,14 @@ class Picture:
     Attributes:
         path: the file.
         image: all bands after EXIF orientation, gray or RGB, 8 or 16 bit, possibly with alpha as last band.
+        carried: what the file says beside its pixels.
+        reading: how it was read.
     """
 
     path: Path
     image: pyvips.Image
+    carried: Carried
+    reading: Reading
 
     @property
     def height(self) -> int:
@@ -55,17 +66,13 @@ class Picture:
         """Type of the pixels."""
         return np.uint16 if self.image.format == "ushort" else np.uint8
 
-    def colour(self) -> pyvips.Image:
-        """The bands without alpha."""
-        return self.image[: self.bands]
-
     def alpha(self) -> pyvips.Image | None:
         """The alpha band, from opening the file once more, so that it can be read independently of the colour bands."""
-        return open_picture(self.path).image[self.bands] if self.has_alpha else None
+        return open_picture(self.path, self.reading).image[self.bands] if self.has_alpha else None
 
 
 class PictureRows:
-    """``Rows`` of a file: reads strips from top to bottom and keeps the last one in memory.
+    """``Rows`` of a file with all its bands: reads strips from top to bottom and keeps the last one in memory.
 
     Raises:
         ImageError: the file is damaged, found while its rows are read.
@@ -74,9 +81,9 @@ class PictureRows:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self.height, self.width = picture.height, picture.width
-        self.region = pyvips.Region.new(picture.colour())
+        self.region = pyvips.Region.new(picture.image)
         self.top = 0
-        self.buffer: Pixels = np.empty((0, self.width, picture.bands), picture.dtype)
+        self.buffer: Pixels = np.empty((0, self.width, picture.image.bands), picture.dtype)
 
     def read(self, top: int, bottom: int) -> Pixels:
         """Rows ``top..bottom``; ``top`` never decreases."""
@@ -94,42 +101,56 @@ class PictureRows:
         except pyvips.Error as error:
             raise unreadable(self.picture.path, error) from None
         pixels: Pixels = np.frombuffer(data, self.picture.dtype)
-        return pixels.reshape(bottom - top, self.width, self.picture.bands)
+        return pixels.reshape(bottom - top, self.width, self.picture.image.bands)
 
 
-def open_picture(path: Path) -> Picture:
+def open_picture(path: Path, reading: Reading) -> Picture:
     """Open a picture; the content decides the format, not the suffix.
 
     Raises:
-        ImageError: missing, empty, not a picture of a known format, animated, or of samples other than 8 or 16 bit.
+        ImageError: missing, empty, not a picture of a known format, animated, of samples other than 8 or 16 bit, or too
+            large for what must be in memory as a whole.
     """
-    if not path.is_file():
-        raise ImageError(f"{path} is not a file: check the name")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty: replace the file or leave it out")
     try:
-        image = load(path, "sequential")
+        image = load(path, "sequential", reading.tolerant)
         check_frames(path, image)
-        if image.get_typeof("orientation") and image.get("orientation") != 1:
-            image = load(path, "random").autorot()
-        return Picture(path, to_rgb(path, image))
+        turned = image.get_typeof("orientation") and image.get("orientation") != 1
+        if turned or is_read_whole(image):
+            check_whole(path, image.height, image.width, reading.most_whole)
+        if turned:
+            image = load(path, "random", reading.tolerant).autorot()
+        return Picture(path, to_rgb(path, image), carried(path, image), reading)
     except pyvips.Error as error:
         raise unreadable(path, error) from None
 
 
-def load(path: Path, access: Literal["sequential", "random"]) -> pyvips.Image:
-    """Open with libvips; ``sequential`` pictures can be read once, from top to bottom, in little memory."""
-    image = pyvips.Image.new_from_source(pyvips.Source.new_from_file(str(path)), "", access=access, fail_on="error")
-    loader = image.get("vips-loader")
-    if not loader.startswith(LOADERS):
-        raise ImageError(f"{path} is read by {loader}, which is not supported: convert it to PNG, JPEG, WebP or TIFF")
-    return image
+def is_read_whole(image: pyvips.Image) -> bool:
+    """Whether libvips decodes a picture at once."""
+    interlaced = image.get_typeof("interlaced") and image.get("interlaced")
+    return bool(interlaced) or loader_of(image).startswith(WHOLE_LOADERS)
+
+
+def loader_of(image: pyvips.Image) -> str:
+    """The name of libvips' loader; empty for what it didn't load."""
+    return str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
+
+
+def carried(path: Path, image: pyvips.Image) -> Carried:
+    """What the file says beside its pixels; what only libvips finds comes from there."""
+    found = carried_from(path)
+    if found.exif is None and image.get_typeof("exif-data"):
+        found = replace(found, exif=bytes(image.get("exif-data")).removeprefix(EXIF_START))
+    if image.get_typeof("xmp-data"):
+        found = replace(found, xmp=bytes(image.get("xmp-data")))
+    if found.resolution is None and image.get_typeof("resolution-unit"):
+        found = replace(found, resolution=(image.xres, image.yres))
+    return found
 
 
 def check_frames(path: Path, image: pyvips.Image) -> None:
     """Raise an ``ImageError`` for animations and documents of several pages."""
     frames = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if image.get("vips-loader").startswith("pngload"):
+    if loader_of(image).startswith("pngload"):
         frames = apng_frames(path)
     if frames > 1:
         raise ImageError(
@@ -164,10 +185,3 @@ def to_rgb(path: Path, image: pyvips.Image) -> pyvips.Image:
     if image.bands > 4:
         raise ImageError(f"{path} has {image.bands} channels: reduce it to gray or RGB, with or without alpha")
     return image
-
-
-def unreadable(path: Path, error: pyvips.Error) -> ImageError:
-    """The error for a file that libvips can't read."""
-    detail = str(error.detail).strip().splitlines()
-    reason = detail[-1] if detail else error.message
-    return ImageError(f"can't read {path} as a picture ({reason}): replace the file or leave it out")

@@ -1,11 +1,15 @@
-"""Write upscaled rows to a picture file, with alpha, ICC profile, EXIF and resolution of the source."""
+"""Write upscaled rows to a picture file, with alpha, ICC profile, XMP and IPTC of the source."""
 
+import os
 from pathlib import Path
 
+from srquant.data.formats.load import load
 from srquant.data.vips import pyvips
 from srquant.errors import OutputError
+from srquant.upscale.pictures.metadata.exif import for_upright
 from srquant.upscale.pictures.pillow_picture import PillowPicture
-from srquant.upscale.pictures.read import Picture, load
+from srquant.upscale.pictures.read import EXIF_START, Picture
+from srquant.upscale.pictures.reading import check_output
 
 SAVERS: dict[str, dict[str, str | int | bool]] = {
     ".png": {"compression": 6},
@@ -20,13 +24,20 @@ SAVERS: dict[str, dict[str, str | int | bool]] = {
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
-METADATA = ("exif-", "icc-profile-data", "iptc-data", "xmp-data", "resolution-unit")
+KEEP_EXIF, KEEP_XMP, KEEP_OTHERS = 1, 2, 4 | 8 | 16
+"""libvips' ``VipsForeignKeep``; the others are IPTC, ICC profile and texts of TIFF."""
+
+MOST_RESOLUTION = 1e6
+"""Pixels per millimetre, libvips' limit."""
+
+METADATA = ("icc-profile-data", "iptc-data", "xmp-data", "image-description", "resolution-unit")
 
 
 def check_format(picture: Picture | PillowPicture, target: Path, scale: int) -> None:
     """Check that the target's format can store the picture.
 
     Raises:
+        ImageError: the result would be larger than what may be written.
         OutputError: unknown suffix, alpha in JPEG, or more pixels along a side than the format allows.
     """
     suffix = target.suffix.lower()
@@ -34,6 +45,7 @@ def check_format(picture: Picture | PillowPicture, target: Path, scale: int) -> 
         raise OutputError(f"{target}: can't write {suffix or 'a file without a suffix'}; use {', '.join(SAVERS)}")
     if suffix in JPEG_SUFFIXES and picture.has_alpha:
         raise OutputError(f"{target}: JPEG can't hold the transparency of {picture.path}; write .png, .webp or .tif")
+    check_output(picture.path, picture.height, picture.width, scale, picture.reading.most_output)
     longest = scale * max(picture.height, picture.width)
     if longest > LONGEST_SIDE.get(suffix, longest):
         raise OutputError(f"{target}: {longest} pixels along a side are more than {suffix} allows; write .png or .tif")
@@ -55,7 +67,14 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
     image = assemble(stored, picture, scale)
     if suffix not in DEEP_SUFFIXES and image.format == "ushort":
         image = to_8_bit(image)
-    image.write_to_target(pyvips.Target.new_to_file(str(target)), suffix, **SAVERS[suffix])
+    keep = kept_by_libvips(suffix, has_exif=picture.carried.exif is not None)
+    image.write_to_target(pyvips.Target.new_to_file(os.fsencode(target)), suffix, keep=keep, **SAVERS[suffix])
+
+
+def kept_by_libvips(suffix: str, has_exif: bool) -> int:
+    """What libvips writes: EXIF in WebP alone, and XMP in all but PNG; ``finish`` writes the rest."""
+    exif = KEEP_EXIF if suffix == ".webp" and has_exif else 0
+    return KEEP_OTHERS | exif | (0 if suffix == ".png" else KEEP_XMP)
 
 
 def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
@@ -65,11 +84,15 @@ def assemble(stored: Path, picture: Picture, scale: int) -> pyvips.Image:
     alpha = picture.alpha()
     if alpha is not None:
         image = image.bandjoin(alpha.resize(scale, kernel="cubic"))
-    image = image.copy(xres=source.xres, yres=source.yres)
-    for name in source.get_fields():
-        if name.startswith(METADATA):
+    if picture.carried.resolution is not None:
+        across, down = (min(value, MOST_RESOLUTION) for value in picture.carried.resolution)
+        image = image.copy(xres=across, yres=down)
+    for name in METADATA:
+        if source.get_typeof(name):
             image.set_type(source.get_typeof(name), name, source.get(name))
-    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    if picture.carried.exif is not None:
+        exif = for_upright(picture.carried.exif, scale * picture.height, scale * picture.width)
+        image.set_type(pyvips.GValue.blob_type, "exif-data", EXIF_START + exif)
     return image
 
 
