@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import pyvips
 
 from srquant.errors import DatasetError, ImageError, OutputError
-from srquant.file_owners import owning
+from srquant.file_owners import claiming, owning
 from srquant.files import temporary
 from srquant.upscale.engines.torch_engine import TorchEngine
 from srquant.upscale.jobs import one_picture as picture_file
@@ -280,3 +282,29 @@ def test_temporary_files_of_living_runs_stay(engine: TorchEngine, source: Path, 
         upscale_folder(engine, source, target)
         assert living.exists()
     assert not dead.exists()
+
+
+def test_two_runs_share_the_pictures(source: Path, target: Path) -> None:
+    for i in range(12):
+        write(source / f"more{i}.png", side=60)
+    command = [sys.executable, "-c", RUN, str(source), str(target)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    ends = [run.communicate()[0].splitlines()[-1].split() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sum(int(written) for written, _ in ends) == sum(int(skipped) for _, skipped in ends) == 16
+    assert sorted(p.name for p in target.iterdir() if p.name.startswith(".")) == [FILE_NAME]
+
+
+def test_a_picture_of_a_run_that_was_killed_is_made_by_the_other(
+    engine: TorchEngine, source: Path, target: Path
+) -> None:
+    target.mkdir()
+    with claiming(target / "a.png", wait=False):
+        report = []
+        other = threading.Thread(target=lambda: report.append(upscale_folder(engine, source, target)))
+        other.start()
+        while not (target / "deep/er/d.tif").exists():
+            time.sleep(0.01)
+        assert not (target / "a.png").exists()
+    other.join()
+    assert [p.name for p in report[0].written] == ["b.jpg", "c.png", "d.tif", "a.png"]

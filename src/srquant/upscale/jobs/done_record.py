@@ -6,6 +6,7 @@ as not done.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,12 +34,40 @@ class Entry:
 
 
 class Record:
-    """The finished pictures of one output folder."""
+    """The finished pictures of one output folder; other runs may add to the list at the same time.
+
+    Raises:
+        OutputError: a line is neither an entry nor the first half of one, which a killed run leaves.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self.entries = {entry.target: entry for entry in read_entries(self.path)}
+        self.read, self.lines = 0, 1
+        self.entries: dict[str, Entry] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what was added to the list since it was read; errors as ``Record``."""
+        for number, line in self._new_lines():
+            if line and not is_half(line):
+                entry = entry_of(self.path, number, line)
+                self.entries[entry.target] = entry
+
+    def _new_lines(self) -> Iterator[tuple[int, str]]:
+        """Numbers and texts of lines; a last line that is cut off is read again next time, when it may be complete."""
+        if not self.path.is_file() or self.path.stat().st_size == self.read:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.read)
+            *lines, last = file.read().decode(errors="replace").split("\n")
+        for line in lines:
+            yield self.lines, line
+            self.read += len(line.encode()) + 1
+            self.lines += 1
+        if not is_half(last):
+            yield self.lines, last
+            self.read += len(last.encode())
 
     def name(self, target: Path) -> str:
         """A picture's name in the list: its path relative to the folder."""
@@ -54,21 +83,8 @@ class Record:
     def add(self, target: Path, source: str, network: str, output: str) -> None:
         """Append a picture. Starts with a line break, in case the last run was killed while it wrote a line."""
         entry = Entry(self.name(target), source, network, output)
-        self.entries[entry.target] = entry
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(asdict(entry)))
-
-
-def read_entries(path: Path) -> list[Entry]:
-    """The complete lines of the list; none if there is no such file.
-
-    Raises:
-        OutputError: a line is neither an entry nor the first half of one, which a killed run leaves.
-    """
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [entry_of(path, number, line) for number, line in enumerate(lines, 1) if line and not is_half(line)]
 
 
 def is_half(line: str) -> bool:
@@ -77,7 +93,7 @@ def is_half(line: str) -> bool:
 
 
 def entry_of(path: Path, number: int, line: str) -> Entry:
-    """The entry of a line; errors as ``read_entries``."""
+    """The entry of a line; errors as ``Record``."""
     try:
         fields = json.loads(line)
         if not all(isinstance(value, str) for value in fields.values()):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from srquant.data.find import LeftOut
 from srquant.errors import ImageError, InputError, OutputError
+from srquant.file_owners import claiming
 from srquant.files import file_digest, remove_stale
 from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.done_record import Record
@@ -72,7 +73,7 @@ def upscale_folder(
     """Upscale all pictures of a folder; ``upscale_file`` says what is kept of a picture.
 
     Pictures that an earlier run made from the same source with the same network are skipped. A picture that can't be
-    upscaled doesn't stop the others.
+    upscaled doesn't stop the others. Runs that write one folder at the same time share the pictures.
 
     Args:
         engine: runs the network.
@@ -95,8 +96,8 @@ def upscale_folder(
         if folder.is_dir():
             remove_stale(folder)
     run = FolderRun(engine, Record(target), overwrite, tile, progress, planned, reading)
-    for job in planned.jobs:
-        run.upscale(job)
+    for job in [job for job in planned.jobs if not run.claim(job, wait=False)]:
+        run.claim(job, wait=True)
     return FolderReport(tuple(run.written), tuple(run.skipped), tuple(run.failures), planned.left_out)
 
 
@@ -140,14 +141,37 @@ class FolderRun:
         self.skipped: list[Path] = []
         self.failures = list(planned.failures)
 
-    def upscale(self, job: Job) -> None:
-        """Upscale one picture, or record why it failed."""
+    def claim(self, job: Job, wait: bool) -> bool:
+        """Upscale one picture, unless another run is at it; then, with ``wait``, when that run is done with it.
+
+        Returns:
+            Whether the picture is dealt with.
+        """
         self.report_progress(job, 0.0)
         try:
             digest = source_digest(job.source)
-            if self.record.is_done(job.target, digest, self.network):
-                self.skipped.append(job.target)
-                return
+        except ImageError as error:
+            self.failures.append(Failure(job.source, error))
+            return True
+        if self.is_done(job, digest):
+            return True
+        make_folder(job.target.parent)
+        with claiming(job.target, wait) as mine:
+            if mine and not self.is_done(job, digest):
+                self.upscale(job, digest)
+        return mine
+
+    def is_done(self, job: Job, digest: str) -> bool:
+        """Whether a run made this picture; it is noted as skipped then."""
+        self.record.refresh()
+        done = self.record.is_done(job.target, digest, self.network)
+        if done:
+            self.skipped.append(job.target)
+        return done
+
+    def upscale(self, job: Job, digest: str) -> None:
+        """Upscale one picture, or record why it failed."""
+        try:
             picture = open_picture(job.source, self.reading)
             check_format(picture, job.target, self.engine.facts.scale)
             check_target(job.source, job.target, self.overwrite)
