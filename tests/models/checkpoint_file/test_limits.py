@@ -1,0 +1,122 @@
+"""Small files that ask for much memory are refused before they get it."""
+
+import struct
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import torch
+
+from srquant.models.checkpoint_file.limits import ALWAYS, LARGEST_HEADER, MOST_OF_STRUCTURE
+
+EMPTY_TUPLE, EMPTY_LIST = b")", b"]"
+
+
+def repeated(path):
+    torch.save({"head.0.weight": torch.zeros(1).expand(1 << 14, 1 << 14)}, path)
+
+
+def repeated_in_legacy(path):
+    torch.save({"w": torch.zeros(1).expand(1 << 40)}, path, _use_new_zipfile_serialization=False)
+
+
+def rezipped(path, replaced, compression=zipfile.ZIP_DEFLATED):
+    """Save a tensor, then pack the file again with other content of some entries."""
+    torch.save({"w": torch.zeros(4)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in content.items():
+            archive.writestr(name, replaced.get(name.partition("/")[2], data))
+
+
+def packed_zeros(path):
+    rezipped(path, {"data/0": bytes(4 * ALWAYS)})
+
+
+def packed_structure(path):
+    rezipped(path, {"data.pkl": b"\x80\x02" + EMPTY_LIST * 8 * MOST_OF_STRUCTURE})
+
+
+def structure(path):
+    rezipped(path, {"data.pkl": b"\x80\x02" + EMPTY_LIST * 2 * MOST_OF_STRUCTURE}, zipfile.ZIP_STORED)
+
+
+def structure_in_legacy(path):
+    path.write_bytes(b"\x80\x02" + EMPTY_LIST * 2 * MOST_OF_STRUCTURE)
+
+
+def raw_bytes(path):
+    rezipped(path, {"data.pkl": b"\x80\x02c__builtin__\nbytearray\nJ" + struct.pack("<i", 2**31 - 1) + b"\x85R."})
+
+
+def entry_twice(path):
+    rezipped(path, {})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(archive.namelist()[0], b"other")
+
+
+def long_header(path):
+    path.write_bytes((LARGEST_HEADER + 1).to_bytes(8, "little") + b"{" + b" " * LARGEST_HEADER + b"}" + b"\0")
+
+
+BOMBS = {
+    repeated: "its weights would take 1,073,741,824 bytes, head.0.weight alone is 16384 x 16384",
+    repeated_in_legacy: "its weights would take 4,398,046,511,104 bytes, w alone is 1099511627776",
+    packed_zeros: "it would be unpacked to 67,109,",
+    packed_structure: "most of it describes other things than weights",
+    structure: "most of it describes other things than weights",
+    structure_in_legacy: "most of it describes other things than weights",
+    raw_bytes: "holds raw bytes",
+    entry_twice: "two entries of one name",
+    long_header: "its header has 16,777,217 bytes, at most 16,777,216 are read",
+}
+
+
+@pytest.mark.parametrize(("make", "words"), BOMBS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_refused(tmp_path, complaint, make, words):
+    path = tmp_path / ("net.safetensors" if make is long_header else "net.pt")
+    make(path)
+    assert words in complaint(path)
+
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+import torch
+from srquant.errors import CheckpointError
+from srquant.models.load import load_model
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+before = peak()
+for path in map(Path, sys.argv[1:]):
+    try:
+        load_model(path)
+    except CheckpointError:
+        continue
+    sys.exit(f"{path} was read")
+print(peak() - before)
+"""
+
+
+def test_memory_stays_small(tmp_path):
+    paths = [tmp_path / f"{make.__name__}.pt" for make in (repeated, repeated_in_legacy, packed_zeros, raw_bytes)]
+    for path, make in zip(paths, (repeated, repeated_in_legacy, packed_zeros, raw_bytes), strict=True):
+        make(path)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *paths], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 48, "MiB above what the imports take"
+
+
+def test_tied_half_precision_weights_of_training_fit(network, weights, tmp_path):
+    """What honest checkpoints need stays allowed: half precision, shared weights, an optimizer, a packed file."""
+    from srquant.models.load import load_model
+
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    moments = {i: {"exp_avg": t, "exp_avg_sq": t, "step": 5.0} for i, t in enumerate(weights.values())}
+    content = {"model": halves, "net": halves, "optimizer": {"state": moments}, "losses": [0.5] * 10_000}
+    torch.save(content, tmp_path / "net.pt")
+    with zipfile.ZipFile(tmp_path / "net.pt") as archive, zipfile.ZipFile(tmp_path / "z.pt", "w", 8) as packed:
+        for entry in archive.infolist():
+            packed.writestr(entry.filename, archive.read(entry))
+    for path in (tmp_path / "net.pt", tmp_path / "z.pt"):
+        assert torch.equal(load_model(path).module.head[0].weight, network.module.head[0].weight.half().float())
