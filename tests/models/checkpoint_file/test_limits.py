@@ -10,7 +10,7 @@ import torch
 
 from srquant.models.checkpoint_file.limits import ALWAYS, LARGEST_HEADER, MOST_OF_STRUCTURE
 
-EMPTY_TUPLE, EMPTY_LIST = b")", b"]"
+EMPTY_LIST = b"]"
 
 
 def repeated(path):
@@ -44,7 +44,8 @@ def structure(path):
 
 
 def structure_in_legacy(path):
-    path.write_bytes(b"\x80\x02" + EMPTY_LIST * 2 * MOST_OF_STRUCTURE)
+    text = b"X" + struct.pack("<I", MOST_OF_STRUCTURE) + b"a" * MOST_OF_STRUCTURE
+    path.write_bytes(b"\x80\x02" + text * 3)
 
 
 def raw_bytes(path):
