@@ -6,7 +6,7 @@ from typing import Any
 from srquant.errors import CheckpointError, suggest
 from srquant.models.checkpoint_file.containers import weights_in
 from srquant.models.checkpoint_file.file_kind import first_bytes, is_safetensors, names_in, refuse_other_kinds
-from srquant.models.checkpoint_file.limits import check_header
+from srquant.models.checkpoint_file.limits import header_problem, too_large
 from srquant.models.checkpoint_file.pickled import read_pickle
 from srquant.models.checkpoint_file.values import plain
 from srquant.models.layout import Weights
@@ -55,7 +55,9 @@ def _read_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check_header(path)
+    problem = header_problem(path)
+    if problem is not None:
+        raise too_large(path, problem)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

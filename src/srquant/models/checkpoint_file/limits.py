@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO
 
 from srquant.errors import CheckpointError
-from srquant.models.checkpoint_file.file_kind import first_bytes
 
 MOST_TIMES = 8
 """Bytes of weights in float32 for each byte of the file; 4 where a file holds 8-bit floats, 2 for half precision."""
@@ -60,17 +59,17 @@ def operations(file: IO[bytes], path: Path) -> Iterator[tuple[str, str]]:
         yield operation.name, str(argument)
 
 
-def check_header(path: Path) -> None:
-    """Raise a ``CheckpointError`` where the header of a safetensors file is too large to be one of a network."""
-    length = header_length(path)
-    if length > LARGEST_HEADER and length < path.stat().st_size:
-        raise too_large(path, f"its header has {length:,} bytes, at most {LARGEST_HEADER:,} are read")
+def header_problem(path: Path) -> str | None:
+    """Says that the header of a safetensors file is too large to be one of a network; None where it isn't.
 
-
-def header_length(path: Path) -> int:
-    """Bytes of the header that a safetensors file declares; 0 where the file is too short for that."""
-    start = first_bytes(path, 8)
-    return int.from_bytes(start, "little") if len(start) == 8 else 0
+    Raises:
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if LARGEST_HEADER < length < path.stat().st_size:
+        return f"its header has {length:,} bytes, at most {LARGEST_HEADER:,} are read"
+    return None
 
 
 def too_large(path: Path, found: str) -> CheckpointError:
