@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from srquant.cli.plain_text import Plain, one_line, plain
 from srquant.errors import OutputError
 from srquant.files import write_whole
 
@@ -33,24 +34,24 @@ def bits_text(bits: int | None) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
-    typer.echo(f"srquant: {message}", err=True)
+    typer.echo(f"srquant: {one_line(message)}", err=True)
     raise typer.Exit(code)
 
 
 def note(message: str) -> None:
     """Print a message that is not a result, on stderr."""
-    typer.echo(message, err=True)
+    typer.echo(plain(message), err=True)
 
 
 def show(*results: Table | str, json_to: str | None = None) -> None:
-    """Print results, unless JSON is written to stdout."""
+    """Print results, unless JSON is written to stdout; control characters in names from files are shown as escapes."""
     if json_to == STDOUT:
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
         console.width = WIDE
     for result in results:
-        console.print(result, markup=False)
+        console.print(Plain(result), markup=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -145,7 +146,7 @@ def progress() -> Iterator[Step]:
 
         def step(stage: str, done: int, total: int) -> None:
             if stage not in stages:
-                stages[stage] = bars.add_task(stage)
+                stages[stage] = bars.add_task(plain(stage))
             bars.update(stages[stage], completed=done, total=total)
 
         yield step

@@ -66,5 +66,5 @@ def _read_safetensors(path: Path) -> Any:
 
 def _instead(path: Path) -> str:
     """What to give in the place of a missing file: files and packaged networks of similar names, or any checkpoint."""
-    advice = suggest(path.name, (names_in(path.parent) if path.suffix else []) or packaged_models())
+    advice = suggest(path.name, [*names_in(path.parent), *packaged_models()])
     return advice if advice.startswith("did you mean") else "give a checkpoint (.pt, .pth, .safetensors)"
