@@ -1,5 +1,6 @@
 """Small files that ask for much memory are refused before they get it."""
 
+import pickletools
 import struct
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from srquant.models.checkpoint_file.limits import ALWAYS, LARGEST_HEADER, MOST_OF_STRUCTURE
+from srquant.models.checkpoint_file.pickle_cost import BYTES_PER_PART, PickleCost
 
 EMPTY_LIST = b"]"
 
@@ -121,3 +123,52 @@ def test_tied_half_precision_weights_of_training_fit(network, weights, tmp_path)
             packed.writestr(entry.filename, archive.read(entry))
     for path in (tmp_path / "net.pt", tmp_path / "z.pt"):
         assert torch.equal(load_model(path).module.head[0].weight, network.module.head[0].weight.half().float())
+
+
+def text(content: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def repeated_calls(function: bytes, arguments: bytes) -> bytes:
+    """A list of a thousand results of one call with the same arguments."""
+    return b"\x80\x02](c" + function + b"\nq\x01" + arguments + b"q\x02R" + b"h\x01h\x02R" * 1000 + b"e."
+
+
+PAIRS = b"".join(b"q%ch%c\x86" % (i, i) for i in range(1, 60))
+COSTS = {
+    "a name of pairs of pairs": b"\x80\x02}K\x01" + PAIRS + b"K\x00s.",
+    "many long texts": repeated_calls(b"_codecs\nencode", text(b"a" * 400_000) + text(b"utf-32") + b"\x86"),
+    "many sets": repeated_calls(b"__builtin__\nset", b"](" + b"K\x01" * 10_000 + b"e\x85"),
+    "many shapes": repeated_calls(b"torch\nSize", b"(" + b"K\x01" * 10_000 + b"t\x85"),
+    "one stored tensor under many names": b"\x80\x02]("
+    + b"".join(
+        b"(" + text(b"storage") + b"ctorch\nFloatStorage\n" + text(key) + text(b"cpu") + b"J\xff\xff\xff\x00tQ"
+        for key in (b"a", b"A")
+    )
+    + b"e.",
+}
+
+
+@pytest.mark.parametrize("content", COSTS.values(), ids=COSTS)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_short_pickles_that_take_long_or_much(tmp_path, complaint, content, zipped):
+    if zipped:
+        rezipped(tmp_path / "net.pt", {"data.pkl": content})
+    else:
+        (tmp_path / "net.pt").write_bytes(content)
+    assert "but loading it would take more than " in complaint(tmp_path / "net.pt")
+
+
+def test_costs_are_counted():
+    cost = PickleCost()
+    pickle = b"\x80\x02c__builtin__\nset\n](K\x01K\x02" + text(b"a" * 160) + b"e\x85R."
+    for operation, argument, _ in pickletools.genops(pickle):
+        cost.follow(operation.name, argument)
+    assert cost.bytes == BYTES_PER_PART * (1 + 1 + 1 + 11), "the list, two numbers, and a text of 160 characters"
+    assert len(cost.stack) == 1
+
+
+@pytest.mark.parametrize("damaged", [b"R.", b"h\x05.", b"e.", b"K\x01Q.", b")Q."])
+def test_damaged_pickles(tmp_path, complaint, damaged):
+    rezipped(tmp_path / "net.pt", {"data.pkl": b"\x80\x02" + damaged})
+    assert "damaged or truncated" in complaint(tmp_path / "net.pt")

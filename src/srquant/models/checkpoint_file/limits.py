@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from srquant.errors import CheckpointError
+from srquant.models.checkpoint_file.pickle_cost import PickleCost
 
 MOST_TIMES = 8
 """Bytes of weights in float32 for each byte of the file; 4 where a file holds 8-bit floats, 2 for half precision."""
@@ -42,21 +43,25 @@ def check_archive(path: Path) -> None:
     _check_structure(path, max((e.file_size for e in entries if e.filename.endswith("/data.pkl")), default=0))
 
 
-def operations(file: IO[bytes], path: Path) -> Iterator[tuple[str, str]]:
-    """Name and argument of each operation of the pickle that begins here; nothing is built.
+def names_in(file: IO[bytes], path: Path) -> Iterator[str]:
+    """What the pickle that begins here names, as ``module name``; nothing is built.
 
     Args:
         file: open at the pickle's first byte, afterwards behind its last one.
         path: for messages.
 
     Raises:
-        CheckpointError: the pickle is too long for the file.
-        ValueError: it is damaged.
+        CheckpointError: the pickle is too long for the file, or asks for too much memory.
+        ValueError, IndexError, KeyError, TypeError: it is damaged.
     """
-    start = file.tell()
+    start, cost, most = file.tell(), PickleCost(), most_bytes(path)
     for operation, argument, position in pickletools.genops(file):
         _check_structure(path, (position or 0) - start)
-        yield operation.name, str(argument)
+        cost.follow(operation.name, argument)
+        if cost.bytes > most:
+            raise too_large(path, f"loading it would take more than {most:,} bytes")
+        if operation.name in ("GLOBAL", "INST"):
+            yield str(argument)
 
 
 def header_problem(path: Path) -> str | None:

@@ -12,7 +12,7 @@ import torch
 
 from srquant.errors import CheckpointError, first_line
 from srquant.models.checkpoint_file.file_kind import ZIP, first_bytes, refuse_other_archives
-from srquant.models.checkpoint_file.limits import check_archive, operations
+from srquant.models.checkpoint_file.limits import check_archive, names_in
 from srquant.models.checkpoint_file.safe_types import BESIDE, ODD, TENSORS
 
 LEGACY_PICKLES = 5
@@ -47,18 +47,17 @@ def _names(path: Path) -> Iterator[str]:
         check_archive(path)
         refuse_other_archives(path)
         content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
-        yield from _names_in(io.BytesIO(content), path)
+        yield from map(_of_today, names_in(io.BytesIO(content), path))
         return
     with path.open("rb") as file:
         for _ in range(LEGACY_PICKLES):
-            yield from _names_in(file, path)
+            yield from map(_of_today, names_in(file, path))
 
 
-def _names_in(file: Any, path: Path) -> Iterator[str]:
-    for operation, argument in operations(file, path):
-        if operation in ("GLOBAL", "INST"):
-            module, _, name = argument.partition(" ")
-            yield ".".join(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
+def _of_today(argument: str) -> str:
+    """The full name that a pickle's ``module name``, which may be one of Python 2, has today."""
+    module, _, name = argument.partition(" ")
+    return ".".join(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
 
 
 def _refuse_names(path: Path, names: set[str]) -> None:
