@@ -25,6 +25,7 @@ from srquant.cli.options import (
     tile_size,
 )
 from srquant.cli.output import fail, note, show
+from srquant.cli.plain_text import plain
 from srquant.errors import ImageError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def upscale_one(engine: "OpenEngine", source: Path, output: Path, tile: "TileSiz
     width = image_size(source)[1]
     start = time.monotonic()
     with bars() as shown:
-        bar = shown.add_task(source.name, rate=0.0)
+        bar = shown.add_task(plain(source.name), rate=0.0)
 
         def rows_done(done: int, total: int) -> None:
             rate = done * width / 1e6 / (time.monotonic() - start)
@@ -124,10 +125,10 @@ def upscale_all(
         def show_progress(state: "FolderProgress") -> None:
             rate = state.pixels / 1e6 / (time.monotonic() - start)
             done = state.position + state.fraction
-            shown.update(bar, description=state.source.name, completed=done, total=state.count, rate=rate)
+            shown.update(bar, description=plain(state.source.name), completed=done, total=state.count, rate=rate)
 
         report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, show_progress)
-        shown.update(bar, description=output.name, completed=1, total=1)
+        shown.update(bar, description=plain(output.name), completed=1, total=1)
     return report
 
 

@@ -24,6 +24,7 @@ from srquant.models.architectures import (
 from srquant.models.architectures.attention import dat, imdtn, swinir
 from srquant.models.blocks.layers import MeanShift
 from srquant.models.checkpoint import read_weights
+from srquant.models.checkpoint_file.allocations import Allocations
 from srquant.models.checkpoint_file.containers import spellings
 from srquant.models.checkpoint_file.values import check_floating
 from srquant.models.layout import Architecture, Layout, Weights, register
@@ -151,7 +152,8 @@ def describe(network: Network) -> str:
 
 def _restore(architecture: Architecture, layout: Layout, weights: Weights, scale: int | None) -> Network:
     weights = layout.convert(weights, scale)
-    network = build(architecture.name, architecture.infer(weights))
+    with Allocations(weights):
+        network = build(architecture.name, architecture.infer(weights))
     load_strictly(network.module, weights)
     return network
 

@@ -28,6 +28,7 @@ CONTENT = {
     b'<?xml version="1.0"?><net name="Model0" version="11">': "is an XML file, .*needs the suffix .xml",
     b"\x89HDF\r\n\x1a\n": "is an HDF5 file.*convert it",
     b"\x1f\x8b\x08\0": "is compressed with gzip.*unpack it first",
+    b"\x08\x09\x12\x07pytorch": "is an ONNX model.*give it the suffix .onnx",
     b"": "is empty",
 }
 

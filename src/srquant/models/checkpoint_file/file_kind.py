@@ -26,6 +26,7 @@ OTHERS: Mapping[bytes, tuple[str, str]] = {
     b"<?xml": ("an XML file", "a model that was exported to OpenVINO needs the suffix .xml"),
     b"version https://git-lfs": ("a pointer of Git LFS", "run git lfs pull to get the checkpoint itself"),
     b"\x89HDF": ("an HDF5 file", "convert it with the tool that wrote it to a PyTorch state dict"),
+    **{bytes((8, version, 18)): ("an ONNX model", "give it the suffix .onnx") for version in range(3, 15)},
     b"GGUF": ("a GGUF file", "convert it to a PyTorch state dict"),
     b"\x1f\x8b": ("compressed with gzip", "unpack it first"),
     b"7z\xbc\xaf": ("a 7z archive", "unpack it first"),
