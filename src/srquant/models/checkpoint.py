@@ -5,7 +5,7 @@ from typing import Any
 
 from srquant.errors import CheckpointError, suggest
 from srquant.models.checkpoint_file.containers import weights_in
-from srquant.models.checkpoint_file.file_kind import first_bytes, is_safetensors, names_in, refuse_other_kinds
+from srquant.models.checkpoint_file.file_kind import files_in, first_bytes, is_safetensors, refuse_other_kinds
 from srquant.models.checkpoint_file.limits import header_problem, too_large
 from srquant.models.checkpoint_file.pickled import read_pickle
 from srquant.models.checkpoint_file.values import plain
@@ -66,5 +66,5 @@ def _read_safetensors(path: Path) -> Any:
 
 def _instead(path: Path) -> str:
     """What to give in the place of a missing file: files and packaged networks of similar names, or any checkpoint."""
-    advice = suggest(path.name, [*names_in(path.parent), *packaged_models()])
+    advice = suggest(path.name, [*files_in(path.parent), *packaged_models()])
     return advice if advice.startswith("did you mean") else "give a checkpoint (.pt, .pth, .safetensors)"

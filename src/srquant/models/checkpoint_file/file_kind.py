@@ -14,8 +14,6 @@ PICTURES: Mapping[bytes, str] = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"BM": "BMP",
-    b"\0\0\0 ftyp": "AVIF or HEIC",
-    b"\0\0\0\x1cftyp": "AVIF or HEIC",
 }
 """Formats of pictures by the first bytes."""
 
@@ -52,7 +50,7 @@ def first_bytes(path: Path, count: int = 32) -> bytes:
         raise CheckpointError(f"{path} can't be read: {error.strerror}; check its permissions") from error
 
 
-def names_in(folder: Path) -> list[str]:
+def files_in(folder: Path) -> list[str]:
     """Names of the files in a folder; empty where it can't be read."""
     try:
         return [path.name for path in folder.iterdir()]
@@ -70,6 +68,8 @@ def picture_format(path: Path) -> str | None:
     start = first_bytes(path) if path.is_file() else b""
     if is_safetensors(start):
         return None
+    if start[4:8] == b"ftyp":
+        return "AVIF or HEIC"
     return next((name for magic, name in PICTURES.items() if start.startswith(magic)), None)
 
 
@@ -79,9 +79,14 @@ def refuse_other_kinds(path: Path) -> None:
         raise CheckpointError(f"{path} is a folder; give a file in it{_models_in(path)}")
     if not path.is_file():
         raise CheckpointError(f"{path} is no regular file; give a checkpoint (.pt, .pth, .safetensors)")
-    start, picture = first_bytes(path), picture_format(path)
+    _refuse_content(path, first_bytes(path))
+    _refuse_suffix(path, first_bytes(path))
+
+
+def _refuse_content(path: Path, start: bytes) -> None:
     if not start:
         raise CheckpointError(f"{path} is empty (0 bytes), so it is damaged or truncated; copy the file again")
+    picture = picture_format(path)
     if picture is not None:
         raise CheckpointError(
             f"{path} is a picture ({picture}), not a PyTorch checkpoint; give the model first, then the picture"
@@ -89,6 +94,9 @@ def refuse_other_kinds(path: Path) -> None:
     for magic, (kind, step) in OTHERS.items():
         if start.startswith(magic) and not is_safetensors(start):
             raise CheckpointError(f"{path} is {kind}, not a PyTorch checkpoint; {step}")
+
+
+def _refuse_suffix(path: Path, start: bytes) -> None:
     if path.suffix == ".safetensors" and start.startswith(PICKLE):
         raise CheckpointError(f"{path} is a PyTorch file, not safetensors; rename it to {path.with_suffix('.pt').name}")
     if path.suffix == ".bin" and path.with_suffix(".xml").is_file():
@@ -112,5 +120,5 @@ def refuse_other_archives(path: Path) -> None:
 def _models_in(folder: Path) -> str:
     """The end of a message: files in a folder that may be models."""
     suffixes = (".pt", ".pth", ".ckpt", ".safetensors", ".xml", ".onnx")
-    names = sorted(name for name in names_in(folder) if name.endswith(suffixes))
+    names = sorted(name for name in files_in(folder) if name.endswith(suffixes))
     return f", such as {', '.join(names[:3])}" if names else ""
