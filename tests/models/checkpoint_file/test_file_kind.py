@@ -95,3 +95,12 @@ def test_a_header_as_long_as_other_files_begin(weights, tmp_path, start):
     header = content[8 : 8 + length].ljust(wanted)
     (tmp_path / "net.safetensors").write_bytes(wanted.to_bytes(8, "little") + header + content[8 + length :])
     assert load_model(tmp_path / "net.safetensors").facts.scale == 2
+
+
+def test_a_file_that_may_not_be_read(weights, tmp_path, complaint, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    torch.save(weights, tmp_path / "net.pt")
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    assert complaint(tmp_path / "net.pt") == "can't be read: Permission denied; check its permissions"

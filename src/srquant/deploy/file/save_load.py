@@ -117,10 +117,10 @@ def _tensors(model: FrozenModel, graph: fx.GraphModule | None = None) -> Tensors
 
 def _read(path: Path) -> tuple[str, Tensors]:
     """The text of the header and all tensors."""
-    problem = header_problem(path) if path.is_file() else None
-    if problem is not None:
-        raise QuantizedFileError(f"can't read {path}: {problem}; quantize the network again")
     try:
+        problem = header_problem(path)
+        if problem is not None:
+            raise ValueError(problem)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if HEADER not in metadata:
