@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from srquant.cli.argument_order import check_order
 from srquant.cli.engine_place import find_place
 from srquant.cli.exported_model import open_for_command
 from srquant.cli.options import (
@@ -78,6 +79,7 @@ def upscale(
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
     side, read_as = tile_size(tile), reading(max_pixels, tolerant)
+    check_order(model, source)
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 

@@ -24,6 +24,9 @@ from srquant.models.architectures import (
 from srquant.models.architectures.attention import dat, imdtn, swinir
 from srquant.models.blocks.layers import MeanShift
 from srquant.models.checkpoint import read_weights
+from srquant.models.checkpoint_file.allocations import Allocations
+from srquant.models.checkpoint_file.containers import spellings
+from srquant.models.checkpoint_file.values import check_floating
 from srquant.models.layout import Architecture, Layout, Weights, register
 from srquant.models.network import Argument, Network
 from srquant.models.spandrel import load_with_spandrel
@@ -68,19 +71,31 @@ def load_model(path: Path, scale: int | None = None) -> Network:
         CheckpointError: unreadable, of unknown layout, incomplete, not finite, or of another scale.
     """
     weights = read_weights(path)
+    weights = next((named for named in spellings(weights) if recognise(named)), weights)
     found = recognise(weights)
     if found is None:
-        return load_with_spandrel(path, weights, scale)
+        return _by_spandrel(path, weights, scale)
     try:
         network = _restore(*found, weights, scale)
     except (CheckpointError, KeyError, IndexError, ZeroDivisionError) as error:
         try:
-            return load_with_spandrel(path, weights, scale)
+            return _by_spandrel(path, weights, scale)
         except CheckpointError:
             raise CheckpointError(f"{path}: looks like {found[0].name}, but {_reason(error)}") from error
     if scale not in (None, network.facts.scale):
         raise CheckpointError(f"{path}: upscales by {network.facts.scale}, not {scale}; leave the scale out")
     return network
+
+
+def _by_spandrel(path: Path, weights: Weights, scale: int | None) -> Network:
+    """The network that spandrel knows, by the first spelling of the names for which there is one."""
+    failures = []
+    for named in spellings(weights):
+        try:
+            return load_with_spandrel(path, named, scale)
+        except CheckpointError as error:
+            failures.append(error)
+    raise failures[0]
 
 
 def recognise(weights: Weights) -> tuple[Architecture, Layout] | None:
@@ -137,7 +152,8 @@ def describe(network: Network) -> str:
 
 def _restore(architecture: Architecture, layout: Layout, weights: Weights, scale: int | None) -> Network:
     weights = layout.convert(weights, scale)
-    network = build(architecture.name, architecture.infer(weights))
+    with Allocations(weights):
+        network = build(architecture.name, architecture.infer(weights))
     load_strictly(network.module, weights)
     return network
 
@@ -146,7 +162,8 @@ def load_strictly(module: nn.Module, weights: Weights) -> None:
     """Load weights of exactly the module's names and shapes; only counters of batch norms may be absent.
 
     Raises:
-        CheckpointError: a name is missing or unexpected, a shape differs, or a mean shift's weight isn't the identity.
+        CheckpointError: a name is missing or unexpected, a shape or type differs, or a mean shift's weight isn't the
+            identity.
     """
     own = module.state_dict()
     counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
@@ -157,6 +174,9 @@ def load_strictly(module: nn.Module, weights: Weights) -> None:
         f"{n} {tuple(weights[n].shape)} not {tuple(own[n].shape)}" for n in own if own[n].shape != weights[n].shape
     ]
     _refuse("has wrong shapes:", shapes)
+    for name in own:
+        if own[name].is_floating_point():
+            check_floating(name, weights[name], "")
     module.load_state_dict(weights)
     for name, child in module.named_modules():
         if isinstance(child, MeanShift) and not torch.equal(child.weight, _identity(child.weight)):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from srquant.errors import CheckpointError, first_line
+from srquant.models.checkpoint_file.allocations import Allocations
 from srquant.models.layout import Weights
 from srquant.models.network import Network
 from srquant.models.wrap import wrap
@@ -88,7 +89,8 @@ def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Netwo
             "pip install 'srquant[spandrel]' for more architectures, or build the network and use srquant.wrap"
         ) from error
     try:
-        found = spandrel.ModelLoader(device="cpu").load_from_state_dict(weights)
+        with Allocations(weights):
+            found = spandrel.ModelLoader(device="cpu").load_from_state_dict(weights)
     except spandrel.UnsupportedModelError as error:
         raise CheckpointError(
             f"{path}: neither srquant nor spandrel knows an architecture with weights of these names ({names}, ...); "

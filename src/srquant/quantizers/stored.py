@@ -1,5 +1,7 @@
 """Checked reading of a quantized file: JSON fields and tensors, each taken once."""
 
+import json
+import re
 from typing import Any, TypeVar
 
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from srquant.errors import QuantizedFileError
 from srquant.grids.uniform import FEWEST_BITS, MOST_BITS
+from srquant.models.checkpoint_file.values import LARGEST, magnitude_problem
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -21,6 +24,44 @@ NAMES = {
     dict: "an object",
 }
 """JSON's types in messages."""
+
+
+LONGEST_JSON = 2**24
+"""Characters of JSON in a file; those of networks have less than a tenth."""
+
+MOST_BRACKETS = 2**18
+"""Lists and objects in it; each takes some hundred bytes of memory."""
+
+DEEPEST_JSON = 64
+"""Lists and objects inside each other."""
+
+BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]')
+"""Texts, opening and closing brackets."""
+
+
+def parse_json(text: str) -> Any:
+    """The values of JSON, of a size and nesting that networks have; both are checked before anything is built.
+
+    Raises:
+        QuantizedFileError: it is longer or nested deeper, or not JSON.
+    """
+    if len(text) > LONGEST_JSON:
+        raise QuantizedFileError(f"it has {len(text):,} characters of JSON, need at most {LONGEST_JSON:,}")
+    _check_brackets(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise QuantizedFileError(f"it is not JSON ({error})") from error
+
+
+def _check_brackets(text: str) -> None:
+    count = depth = 0
+    for match in BRACKETS.finditer(text):
+        opens, closes = match[0] in "[{", match[0] in "]}"
+        count, depth = count + opens, depth + opens - closes
+        if depth > DEEPEST_JSON or count > MOST_BRACKETS:
+            found = f"more than {MOST_BRACKETS:,} lists, or {DEEPEST_JSON} inside each other"
+            raise QuantizedFileError(f"it is not JSON of a network: {found}")
 
 
 class Fields:
@@ -63,6 +104,13 @@ class Fields:
         value = self.take(name, int)
         if value < least or (most is not None and value > most):
             raise self.wrong(name, value, f"at least {least}" if most is None else f"{least} to {most}")
+        return value
+
+    def factor(self, name: str) -> float:
+        """Remove a number that may be multiplied with values: finite, at most 1e12."""
+        value = self.take(name, float)
+        if not abs(value) <= LARGEST:
+            raise self.wrong(name, value, f"at most {LARGEST:g}")
         return value
 
     def bits(self, name: str) -> int:
@@ -116,10 +164,10 @@ class StoredTensors:
         return StoredTensors(self.tensors, self.prefix + prefix)
 
     def take(self, name: str, dtype: torch.dtype, *shapes: tuple[int, ...]) -> Tensor:
-        """Remove a tensor that has the type, one of the shapes, and finite values.
+        """Remove a tensor that has the type, one of the shapes, and finite values of at most 1e12.
 
         Raises:
-            QuantizedFileError: it is missing, or of another type or shape, or not finite.
+            QuantizedFileError: it is missing, or of another type or shape, not finite, or absurdly large.
         """
         name = self.prefix + name
         tensor = self.tensors.pop(name, None)
@@ -130,6 +178,9 @@ class StoredTensors:
             raise QuantizedFileError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, need {dtype} {need}")
         if not bool(torch.isfinite(tensor).all()):
             raise QuantizedFileError(f"tensor {name!r} has values that are not finite")
+        problem = magnitude_problem(tensor)
+        if problem is not None:
+            raise QuantizedFileError(f"tensor {name!r} {problem}")
         return tensor
 
     def bounds(self, *shapes: tuple[int, ...]) -> tuple[Tensor, Tensor]:

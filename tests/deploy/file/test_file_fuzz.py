@@ -213,3 +213,15 @@ def runs(path, upscaled) -> bool:
         assert most < MOST_MEMORY
     upscaled(model)
     return True
+
+
+def test_a_header_of_many_lists_takes_no_memory(path):
+    """18 MB are not read at all; 600 kB are, but nothing is built of them."""
+    for count in (9 * 10**6, 3 * 10**5):
+        save_file({"w": torch.ones(1)}, path, {"srquant": "[" + "[]" * count + "]"})
+        tracemalloc.start()
+        with pytest.raises(QuantizedFileError, match=r"header has 18,000,.* bytes|more than 262,144 lists"):
+            load(path)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < MOST_MEMORY

@@ -196,6 +196,10 @@ DAMAGES = {
     "unknown layer": (lambda g: g["layers"].pop("body"), "'body'"),
     "shape": (lambda g: g["layers"]["body"]["shape"].__setitem__(0, 10), "can't run"),
     "huge layer": (lambda g: g["layers"]["body"]["shape"].__setitem__(0, 2**40), "1 to 65536"),
+    "absurd factor": (
+        lambda g: g["layers"].update(more={"kind": "sum", "scale": 1e38}),
+        "layer 'more': field 'scale' is 1e.38, need at most 1e.12",
+    ),
     "scale": (lambda g: g["facts"].update(scale=3), "66, 88. of a picture"),
     "value range": (lambda g: g["facts"].update(value_range=-1.0), "value_range"),
     "unknown fact": (lambda g: g["facts"].update(path="/"), "unknown fields"),

@@ -222,12 +222,29 @@ def turn(fields, name, kind, **settings):
     record.update(name=name, kind=kind, grid=grid, **settings)
 
 
+def nested(depth):
+    return {"a": nested(depth - 1)} if depth else 0
+
+
 HEADER_EDITS = {
     "no JSON": (lambda f: "{", "not JSON"),
     "deep JSON": (lambda f: "[" * 100_000, "not JSON"),
     "long number": (lambda f: "9" * 5000, "not JSON"),
     "a list": (lambda f: "[]", r"header is \[\], need a JSON object"),
-    "newer version": (lambda f: f.update(version=6), "'version' is 6.*update"),
+    "wide JSON": (lambda f: "[" + "[]," * 2**18 + "[]]", "not JSON of a network: more than 262,144 lists"),
+    "nested arguments": (lambda f: f.update(arguments=nested(100)), "or 64 inside each other"),
+    "long JSON": (
+        lambda f: '"' + "a" * 2**24 + '"',
+        "16,777,2.. characters of JSON, need at most 16,777,216|header has",
+    ),
+    "newer version": (
+        lambda f: f.update(version=6),
+        "newer srquant: field 'version' is 6, .*reads 3 to 5; update srquant$",
+    ),
+    "older version": (
+        lambda f: f.update(version=2),
+        "older srquant: field 'version' is 2, .*; quantize the network again$",
+    ),
     "true version": (lambda f: f.update(version=True), "'version' is True, need an integer"),
     "unknown field": (lambda f: f.update(extra=1), "extra"),
     "missing field": (lambda f: f.pop("policy"), "policy"),
@@ -330,7 +347,25 @@ TENSOR_EDITS = {
     "grid of two rows": (change(f"{LAYER}.weight_grid", lambda v: v[:2]), "weight_grid"),
     "bounds swapped": (change(f"{LAYER}.bounds", lambda v: v.flip(0)), r"'body.0.body.0': step"),
     "bounds equal": (change(f"{LAYER}.bounds", torch.zeros_like), "finite and > 0"),
-    "bounds too far": (change("body.0.add.bounds", lambda v: torch.tensor([-3e38, 3e38])), "finite and > 0"),
+    "bounds too far": (
+        change("body.0.add.bounds", lambda v: torch.tensor([-3e38, 3e38])),
+        "contains 3e.38, more than 1e.12",
+    ),
+    "bounds of 1e38": (
+        change(f"{LAYER}.bounds", lambda v: v * 0 + torch.tensor([0, 1e38]).view(-1, *[1] * (v.dim() - 1))),
+        "1e.38",
+    ),
+    "scale of 1e38": (
+        change(
+            f"{LAYER}.weight_grid", lambda v: v * torch.tensor([[0.0], [1], [1]]) + torch.tensor([[1e38], [0], [0]])
+        ),
+        "contains 1e.38",
+    ),
+    "bias of 1e13": (
+        change(f"{LAYER}.bias", lambda v: v * 0 + 1e13),
+        "bias' contains 1e.13, more than 1e.12; copy the file",
+    ),
+    "shift of 1e38": (change("float.add_mean.bias", lambda v: v * 0 - 1e38), "add_mean.bias' contains 1e.38"),
     "bounds too near": (change("body.0.add.bounds", lambda v: torch.tensor([0.0, 1e-45])), "finite and > 0"),
     "bounds of 4 channels": (change(f"{LAYER}.bounds", lambda v: v[:, :4]), "bounds"),
     "three bounds": (change("body.0.add.bounds", lambda v: torch.ones(3)), "bounds"),

@@ -221,6 +221,15 @@ def test_grids_that_are_none_are_refused(lower, upper):
         freeze(model)
 
 
+@pytest.mark.parametrize(("lower", "upper"), [(0.0, 1e38), (-1e38, 0.0), (1e13, 1.1e13)])
+def test_absurd_bounds_are_refused(lower, upper):
+    model = small_model()
+    quantizer = model.network.module[0].input_quantizer
+    quantizer.lower.data, quantizer.upper.data = torch.tensor(lower), torch.tensor(upper)
+    with pytest.raises(PolicyError, match=r"layer '0': bounds contains 1.*, more than 1e\+12; use other calibration"):
+        freeze(model)
+
+
 def test_a_frozen_model_is_not_frozen_again(small_model):
     assert not isinstance(small_model, QuantizedModel)
     with pytest.raises(PolicyError, match="freeze needs a quantized model, not a FrozenModel"):

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from srquant.errors import ExportedFileError, QuantizedFileError
 from srquant.grids.uniform import FEWEST_BITS, FLOAT_BITS, MOST_BITS
 from srquant.insertion.policy import LayerKind
-from srquant.quantizers.stored import Fields
+from srquant.quantizers.stored import Fields, parse_json
 
 KEY = "srquant"
 WEIGHTS = "srquant_weights"
@@ -93,7 +93,7 @@ def read_record(text: str) -> Record:
         ExportedFileError: names the field that is missing, unknown or impossible.
     """
     try:
-        fields = Fields("facts", json.loads(text))
+        fields = Fields("facts", parse_json(text))
         version = fields.take("version", int)
         if version != VERSION:
             raise fields.wrong("version", version, f"{VERSION}; update srquant")

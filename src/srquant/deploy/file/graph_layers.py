@@ -49,7 +49,7 @@ def _read(fields: Fields) -> nn.Module:
         raise fields.wrong("kind", kind, "layer, sum or product")
     layer: nn.Module = Matmul()
     if kind != "product":
-        layer = _read_weighted(fields) if kind == "layer" else Add(fields.take("scale", float))
+        layer = _read_weighted(fields) if kind == "layer" else Add(fields.factor("scale"))
     fields.end()
     return layer
 

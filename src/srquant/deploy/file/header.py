@@ -9,12 +9,25 @@ from srquant.errors import PolicyError, QuantizedFileError
 from srquant.insertion.policy import LayerBits, Override, Policy
 from srquant.insertion.quantized_model import Origin
 from srquant.models.network import Argument
-from srquant.quantizers.stored import Fields, Json
+from srquant.quantizers.stored import Fields, Json, parse_json
 
 VERSION = 5
 READABLE = (3, 4, VERSION)
 
 MOST_THREADS = 2**16
+
+
+class OtherVersion(QuantizedFileError):
+    """A file of a version that this srquant can't read; the message says what to do.
+
+    Args:
+        version: of the file.
+    """
+
+    def __init__(self, version: int) -> None:
+        age, step = ("a newer", "update srquant") if version > VERSION else ("an older", "quantize the network again")
+        known = f"field 'version' is {version}, this srquant reads {READABLE[0]} to {VERSION}"
+        super().__init__(f"it is of {age} srquant: {known}; {step}")
 
 
 @dataclass(frozen=True)
@@ -51,18 +64,17 @@ def from_json(text: str) -> Header:
     """Read a header.
 
     Raises:
+        OtherVersion: this srquant can't read files of its version.
         QuantizedFileError: names the field that is missing, unknown or impossible.
     """
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise QuantizedFileError(f"header is not JSON ({error})") from error
+        values = parse_json(text)
+    except QuantizedFileError as error:
+        raise QuantizedFileError(f"header: {error}") from error
     fields = Fields("header", values)
     version = fields.take("version", int)
     if version not in READABLE:
-        raise QuantizedFileError(
-            f"header: field 'version' is {version!r}, this srquant reads {READABLE[0]} to {VERSION}"
-        )
+        raise OtherVersion(version)
     return _header(fields, version)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, fx
 
 from srquant.deploy.file.graph_record import graph_in_file, record_of_graph
-from srquant.deploy.file.header import Header, from_json, to_json
+from srquant.deploy.file.header import Header, OtherVersion, from_json, to_json
 from srquant.deploy.file.module_records import record_of, tensors_of
 from srquant.deploy.file.restore import FLOAT, THRESHOLDS, restore
 from srquant.deploy.frozen.freeze import FrozenModel
@@ -25,13 +25,14 @@ from srquant.errors import InputError, OutputError, QuantizedFileError
 from srquant.files import replacing
 from srquant.insertion.branched_network import BranchedNetwork
 from srquant.insertion.depth_network import depths_of
+from srquant.models.checkpoint_file.limits import header_problem
 from srquant.models.network import CUSTOM, bytes_of
 
 Tensors = dict[str, Tensor]
 
 HEADER, CHECKSUM = "srquant", "sha256"
 
-NEXT_STEP = "update srquant, or quantize the network again"
+NEXT_STEP = "copy the file again, or quantize the network again"
 
 
 def save(model: FrozenModel, path: Path, overwrite: bool = False) -> None:
@@ -65,6 +66,8 @@ def load(path: Path) -> FrozenModel:
         header = from_json(text)
         _check(text, tensors)
         return restore(header, tensors)
+    except OtherVersion as error:
+        raise QuantizedFileError(f"{path} can't be used: {error}") from error
     except InputError as error:
         raise QuantizedFileError(f"{path} can't be used: {error}; {NEXT_STEP}") from error
 
@@ -72,6 +75,8 @@ def load(path: Path) -> FrozenModel:
 def is_quantized_file(path: Path) -> bool:
     """Whether a file has the header that ``save`` writes."""
     try:
+        if header_problem(path) is not None:
+            return False
         with safe_open(path, "pt") as file:
             return HEADER in (file.metadata() or {})
     except (OSError, SafetensorError):
@@ -113,6 +118,9 @@ def _tensors(model: FrozenModel, graph: fx.GraphModule | None = None) -> Tensors
 def _read(path: Path) -> tuple[str, Tensors]:
     """The text of the header and all tensors."""
     try:
+        problem = header_problem(path)
+        if problem is not None:
+            raise ValueError(problem)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if HEADER not in metadata:

@@ -13,6 +13,7 @@ from srquant.errors import PolicyError
 from srquant.insertion.branched_network import BranchedNetwork, representative
 from srquant.insertion.policy import Policy
 from srquant.insertion.quantized_model import Origin, QuantizedModel
+from srquant.models.checkpoint_file.values import magnitude_problem
 from srquant.models.network import Network
 from srquant.quantizers.by_picture import with_picture_access
 from srquant.quantizers.layers import quant_modules
@@ -77,7 +78,7 @@ def assemble(
 
 
 def check_spec(name: str, spec: ModuleSpec) -> None:
-    """Raise a ``PolicyError`` unless all bounds and scales of a module are finite and all steps positive."""
+    """Raise a ``PolicyError`` unless all values of a module are finite and at most 1e12, and all steps positive."""
     positive: dict[str, Tensor] = {"weight scale": spec.weight.scale} if isinstance(spec, LayerSpec) else {}
     for grid in spec.grids.values():
         positive |= grid.must_be_positive()
@@ -88,6 +89,18 @@ def check_spec(name: str, spec: ModuleSpec) -> None:
         if not _finite(values) or bool((values <= 0).any()):
             found = values.flatten()[:4].tolist()
             raise PolicyError(f"layer {name!r}: {what} is {found}, must be finite and > 0; use other options")
+    for what, values in _values(spec).items():
+        problem = magnitude_problem(values)
+        if problem is not None:
+            raise PolicyError(f"layer {name!r}: {what} {problem}; use other calibration pictures or options")
+
+
+def _values(spec: ModuleSpec) -> dict[str, Tensor]:
+    """What files keep of a module besides its codes, by its name in messages."""
+    found = {f"{prefix}{key}": value for prefix, grid in spec.grids.items() for key, value in grid.tensors().items()}
+    if isinstance(spec, LayerSpec):
+        found |= {"weight scale": spec.weight.scale} | ({} if spec.bias is None else {"bias": spec.bias})
+    return found
 
 
 def _finite(values: Tensor) -> bool:

@@ -19,6 +19,7 @@ from srquant.methods.quantsr.method import QuantSR, QuantSRStudent, prepare
 from srquant.methods.quantsr.rlq_layers import RLQLayer
 from srquant.models.architectures.edsr import EDSR, facts, from_basicsr, infer
 from srquant.models.checkpoint import read_weights
+from srquant.models.checkpoint_file.allocations import Allocations
 from srquant.models.layout import Weights
 from srquant.models.load import load_strictly
 from srquant.models.network import Network
@@ -54,14 +55,15 @@ def load_published(
         policy = Policy(bits, None, None, overrides=(Override(f"body.{len(network.facts.blocks)}", None),))
         student = prepare(network, crops, policy, QuantSR() if config is None else config, steps=1)
         _restore(student, learned)
-    except (CheckpointError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: has QuantSR's names, but can't be loaded as QuantSR: {error}") from error
     return student
 
 
 def _float(weights: Weights) -> Network:
     arguments = infer(weights)
-    network = Network(EDSR(**arguments), facts(**arguments))  # type: ignore[arg-type]
+    with Allocations(weights):
+        network = Network(EDSR(**arguments), facts(**arguments))  # type: ignore[arg-type]
     load_strictly(network.module, weights)
     return network
 

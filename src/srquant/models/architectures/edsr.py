@@ -71,8 +71,15 @@ def infer(weights: Weights) -> Arguments:
     }
 
 
+def with_shifts(weights: Weights, scale: int | None) -> Weights:
+    """Add the mean shifts where none is stored, as in checkpoints of projects that compute them outside."""
+    stored = any(name.startswith(("sub_mean.", "add_mean.")) for name in weights)
+    return weights if stored else weights | mean_shift_weights(255.0)
+
+
 def from_adabm(weights: Weights, scale: int | None) -> Weights:
     """Rename AdaBM's ``body.{i}.conv1`` and ``conv2``."""
+    weights = with_shifts(weights, scale)
     return rename(weights, (r"^(body\.\d+)\.conv1\.", r"\1.body.0."), (r"^(body\.\d+)\.conv2\.", r"\1.body.2."))
 
 
@@ -96,7 +103,9 @@ ARCHITECTURE = Architecture(
     infer=infer,
     layouts=(
         Layout(
-            keys=("head.0.weight", "body.0.body.0.weight", "tail.1.weight"), without=("body.0.body.0.body.0.weight",)
+            keys=("head.0.weight", "body.0.body.0.weight", "tail.1.weight"),
+            without=("body.0.body.0.body.0.weight",),
+            convert=with_shifts,
         ),
         Layout(
             keys=("head.0.weight", "body.0.conv1.weight", "tail.1.weight"),

@@ -59,8 +59,10 @@ def mean_shift(value_range: float, sign: int) -> MeanShift:
 
 def mean_shift_weights(value_range: float) -> dict[str, Tensor]:
     """Weights and biases of ``sub_mean`` and ``add_mean``, for checkpoints that don't store them."""
-    shifts = {"sub_mean": mean_shift(value_range, -1), "add_mean": mean_shift(value_range, +1)}
-    return {f"{name}.{key}": tensor for name, shift in shifts.items() for key, tensor in shift.state_dict().items()}
+    colour = torch.tensor(RGB_MEAN) * value_range  # in float32, as the checkpoints that store it
+    identity = torch.eye(3).view(3, 3, 1, 1)
+    shifts = {"sub_mean": -colour, "add_mean": colour}
+    return {f"{name}.weight": identity.clone() for name in shifts} | {f"{n}.bias": bias for n, bias in shifts.items()}
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, bias: bool = True, groups: int = 1) -> nn.Conv2d:

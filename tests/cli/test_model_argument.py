@@ -1,0 +1,42 @@
+"""What is given in the place of the model by mistake."""
+
+import pytest
+import torch
+from PIL import Image
+
+
+@pytest.mark.parametrize("verb", ["info", "bench", "export", "upscale"])
+def test_a_packaged_name_with_a_typing_error(run, files, complaint, tmp_path, verb):
+    more = {"export": ["-o", tmp_path / "m.xml"], "upscale": [files / "picture.png", "-o", tmp_path / "o.png"]}
+    result = run(verb, "edsr_smal_x2", *more.get(verb, []))
+    assert "edsr_smal_x2: no such file; did you mean 'edsr_small_x2'?" in complaint(result)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_a_picture(run, complaint, tmp_path, kind):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a", kind)
+    assert f"a is a picture ({kind}), not a PyTorch checkpoint" in complaint(run("info", tmp_path / "a"))
+
+
+@pytest.mark.parametrize("source", ["edsr_small_x2", "edsr.pt", "none.onnx"])
+@pytest.mark.parametrize("model", ["picture.png", "calibration"])
+def test_swapped_arguments(run, files, complaint, tmp_path, model, source):
+    source = source if source == "edsr_small_x2" else files / source
+    message = complaint(run("upscale", files / model, source, "-o", tmp_path / "o.png"))
+    assert message.endswith(f"{model} is no model, but {source} is: give them in the order MODEL INPUT")
+
+
+def test_two_pictures(run, files, complaint, tmp_path):
+    message = complaint(run("upscale", files / "picture.png", files / "picture.png", "-o", tmp_path / "o.png"))
+    assert "is a picture (PNG), not a PyTorch checkpoint; give the model first" in message
+
+
+def test_a_folder(run, files, complaint):
+    assert "is a folder; give a file in it, such as " in complaint(run("info", files))
+
+
+def test_a_pickle_named_safetensors(run, complaint, tmp_path):
+    torch.save({"w": torch.zeros(1)}, tmp_path / "net.safetensors")
+    for verb in (["info"], ["export", "-o", tmp_path / "m.xml"]):
+        message = complaint(run(*verb, tmp_path / "net.safetensors"))
+        assert "is a PyTorch file, not safetensors; rename it to net.pt" in message
