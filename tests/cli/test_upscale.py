@@ -140,3 +140,18 @@ def test_jpeg_without_end_needs_tolerance(run, files, last_complaint, tmp_path):
     arguments = ["upscale", files / "edsr.pt", tmp_path / "in.jpg", "-o", tmp_path / "o.png", "--engine", "torch"]
     assert "in.jpg" in last_complaint(run(*arguments))
     assert run(*arguments, "--tolerant").exit_code == 0
+
+
+@pytest.mark.parametrize("given", ["jpg", ".jpg", "JPG"])
+def test_formats_as_people_type_them(run, files, tmp_path, given):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes((files / "picture.png").read_bytes())
+    result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out", "--format", given)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_an_unknown_format_is_refused_before_the_network_is_loaded(run, files, complaint, tmp_path):
+    says = complaint(run("upscale", "no such network", files, "-o", tmp_path / "out", "--format", "bpm"))
+    assert "--format bpm: can't be written; use .png, .jpg" in says
+    assert not (tmp_path / "out").exists()

@@ -78,7 +78,7 @@ def upscale(
     tolerant: Tolerant = False,
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
-    side, read_as = tile_size(tile), reading(max_pixels, tolerant)
+    side, read_as, suffix = tile_size(tile), reading(max_pixels, tolerant), format_suffix(suffix)
     check_order(model, source)
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
@@ -100,6 +100,22 @@ def upscale(
     else:
         upscale_one(running, source, output, side, overwrite, read_as)
         show(f"{output}")
+
+
+def format_suffix(given: str | None) -> str | None:
+    """The value of ``--format`` with its dot: ``jpg`` is ``.jpg``.
+
+    Raises:
+        InputError: pictures can't be written in this format.
+    """
+    from srquant.upscale.pictures.write import SAVERS
+
+    if given is None:
+        return None
+    suffix = f".{given.lower().lstrip('.')}"
+    if suffix not in SAVERS:
+        raise InputError(f"--format {given}: can't be written; use {', '.join(SAVERS)}")
+    return suffix
 
 
 def reading(max_pixels: int | None, tolerant: bool) -> "Reading":
