@@ -132,7 +132,6 @@ def main() -> None:
         f"{model.policy.granularity} and kept these layers float: {kept}. Y-PSNR of the integer network's picture "
         "against the float network's, both in OpenVINO, Set5 x4. "
         f"Times: {SIDE}x{SIDE}, two threads, {ROUNDS} rounds in turns, medians. "
-        "The file was made before cheap layers came first among the sensitive ones. "
         "Crops by the float (left) and the integer network (right), CC0 pictures of gb82: [anime.png](anime.png)."
     )
     columns = {

@@ -118,11 +118,19 @@ def qat_reading() -> Iterator[str]:
 
 def ptq_reading() -> Iterator[str]:
     """docs/results/ptq_reading.md."""
+    yield from _as_long()
     yield from _learning_rates()
     yield from _finetuning()
     yield from _rounding()
     yield from _adabm_parts()
     yield from _imdtn()
+
+
+def _as_long() -> Iterator[str]:
+    for method in ("gba", "outlier-aware", "2dquant", "adabm"):
+        label = method if method == "2dquant" else f"{method} relative"
+        yield f"| `{method}`, relative rates | {both(label, seed=0)} | {both(f'{label}, as long as distill')} |"
+    yield f"| `distill`, one grid per tensor | | {both('distill', seed=0)} |"
 
 
 def _learning_rates() -> Iterator[str]:
