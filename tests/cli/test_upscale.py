@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -155,3 +156,25 @@ def test_an_unknown_format_is_refused_before_the_network_is_loaded(run, files, c
     says = complaint(run("upscale", "no such network", files, "-o", tmp_path / "out", "--format", "bpm"))
     assert "--format bpm: can't be written; use .png, .jpg" in says
     assert not (tmp_path / "out").exists()
+
+
+def test_json_of_a_picture_and_of_a_folder(run, files, tmp_path):
+    one = json.loads(
+        run("upscale", files / "edsr.pt", files / "picture.png", "-o", tmp_path / "a.png", "--json", "-").stdout
+    )
+    assert one["written"] == [str(tmp_path / "a.png")]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes((files / "picture.png").read_bytes())
+    (tmp_path / "in" / "b.png").touch()
+    result = run("upscale", files / "edsr.pt", tmp_path / "in", "-o", tmp_path / "out", "--json", "-")
+    several = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (several["written"], several["already_done"], several["left_out"]) == (
+        [str(tmp_path / "out" / "a.png")],
+        [],
+        {},
+    )
+    assert "is empty" in several["failed"][str(tmp_path / "in" / "b.png")]
+    for value in (one, several):
+        assert 0 < value["seconds"] < 600
+        assert value["peak_rss_mb"] > 50

@@ -18,13 +18,14 @@ from srquant.cli.options import (
     Device,
     Engine,
     FloatPrecision,
+    Json,
     Overwrite,
     Precision,
     Scale,
     Threads,
     tile_size,
 )
-from srquant.cli.output import fail, note, show
+from srquant.cli.output import check_json, fail, note, show, write_json
 from srquant.cli.plain_text import plain
 from srquant.errors import ImageError, InputError
 
@@ -76,10 +77,13 @@ def upscale(
     overwrite: Overwrite = False,
     max_pixels: MaxPixels = None,
     tolerant: Tolerant = False,
+    json: Json = None,
 ) -> None:
     """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
     side, read_as, suffix = tile_size(tile), reading(max_pixels, tolerant), format_suffix(suffix)
     check_order(model, source)
+    check_json(json)
+    start = time.monotonic()
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 
@@ -96,10 +100,20 @@ def upscale(
     if not running.tiling.exact:
         note(running.tiling.describe())
     if source.is_dir():
-        finish(upscale_all(running, source, output, side, suffix, overwrite, read_as))
+        finish(upscale_all(running, source, output, side, suffix, overwrite, read_as), json, start)
     else:
         upscale_one(running, source, output, side, overwrite, read_as)
-        show(f"{output}")
+        show(f"{output}", json_to=json)
+        write_json({"written": [str(output)], **spent(start)}, json)
+
+
+def spent(start: float) -> dict[str, float]:
+    """What the command took, for JSON: seconds since ``start``, and peak memory."""
+    from srquant.devices import CPU
+    from srquant.measure.speed.worker import peak_memory
+
+    seconds = round(time.monotonic() - start, 3)
+    return {"seconds": seconds, "peak_rss_mb": round(peak_memory(CPU.type) / 1e6, 1)}
 
 
 def format_suffix(given: str | None) -> str | None:
@@ -186,10 +200,20 @@ def upscale_all(
     return report
 
 
-def finish(report: "FolderReport") -> None:
+def finish(report: "FolderReport", json: str | None, start: float) -> None:
     """Print how many pictures were written, skipped, failed and left out; exit with code 1 if one failed."""
+    write_json(
+        {
+            "written": [str(path) for path in report.written],
+            "already_done": [str(path) for path in report.skipped],
+            "failed": {str(failure.source): str(failure.error) for failure in report.failures},
+            "left_out": {str(item.path): item.reason for item in report.left_out},
+            **spent(start),
+        },
+        json,
+    )
     counts = f"{len(report.written)} written, {len(report.skipped)} already done, {len(report.failures)} failed"
-    show(counts + (f", {len(report.left_out)} left out" if report.left_out else ""))
+    show(counts + (f", {len(report.left_out)} left out" if report.left_out else ""), json_to=json)
     note_left_out(report)
     for failure in report.failures:
         note(str(failure.error))
