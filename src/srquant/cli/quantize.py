@@ -248,7 +248,7 @@ def gain(network: "Network", frozen: "FrozenModel") -> list[str]:
         return []
     note("timing the quantized and the float network")
     try:
-        return [str(measured_gain(network.cpu(), frozen.network, usable_cores()))]
+        return [str(measured_gain(network.cpu(), frozen.network.cpu(), usable_cores()))]
     except EngineError as error:
         return [f"not timed in OpenVINO: {error}"]
 
