@@ -30,6 +30,9 @@ SIZES = {"blocks": 1, "features": 8}
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 SIDE = 24
 
+TILE = 64
+"""Side of tiles: by default they take as much memory as is free, when damage makes a picture large."""
+
 Attempt = Callable[[random.Random], bool]
 """Damages a file and uses it; whether it was refused. Any other error than srquant's is a failure."""
 
@@ -179,7 +182,7 @@ def of_picture(folder: Path) -> Attempt:
     def attempt(chance: random.Random) -> bool:
         source = folder / "picture"
         source.write_bytes(damaged(chance.choice(contents), chance))
-        return refused(lambda: upscale_file(engine, source, target, overwrite=True))
+        return refused(lambda: upscale_file(engine, source, target, overwrite=True, tile=TILE))
 
     return attempt
 

@@ -1,5 +1,6 @@
 """Only named formats are opened, by their content, in their true colours, and up to a size."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from srquant.data import images, pillow
 from srquant.data.formats import limits, readable
 from srquant.data.formats.kinds import Format, format_of, recognised
 from srquant.data.formats.limits import check_whole
+from srquant.data.formats.load import load
 from srquant.data.images import image_size, read_rgb
 from srquant.errors import ImageError
 
@@ -150,3 +152,19 @@ def subsampled_tiff(coefficients: tuple[int, ...]) -> bytes:
 
 def number(value: int, size: int) -> bytes:
     return value.to_bytes(size, "little")
+
+
+def test_a_header_that_claims_more_pixels_than_a_file_can_hold_is_refused(tmp_path):
+    path = tmp_path / "wide.tif"
+    Image.new("RGB", (24, 24)).save(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<HHI", 256, 4, 1)) + 8
+    content[place : place + 4] = struct.pack("<I", 8_000_000)
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"claims 8000000 x 24 pixels in {len(content)} bytes"):
+        load(path)
+
+
+def test_plain_pictures_pack_well(tmp_path):
+    Image.new("RGB", (5000, 5000)).save(tmp_path / "plain.png", optimize=True)
+    assert load(tmp_path / "plain.png").width == 5000

@@ -11,6 +11,7 @@ from srquant.data import pillow
 from srquant.data.formats import tiff_colours
 from srquant.data.formats.jpeg_end import END, has_all_scans, has_end, stripped
 from srquant.data.formats.kinds import Format, format_of
+from srquant.data.formats.limits import check_claim
 from srquant.data.formats.readable import LOADERS, is_readable, unreadable_here
 from srquant.data.vips import pyvips
 from srquant.errors import ImageError
@@ -37,6 +38,13 @@ def load(path: Path, access: Access = "random", tolerant: bool = False) -> pyvip
     kind = format_of(path)
     if not is_readable(kind):
         raise ImageError(f"can't read {path}: {unreadable_here(kind)}")
+    image = load_kind(path, kind, access, tolerant)
+    check_claim(path, kind, image.height, image.width)
+    return image
+
+
+def load_kind(path: Path, kind: Format, access: Access, tolerant: bool) -> pyvips.Image:
+    """Open a picture of a known format; arguments and errors as ``load``."""
     if kind is Format.BMP:
         return from_pillow(path)
     if kind is Format.TIFF:
