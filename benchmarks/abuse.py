@@ -27,7 +27,7 @@ ABOUT = """\
 Files with bytes changed, left out, repeated or cut off, and quantized files whose checksum was made to fit their
 damage. Refused: by an error of srquant, one line. Taken: the file was used; a quantized file without a fitting checksum
 must give the same picture. Failed: any other error, or another picture. Growth: of the process's peak memory while the
-attempts ran. Other programs ran meanwhile, so the seconds are too many."""
+attempts ran. Other programs ran meanwhile, so the seconds are too many. Each kind was run with its own `--count`."""
 
 COLUMNS = {
     "kind": "kind",
