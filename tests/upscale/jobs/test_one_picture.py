@@ -203,7 +203,7 @@ def test_pictures_not_stored_row_by_row(bilinear: TorchEngine, save: Save, name:
     source = save(smooth(70, 60, 3), name, **options)
     target = source.with_name("out.png")
     upscale_file(bilinear, source, target, tile=8)
-    np.testing.assert_array_equal(read(target).numpy(), upscale_array(bilinear, read(source).numpy()))
+    np.testing.assert_array_equal(read(target).numpy(), upscale_array(bilinear, read(source).numpy(), tile=8))
 
 
 def test_lab_becomes_srgb(bilinear: TorchEngine, tmp_path: Path) -> None:
