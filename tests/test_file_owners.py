@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from srquant import file_owners
-from srquant.file_owners import LONGEST, claiming, dead, is_alive, lock_of, owning
+from srquant.file_owners import LONGEST, claiming, dead, lock_of, owning
 
 HOLDING = """
 import sys
@@ -17,6 +17,11 @@ with owning(Path(sys.argv[1])) as owner:
     print(owner, flush=True)
     sys.stdin.read()
 """
+
+
+def is_alive(folder, owner):
+    with dead(folder, owner) as is_dead:
+        return not is_dead
 
 
 def test_an_owner_lives_until_the_end_of_its_block(tmp_path):

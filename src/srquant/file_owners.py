@@ -78,7 +78,7 @@ def _locked(path: Path, wait: bool) -> int | None:
     """Create and lock a file, made again if somebody removes it before it is locked; None if another has it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not _try_lock(file, wait):
+        if _lock(file, wait) is False:
             os.close(file)
             return None
         with suppress(OSError):
@@ -87,22 +87,17 @@ def _locked(path: Path, wait: bool) -> int | None:
         os.close(file)
 
 
-def _try_lock(file: int, wait: bool) -> bool:
-    """Lock a file; False if another has it."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        except OSError:  # the file system has no locks
-            pass
+def _lock(file: int, wait: bool) -> bool | None:
+    """Whether a file is locked now; False if another has the lock, None where the file system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
     return True
-
-
-def is_alive(folder: Path, owner: str) -> bool:
-    """Whether an owner lives, in whatever process on whatever machine."""
-    with dead(folder, owner) as is_dead:
-        return not is_dead
 
 
 @contextmanager
@@ -123,13 +118,5 @@ def dead(folder: Path, owner: str) -> Iterator[bool]:
 
 
 def _released(file: int) -> bool:
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # the file system has no locks
-            pass
-        else:
-            return True
-    return time.time() - os.fstat(file).st_mtime > LONGEST
+    locked = _lock(file, wait=False)
+    return time.time() - os.fstat(file).st_mtime > LONGEST if locked is None else locked

@@ -125,8 +125,9 @@ def remove_stale(folder: Path, target: Path | None = None) -> None:
 def _remove_of(folder: Path, owner: str, names: list[str]) -> None:
     """Remove the files and the lock of an owner, if it is dead."""
     with dead(folder, owner) as is_dead, suppress(OSError):
-        for path in (*(folder / name for name in names), lock_of(folder, owner)) if is_dead else ():
-            path.unlink(missing_ok=True)
+        if is_dead:
+            for path in (*(folder / name for name in names), lock_of(folder, owner)):
+                path.unlink(missing_ok=True)
 
 
 def _ending(path: Path) -> str:

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from srquant.errors import InputError
 
-MODEL_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".xml", ".onnx")
-
 
 def check_order(model: Path, source: Path) -> None:
     """Check, before anything is loaded, that a model and pictures are given in this order.
@@ -13,7 +11,7 @@ def check_order(model: Path, source: Path) -> None:
     Raises:
         InputError: they have changed places.
     """
-    from srquant.models.checkpoint_file.file_kind import picture_format
+    from srquant.models.checkpoint_file.file_kind import MODEL_SUFFIXES, picture_format
     from srquant.models.packaged import packaged_models
 
     is_model = source.suffix.lower() in MODEL_SUFFIXES or str(source) in packaged_models()

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,15 @@ def write_json(value: object, to: str | None) -> None:
         typer.echo(text)
     else:
         _write(text + "\n", Path(to))
+
+
+def spent(start: float) -> dict[str, float]:
+    """What a command took, for JSON: seconds since ``start`` of ``time.perf_counter``, and peak memory."""
+    from srquant.devices import CPU
+    from srquant.measure.speed.worker import peak_memory
+
+    seconds = round(time.perf_counter() - start, 3)
+    return {"seconds": seconds, "peak_rss_mb": round(peak_memory(CPU.type) / 1e6, 1)}
 
 
 def check_output(path: Path, overwrite: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srquant.cli.options import Device, Json, Overwrite, Scale, usable_cores
-from srquant.cli.output import check_json, check_output, make_folder, note, show, write_json
+from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -163,9 +163,8 @@ def quantize(
     from srquant.deploy.file.graph_record import check_form
     from srquant.deploy.file.save_load import save
     from srquant.deploy.frozen.freeze import freeze
-    from srquant.devices import CPU, find_device
+    from srquant.devices import find_device
     from srquant.insertion.policy import LayerBits, Policy
-    from srquant.measure.speed.worker import peak_memory
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
 
@@ -219,8 +218,7 @@ def quantize(
             "granularity": quantized.policy.granularity,
             "activation_granularity": quantized.policy.activation_granularity,
             "kept_float": [override.pattern for override in added(policy, quantized.policy)],
-            "seconds": round(time.perf_counter() - start, 3),
-            "peak_rss_mb": round(peak_memory(CPU.type) / 1e6, 1),
+            **spent(start),
         },
         json,
     )

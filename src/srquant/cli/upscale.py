@@ -25,7 +25,7 @@ from srquant.cli.options import (
     Threads,
     tile_size,
 )
-from srquant.cli.output import check_json, fail, note, show, write_json
+from srquant.cli.output import check_json, fail, note, show, spent, write_json
 from srquant.cli.plain_text import plain
 from srquant.errors import ImageError, InputError
 
@@ -83,7 +83,7 @@ def upscale(
     side, read_as, suffix = tile_size(tile), reading(max_pixels, tolerant), format_suffix(suffix)
     check_order(model, source)
     check_json(json)
-    start = time.monotonic()
+    start = time.perf_counter()
     if not source.exists():
         raise ImageError(f"{source} doesn't exist: check the name")
 
@@ -105,15 +105,6 @@ def upscale(
         upscale_one(running, source, output, side, overwrite, read_as)
         show(f"{output}", json_to=json)
         write_json({"written": [str(output)], **spent(start)}, json)
-
-
-def spent(start: float) -> dict[str, float]:
-    """What the command took, for JSON: seconds since ``start``, and peak memory."""
-    from srquant.devices import CPU
-    from srquant.measure.speed.worker import peak_memory
-
-    seconds = round(time.monotonic() - start, 3)
-    return {"seconds": seconds, "peak_rss_mb": round(peak_memory(CPU.type) / 1e6, 1)}
 
 
 def format_suffix(given: str | None) -> str | None:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from srquant.errors import CheckpointError
 
+MODEL_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".xml", ".onnx")
+"""Of files that may be given as MODEL."""
+
 PICTURES: Mapping[bytes, str] = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -119,6 +122,5 @@ def refuse_other_archives(path: Path) -> None:
 
 def _models_in(folder: Path) -> str:
     """The end of a message: files in a folder that may be models."""
-    suffixes = (".pt", ".pth", ".ckpt", ".safetensors", ".xml", ".onnx")
-    names = sorted(name for name in files_in(folder) if name.endswith(suffixes))
+    names = sorted(name for name in files_in(folder) if name.endswith(MODEL_SUFFIXES))
     return f", such as {', '.join(names[:3])}" if names else ""

@@ -60,14 +60,15 @@ class Record:
             return
         with self.path.open("rb") as file:
             file.seek(self.read)
-            *lines, last = file.read().decode(errors="replace").split("\n")
-        for line in lines:
-            yield self.lines, line
-            self.read += len(line.encode()) + 1
-            self.lines += 1
-        if not is_half(last):
-            yield self.lines, last
-            self.read += len(last.encode())
+            content = file.read()
+        *lines, last = content.split(b"\n")
+        if is_half(last.decode(errors="replace")):
+            self.read += len(content) - len(last)
+        else:
+            self.read += len(content)
+            lines.append(last)
+        yield from enumerate((line.decode(errors="replace") for line in lines), self.lines)
+        self.lines += content.count(b"\n")
 
     def name(self, target: Path) -> str:
         """A picture's name in the list: its path relative to the folder."""

@@ -153,16 +153,16 @@ class FolderRun:
         except ImageError as error:
             self.failures.append(Failure(job.source, error))
             return True
-        if self.is_done(job, digest):
+        if self.skip_if_done(job, digest):
             return True
         make_folder(job.target.parent)
         with claiming(job.target, wait) as mine:
-            if mine and not self.is_done(job, digest):
+            if mine and not self.skip_if_done(job, digest):
                 self.upscale(job, digest)
         return mine
 
-    def is_done(self, job: Job, digest: str) -> bool:
-        """Whether a run made this picture; it is noted as skipped then."""
+    def skip_if_done(self, job: Job, digest: str) -> bool:
+        """Note a picture as skipped if a run made it; returns whether one did."""
         self.record.refresh()
         done = self.record.is_done(job.target, digest, self.network)
         if done:
