@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from srquant.cli.curve_page import curve_page
 from srquant.cli.output import check_folder, note, progress
 from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
@@ -76,8 +77,8 @@ def quantize_network(inputs: Inputs, folder: RunFolder | None, overwrite: bool) 
             return method.quantize(*arguments, step)
     begin(folder, inputs.configuration(), overwrite)
     note(announcement(inputs))
-    with progress() as step:
-        return method.in_folder(*arguments, step, folder)
+    with progress() as step, curve_page(folder.metrics, step) as watched:
+        return method.in_folder(*arguments, watched, folder)
 
 
 def begin(folder: RunFolder, wanted: Mapping[str, str], overwrite: bool) -> None:

@@ -9,6 +9,7 @@ import psutil
 import torch
 from safetensors.torch import save as to_safetensors
 
+from srquant.cli.curve_page import curve_page
 from srquant.cli.output import check_folder, note, progress, show
 from srquant.cli.train_inputs import FLOAT
 from srquant.data.benchmark import BenchmarkSet
@@ -123,8 +124,8 @@ def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder)
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate).train()
     if folder.checkpoint.exists():
         note(f"continuing from {folder.checkpoint}")
-    with progress() as step:
-        report = partial(step, f"training {inputs.method.name}")
+    with progress() as step, curve_page(folder.metrics, step) as watched:
+        report = partial(watched, f"training {inputs.method.name}")
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate, report).train()
 
 

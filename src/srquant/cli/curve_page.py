@@ -1,0 +1,32 @@
+"""The page of curves in a run's folder, written again while the run goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srquant.cli.output import Step
+from srquant.report.curves import write_curves
+
+EVERY = 30.0
+"""Seconds between two writes."""
+
+
+@contextmanager
+def curve_page(metrics: Path, step: Step) -> Iterator[Step]:
+    """A ``step`` that also writes ``curves.html`` beside a log from time to time; once more at the end.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    written = time.monotonic()
+
+    def watched(stage: str, done: int, total: int) -> None:
+        nonlocal written
+        step(stage, done, total)
+        if time.monotonic() - written >= EVERY:
+            write_curves(metrics, running=True)
+            written = time.monotonic()
+
+    yield watched
+    write_curves(metrics, running=False)
