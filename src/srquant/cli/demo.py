@@ -24,7 +24,7 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
     check_folder(output)
 
     from srquant.cli.demo_pictures import CALIBRATION_PICTURES, TEST_PICTURES, write_pictures
-    from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines
+    from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines, write_page
     from srquant.models.load import load_model
     from srquant.models.packaged import DEFAULT, packaged_models
 
@@ -35,8 +35,12 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
         models = candidates(network, pictures.calibration, output, step)
         times = time_engines(network, models, threads or usable_cores(), step)
         measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, output, step)]
+        write_page(models, pictures.benchmark, threads or usable_cores(), output / "report.html", step)
     compare(pictures.benchmark, models, measured, output / "comparison.png")
-    show(result_table(measured), f"files and pictures: {output}, comparison: {output / 'comparison.png'}")
+    show(
+        result_table(measured),
+        f"files and pictures: {output}, comparison: {output / 'comparison.png'}, page: {output / 'report.html'}",
+    )
 
 
 def result_table(rows: "list[Row]") -> "Table":

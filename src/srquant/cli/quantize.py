@@ -9,6 +9,7 @@ import typer
 
 from srquant.cli.options import Device, Json, Overwrite, Scale, usable_cores
 from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
+from srquant.cli.page_file import check_page
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -124,6 +125,15 @@ Overrides = Annotated[
 Count = Annotated[int, typer.Option(help="Number of calibration pictures.")]
 Patch = Annotated[int, typer.Option(help="Side of the calibration crops in pixels.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random choice of pictures and crops.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        show_default=False,
+        help="Also write a page (.html) that compares the result with the float network on calibration pictures.",
+    ),
+]
 
 
 def quantize(
@@ -150,14 +160,18 @@ def quantize(
     run: RunDir = None,
     scale: Scale = None,
     device: Device = "auto",
+    report: ReportFile = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     start = time.perf_counter()
     check_output(output, overwrite)
+    if report is not None:
+        check_page(report, overwrite)
     check_json(json)
 
+    from srquant.cli.quantize_page import write_page
     from srquant.cli.quantize_run import Inputs, added, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.graph_record import check_form
@@ -167,6 +181,7 @@ def quantize(
     from srquant.insertion.policy import LayerBits, Policy
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
+    from srquant.report.measured_model import Candidate
 
     computing = find_device(device)
     chosen = find_method(method)
@@ -199,6 +214,11 @@ def quantize(
     make_folder(output)
     save(frozen, output, overwrite)
     finish(folder)
+    if report is not None:
+        write_page(
+            Candidate(model.stem, model, network.cpu()), Candidate(output.stem, output, frozen), pictures, report
+        )
+        note(f"{report}: {report.stat().st_size:,} bytes")
     size, before = output.stat().st_size, model.stat().st_size
     show(
         describe(network),

@@ -15,6 +15,7 @@ from srquant.deploy.float_form import float_form
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.measure.cost.report import SIDE, centre_crops
 from srquant.models.network import Network
+from srquant.models.packaged import packaged_models
 from srquant.report.collect import Collected, OpenEngine, Step, collect_pictures, collect_sets
 from srquant.report.command_lines import command_for
 from srquant.report.compose import about_network, charts, made_by_programs, timing_text
@@ -102,13 +103,18 @@ def _measured(
 
 
 def _commands(work: Work) -> list[Command]:
-    start = FLOAT if work.start is None else str(work.start.path)
+    start = FLOAT if work.start is None else _as_typed(work.start.path)
     made = [
         Command(f"{candidate.label}:", command_for(candidate.model, start, str(candidate.path)))
         for candidate in work.candidates
         if isinstance(candidate.model, FrozenModel)
     ]
     return [*made, Command("This page:", work.command)]
+
+
+def _as_typed(path: Path) -> str:
+    """How a model is named on the command line: a packaged one without its folder."""
+    return path.stem if path in packaged_models().values() else str(path)
 
 
 def _float_network(work: Work) -> Network:

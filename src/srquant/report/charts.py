@@ -3,6 +3,7 @@
 import html
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import matplotlib
@@ -20,7 +21,6 @@ FEW = 20
 INK = "#000000"
 """Matplotlib's colour of axes; the page replaces it by its own."""
 
-STYLE = {"svg.fonttype": "none", "font.size": 8}
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 COLOURS = ("#2f7ed8", "#e0792b", "#4d9a4f", "#a05fb4", "#8a8a8a", "#c24b4b")
@@ -68,7 +68,7 @@ def bar_chart(title: str, unit: str, rows: Sequence[Bars], logarithmic: bool = F
     """
     widest = max(len(row.names) for row in rows)
     width = min(max(LEAST_WIDTH, 1.5 + INCH_PER_NAME * widest), MOST_WIDTH)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(width, ROW_HEIGHT * len(rows) + 0.8), layout="constrained")
         for number, row in enumerate(rows):
             _draw_bars(figure.add_subplot(len(rows), 1, number + 1), row, unit, logarithmic)
@@ -84,7 +84,7 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], logarithmic: bool =
         lines: at most as many as there are ``COLOURS``.
         logarithmic: whether heights are shown by their logarithm.
     """
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=LINE_SIZE, layout="constrained")
         axes = figure.add_subplot()
         for line, colour in zip(lines, COLOURS, strict=False):
@@ -93,6 +93,11 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], logarithmic: bool =
         axes.set_xlabel(unit)
         _finish(axes, logarithmic, legend=len(lines) > 1)
         return _svg(figure, title)
+
+
+def _style() -> AbstractContextManager[None]:
+    """Text stays text, in small letters."""
+    return matplotlib.rc_context({"svg.fonttype": "none", "font.size": 8})
 
 
 def _draw_bars(axes: Axes, row: Bars, unit: str, logarithmic: bool) -> None:
