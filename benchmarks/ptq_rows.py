@@ -426,17 +426,18 @@ def runs() -> list[Run]:
 
 def _runs(network: Net, row: Row) -> Iterator[Run]:
     if row.method == FLOAT:
-        yield _run(network, row, FLOAT_BITS, 0, network.sets + network.four_bit_sets)
+        yield run_of(network, row, FLOAT_BITS, 0, network.sets + network.four_bit_sets)
         return
     for bits in row.bits:
         everywhere = bits in row.everywhere and not (network.attention and bits == 2)
         if bits in network.bits or everywhere:
             sets = network.sets + (network.four_bit_sets if bits in FOUR else ())
             seeds = network.seeds if bits in row.repeated_bits and row.repeated else FIRST
-            yield from (_run(network, row, bits, seed, network.sets[:2] if seed else sets) for seed in seeds)
+            yield from (run_of(network, row, bits, seed, network.sets[:2] if seed else sets) for seed in seeds)
 
 
-def _run(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) -> Run:
+def run_of(network: Net, row: Row, bits: int, seed: int, sets: tuple[str, ...]) -> Run:
+    """One run of a row, whether or not the row is measured on this network with these bits."""
     method = METHODS.get(row.method)
     layers = method.attention if network.attention and method else CNN
     return Run(

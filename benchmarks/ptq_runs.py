@@ -20,21 +20,21 @@ UNKNOWN = "unknown"
 """Version of the code of runs that were restored from the means in ``ptq.json``, because their files were lost."""
 
 
-def collect(runs: Iterable[Run], store: Store, folder: Path) -> None:
-    """Write the finished runs into one file, one line each."""
+def collect(runs: Iterable[Run], store: Store, folder: Path, name: str = NAME) -> None:
+    """Write the finished runs into one file of a folder, one line each."""
     lines = [json.dumps(_shortened(found)) for found in map(store.read, runs) if found is not None]
-    (folder / NAME).write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    (folder / name).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def restore(runs: Iterable[Run], store: Store, folder: Path) -> list[Run]:
-    """Write the files of runs that are in the folder's ``ptq_runs.json`` and not in the store.
+def restore(runs: Iterable[Run], store: Store, folder: Path, name: str = NAME) -> list[Run]:
+    """Write the files of runs that are in the folder's file ``name`` and not in the store.
 
     Only runs whose settings are still the same are restored; returns the runs that aren't there afterwards.
 
     Raises:
-        InputError: the folder has no ``ptq_runs.json``, or a run was made with other pictures or weights.
+        InputError: the folder has no such file, or a run was made with other pictures or weights.
     """
-    path = folder / NAME
+    path = folder / name
     if not path.exists():
         raise InputError(f"{path} is missing: give the folder that --assemble wrote to")
     saved = {_settings(found["run"]): found for found in json.loads(path.read_text())}

@@ -74,8 +74,8 @@ class Scale:
 
 def run(row: Row, bits: int, scale: Scale, folder: Path) -> None:
     """Train, then measure the start and the result; does nothing if the result exists."""
-    home = folder / f"{row.label.replace(' ', '-').replace(',', '')}_{bits}bit"
-    result = home / "result.json"
+    result = result_path(folder, row.label, bits)
+    home = result.parent
     if result.exists():
         return
     before, seconds = measure_start(row, bits, scale), train(row, bits, scale, home)
@@ -83,6 +83,11 @@ def run(row: Row, bits: int, scale: Scale, folder: Path) -> None:
     made = {"label": row.label, "method": row.method, "bits": bits, "settings": row.settings, **vars(scale)}
     write({**made, "seconds": seconds, "before": before, "after": after}, result)
     print(f"{row.label} {bits} bit: {before[0]['psnr_y']:.2f} -> {after[0]['scores'][0]['psnr_y']:.2f}", flush=True)
+
+
+def result_path(folder: Path, label: str, bits: int) -> Path:
+    """The file of a run, which exists once it is finished."""
+    return folder / f"{label.replace(' ', '-').replace(',', '')}_{bits}bit" / "result.json"
 
 
 def measure_start(row: Row, bits: int, scale: Scale) -> list[dict[str, Any]]:
