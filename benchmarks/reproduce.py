@@ -6,10 +6,10 @@
     python benchmarks/reproduce.py -o RUNS --restore docs/results      only the files of the runs that are committed
     python benchmarks/reproduce.py -o RUNS --assemble docs/results/reproduce
 
-Papers: GBA, QuantSR, 2DQuant, outlier-aware, AdaBM. Without a table all of a paper are run. Each run is a process of its
-own with one thread; finished ones are not repeated, stopped ones continue where the method can. RUNS may be the folder of
-``ptq.py``. ``--assemble`` runs nothing and writes one page per paper. Pictures, weights and the papers' numbers:
-``$SRQUANT_SHARED``.
+Papers: GBA, QuantSR, 2DQuant, outlier-aware, AdaBM. Without a table all of a paper are run. Each run is a process of
+its own with one thread; finished ones are not repeated, stopped ones continue where the method can. RUNS may be the
+folder of ``ptq.py``. ``--assemble`` runs nothing and writes one page per paper. Pictures, weights and the papers'
+numbers: ``$SRQUANT_SHARED``.
 """
 
 import argparse

@@ -4,11 +4,12 @@ from functools import partial
 
 from ptq_networks import EDSR
 from reproduce_counts import BIT_OPS, SIZE, adabm, adabm_float
-from reproduce_lines import AT_HAND, STAND_IN, beside, measured, models, on_large_pictures, quality, seconds
+from reproduce_lines import AT_HAND, beside, measured, models, on_large_pictures, quality, seconds, stand_in
 from reproduce_sources import Absent, Counted, Source, Tabulated, Trained
 from reproduce_table import Count, Line, Printed, Table
 
 PAPER = "AdaBM"
+NETWORKS = (("EDSR", 4), ("RDN", 4))
 METHODS = {
     "MinMax": ("minmax",),
     "Percentile": ("percentile",),
@@ -70,7 +71,7 @@ TABLES = (
         PAPER,
         "1",
         "seconds of processing, EDSR x4",
-        f"{ON_A_PROCESSOR}; PAMS and DDTB train for 400 steps of 4 crops here, for 15,000 and 30,000 of 16 in the paper",
+        f"{ON_A_PROCESSOR}; PAMS and DDTB train for 400 steps of 4 crops, in the paper for 15,000 and 30,000 of 16",
         tuple(seconds(*row) for row in TIMES),
         15,
         gpu="CADyQ, CABM, float training",
@@ -87,13 +88,13 @@ TABLES = (
         ("2",),
         gpu="CADyQ and CABM",
     ),
-    Table(PAPER, "3", "methods x4", STAND_IN, quality(models(("EDSR", 4), ("RDN", 4)), METHODS, (6, 4)), 400, ("3",)),
+    Table(PAPER, "3", "methods x4", stand_in(*NETWORKS), quality(models(*NETWORKS), METHODS, (6, 4)), 400, ("3",)),
     Table(
         PAPER,
         "4",
         "parts of AdaBM, EDSR x4, W4A4",
-        "edsr_r8f64_x2 stands for EDSR x4, 100 crops of 48x48; with the published learning rates (three seeds) and with "
-        "relative ones (one seed, feature weight 0.2)",
+        "edsr_r8f64_x2 stands for EDSR x4, 100 crops of 48x48; with the published learning rates (three seeds) and "
+        "with relative ones (one seed, feature weight 0.2; all parts: three seeds, layer rate 0.015)",
         tuple(
             line
             for method, labels in PARTS.items()
@@ -106,8 +107,8 @@ TABLES = (
         PAPER,
         "5",
         "model size, bit operations and seconds, EDSR x4",
-        "counted: the paper's network; bit operations for 49,500 low-resolution pixels, about the mean of Urban100 x4. The "
-        f"bits of CADyQ, CABM and AdaBM depend on the picture, ours are those of the policy. Seconds: {ON_A_PROCESSOR}",
+        "counted: the paper's network; bit operations for 49,500 low-resolution pixels, about the mean of Urban100 x4. "
+        f"Bits of CADyQ, CABM and AdaBM depend on the picture, ours are those of the policy. Seconds: {ON_A_PROCESSOR}",
         (
             Line(Count("EDSR in float", {SIZE: 1517.6, BIT_OPS: 527.0}), Counted("EDSR x4", adabm_float)),
             sizes("CABM, AdaBM: body only", 485.5, 82.4, 4, 4, fully=False),

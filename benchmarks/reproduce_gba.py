@@ -2,12 +2,15 @@
 
 from ptq_networks import EDSR
 from ptq_run import Run
-from reproduce_lines import AT_HAND, STAND_IN, beside, measured, models, quality
+from reproduce_lines import AT_HAND, beside, measured, models, quality, stand_in
 from reproduce_runs import float_run, short
 from reproduce_sources import Absent, Quantized, Source, Tabulated
 from reproduce_table import Count, Line, Printed, Table
 
 PAPER = "GBA"
+NETWORKS = (("EDSR", 4), ("RDN", 4))
+NETWORKS_X2 = (("EDSR", 2), ("RDN", 2))
+CARN, SRRESNET = ("CARN", 4), ("SRResNet", 4)
 METHODS = {
     "MinMax+FT": ("minmax+FT",),
     "Percentile+FT": ("percentile+FT",),
@@ -31,8 +34,8 @@ FITTING = ("mixed=both", "rates=relative", "learning_rate=0.003")
 """GBA* with rates times each range; the published ones are too high for this network."""
 
 SHORT = (
-    "**Short**: EDSR r8f64 x2 stands for EDSR x4, W4A4, 20 calibration crops of 48x48, one seed, Set5 only (the paper: 100 "
-    "crops of 96x96, Urban100 too). GBA* with learning rates 0.003 times each range unless the row says otherwise. "
+    "**Short**: edsr_r8f64_x2 stands for EDSR x4, W4A4, 20 calibration crops of 48x48, one seed, Set5 only (the paper: "
+    "100 crops of 96x96, Urban100 too). GBA* with learning rates 0.003 times each range unless the row says otherwise. "
     "Differences below 0.1 dB mean nothing."
 )
 
@@ -80,6 +83,12 @@ BATCHES = {
 }
 
 
+def compared(number: str, shows: str, of: tuple[tuple[str, int], ...], bits: tuple[int, ...], minutes: int) -> Table:
+    """One of tables 1 to 4."""
+    lines = quality(models(*of), METHODS, bits)
+    return Table(PAPER, number, shows, stand_in(*of), lines, minutes, (f"S{number}",))
+
+
 def swept(number: int, shows: str, points: dict[str, Source], more: str = "") -> Table:
     """One of tables 6 to 11."""
     lines = tuple(Line(Printed("EDSR", 4, f"{PAPER}[{name}]", 4, 4), ours) for name, ours in points.items())
@@ -120,7 +129,7 @@ MAIN_TABLES = (
         PAPER,
         "main-1",
         "methods on EDSR and RDN x4, as far as notes on the main text have it",
-        STAND_IN,
+        stand_in(*NETWORKS),
         (
             *quality(models(("EDSR", 4)), MAIN, (4, 3), float_rows=False),
             *quality(models(("RDN", 4)), {name: METHODS[name] for name in ("AdaBM", "GBA*")}, (4,), float_rows=False),
@@ -132,7 +141,7 @@ MAIN_TABLES = (
         PAPER,
         "main-2",
         "methods on SwinIR-light x4, as far as notes on the main text have it",
-        STAND_IN,
+        stand_in(("SwinIR-light", 4)),
         quality(
             models(("SwinIR-light", 4)),
             {
@@ -162,12 +171,10 @@ MAIN_TABLES = (
 )
 
 TABLES = (
-    Table(PAPER, "1", "methods x2", STAND_IN, quality(models(("EDSR", 2), ("RDN", 2)), METHODS, (4, 3)), 400, ("S1",)),
-    Table(
-        PAPER, "2", "methods x4 at 6 bits", STAND_IN, quality(models(("EDSR", 4), ("RDN", 4)), METHODS, (6,)), 300, ("S2",)
-    ),
-    Table(PAPER, "3", "methods on CARN x4", STAND_IN, quality(models(("CARN", 4)), METHODS, (4, 3)), 60, ("S3",)),
-    Table(PAPER, "4", "methods on SRResNet x4", STAND_IN, quality(models(("SRResNet", 4)), METHODS, (4, 3)), 250, ("S4",)),
+    compared("1", "methods x2", NETWORKS_X2, (4, 3), 400),
+    compared("2", "methods x4 at 6 bits", NETWORKS, (6,), 300),
+    compared("3", "methods on CARN x4", (CARN,), (4, 3), 60),
+    compared("4", "methods on SRResNet x4", (SRRESNET,), (4, 3), 250),
     Table(
         PAPER,
         "5",
@@ -175,14 +182,14 @@ TABLES = (
         "digits, not ImageNet, and a small ResNet-18: only shows that the methods work",
         IMAGES,
         20,
-        gpu="ImageNet isn't at hand, and would need one",
+        gpu="ImageNet, which isn't at hand",
     ),
     swept(6, "number of calibration pictures", CALIBRATION, "With 100 crops: the full row of `ptq.py`, three seeds."),
     swept(
         7,
         "learning rate of finetuning",
         RATES,
-        "Rates are absolute, as in the paper; with relative ones the same crops give the row of table 8 with {-1, 0, 1}.",
+        "Rates are absolute, as in the paper; with relative ones the same crops give the first row of table 8.",
     ),
     swept(8, "candidates of the bit offset", CANDIDATES),
     swept(9, "weight of the feature loss", WEIGHTS),

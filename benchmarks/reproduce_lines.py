@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from ptq_networks import NETWORKS
 from ptq_run import FLOAT
 from reproduce_runs import float_run, large, row
 from reproduce_sources import Absent, Quantized, Source
@@ -27,14 +28,14 @@ AT_HAND = {
 }
 """Networks at hand; ``ptq_networks.py`` says how they differ from the papers'."""
 
-STAND_IN = (
-    "edsr_r16f64_x4: the papers' network, our own weights; rnet_r9f64_x4: like EDSR x4, 9 blocks; edsr_r8f64_x2: EDSR x2 "
-    "with 8 blocks for 16; rdn_x2: idealo's smaller RDN, for x2 and x4; carn_x2: for CARN x4; srresnet_r16f64_x4 and "
-    "srresnet_r8f64_x4: SRResNet with 16 and 8 blocks; imdtn_x4: SwinIR's blocks, for SwinIR-light x4; swinir_light_x2: "
-    "trained for minutes only. Crops of 48x48 for the papers' 96x96. Manga109 isn't at hand, of Urban100 30 pictures are."
-)
+NOTE = "Crops of 48x48 for the papers' 96x96. Manga109 isn't at hand, of Urban100 30 pictures are"
 
-RELATIVE = " relative"
+
+def stand_in(*names: tuple[str, int]) -> str:
+    """What stands for the networks of a table."""
+    notes = {net.name: net.note for net in NETWORKS}
+    found = dict.fromkeys(network for name in names for network in AT_HAND[name])
+    return ". ".join([*(f"{network}: {notes[network]}" for network in found), NOTE])
 
 
 def models(*names: tuple[str, int]) -> Models:

@@ -4,11 +4,12 @@ from functools import partial
 
 from ptq_networks import EDSR
 from reproduce_counts import SIZE, adabm
-from reproduce_lines import AT_HAND, STAND_IN, beside, measured, models, on_large_pictures, quality, seconds
+from reproduce_lines import AT_HAND, beside, measured, models, on_large_pictures, quality, seconds, stand_in
 from reproduce_sources import Absent, Counted, Trained
 from reproduce_table import Count, Line, Printed, Table
 
 PAPER = "outlier-aware"
+NETWORKS = (("EDSR", 4), ("RDN", 4))
 OURS = ("outlier-aware", "outlier-aware relative")
 METHODS = {
     "MSE": ("mse",),
@@ -51,13 +52,21 @@ STORAGE = tuple(
 )
 
 TABLES = (
-    Table(PAPER, "1", "methods x4", STAND_IN, quality(models(("EDSR", 4), ("RDN", 4)), METHODS, (6, 4)), 400, ("1", "1(page)")),
+    Table(
+        PAPER,
+        "1",
+        "methods x4",
+        stand_in(*NETWORKS),
+        quality(models(*NETWORKS), METHODS, (6, 4)),
+        400,
+        ("1", "1(page)"),
+    ),
     Table(
         PAPER,
         "2",
         "large pictures",
-        "CLIC2025_2K, five pictures, stands for Test2K, upscaled as a whole; head and tail have 8 bits, in the paper they are "
-        "float; `large_sets.py` makes Test2K and Test4K from DIV8K",
+        "CLIC2025_2K, five pictures, stands for Test2K, upscaled as a whole; head and tail have 8 bits, in the paper "
+        "they are float; `large_sets.py` makes Test2K and Test4K from DIV8K",
         LARGE_PICTURES,
         120,
         ("2",),
@@ -66,8 +75,8 @@ TABLES = (
         PAPER,
         "3",
         "beside methods that train weights, EDSR x4, W4A4",
-        "edsr_r8f64_x2 stands for EDSR x4; 400 steps of training; head and tail are float for the trained rows, and have 8 "
-        "bits for outlier-aware (in the paper they are float)",
+        "edsr_r8f64_x2 stands for EDSR x4; 400 steps of training; head and tail are float for the trained rows, and "
+        "have 8 bits for outlier-aware (in the paper they are float)",
         (
             *beside(Printed("EDSR", 4, "FP", 32, 32), AT_HAND["EDSR", 2], ("float",)),
             *map(trained, ("PAMS", "DAQ", "DDTB", "ODM")),
@@ -94,8 +103,8 @@ TABLES = (
         PAPER,
         "5",
         "seconds of processing, latency and storage, EDSR x4, W4A4",
-        "storage is counted on the paper's network, as AdaBM counts; seconds: edsr_r8f64_x2, of one processor core, the "
-        "paper's are of a GPU (2080Ti)",
+        "storage is counted on the paper's network, as AdaBM counts; seconds: edsr_r8f64_x2, of one processor core, "
+        "the paper's are of a GPU (2080Ti)",
         (
             *STORAGE,
             seconds("PTQ4SR", 126, measured(EDSR, "ptq4sr", 4, "seconds")),

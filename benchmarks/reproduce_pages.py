@@ -17,8 +17,8 @@ from reproduce_table import Line, Table
 DECIMALS = 2
 
 HEAD = """\
-Numbers of the paper beside ours. PSNR is Y-PSNR in dB; *loss* is what a row has less than the float network of the same
-scale, the paper's or ours. As our networks and pictures are others, compare losses, not PSNR. Only sets and rows that are
+Numbers of the paper beside ours. PSNR is Y-PSNR in dB; in brackets what a row has less than the float network, the
+paper's or ours. As our networks and pictures are others, compare these losses, not PSNR. Only sets and rows that are
 measured are shown; the JSON file has all. [More about these tables](../reproduce.md).
 """
 
@@ -95,7 +95,7 @@ def text(value: Value | None) -> str:
 
 
 def assemble(tables: tuple[Table, ...], papers: Published, place: Place, prefix: Path) -> None:
-    """Write ``PREFIX_<paper>.json`` and ``.md`` of each paper, and all runs of post-training quantization in one file."""
+    """Write ``PREFIX_<paper>.json`` and ``.md`` of each paper, and in one file the runs that only these have."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     for paper, own in groupby(tables, key=lambda table: table.paper):
         _write(paper, list(own), papers, place, path_of(prefix, paper))

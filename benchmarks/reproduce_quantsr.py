@@ -87,8 +87,8 @@ TABLES = (
         PAPER,
         "1",
         "QuantSR on SRResNet and SwinIR_S",
-        "edsr_r8f64_x2 stands for SRResNet x2 (an EDSR, in the released code), with 8 and 4 blocks for 16 and 8; 400 steps of "
-        "4 crops of 24x24, where published runs have hundreds of thousands of 16 crops of 48x48",
+        "edsr_r8f64_x2 stands for SRResNet x2 (an EDSR, in the released code), with 8 and 4 blocks for 16 and 8; 400 "
+        "steps of 4 crops of 24x24, where published runs have hundreds of thousands of 16 crops of 48x48",
         (*psnr(2), *psnr(4)),
         60,
         ("1",),
@@ -98,8 +98,9 @@ TABLES = (
         PAPER,
         "2",
         "parameters and operations, PSNR on Set5 x4",
-        "counted on the paper's networks of x2, which the printed numbers are of, though the caption says x4; the printed 2-bit "
-        "rows count 1/128 instead of 2/32. The printed PSNR is table 1's, on Set5 x4; ours is edsr_r8f64_x2's as there",
+        "counted on the paper's networks of x2, which the printed numbers are of, though the caption says x4; the "
+        "printed 2-bit rows count 1/128 instead of 2/32. The printed PSNR is table 1's, on Set5 x4; ours is that of "
+        "edsr_r8f64_x2, as there",
         (*costs(), *TRAINED),
         60,
         ("1",),

@@ -176,8 +176,10 @@ class Tabulated:
         if not place.table(self.file).exists():
             return {}
         rows = json.loads(place.table(self.file).read_text())["rows"]
-        found = [row for row in rows if all(row[key] == value for key, value in self.row)]
-        return {self.column: Value(row[self.key], row[self.loss] if self.loss else None) for row in found}
+        found = next((row for row in rows if all(row[key] == value for key, value in self.row)), None)
+        if found is None:
+            return {}
+        return {self.column: Value(found[self.key], found[self.loss] if self.loss else None)}
 
 
 @dataclass(frozen=True)
