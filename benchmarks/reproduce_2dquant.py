@@ -84,7 +84,7 @@ TABLES = (
         PAPER,
         "2",
         "operations of SwinIR-light",
-        "counted; 128x128 low-resolution pixels explain the printed operations of linear layers and products, no size "
+        "Counted; 128x128 low-resolution pixels explain the printed operations of linear layers and products, no size "
         "explains those of convolutions: so the printed shares, and the ratios of operations, are above ours",
         (
             operations("linear layers and products", 14.34, 85.66, products=True),

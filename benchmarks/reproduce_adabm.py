@@ -81,8 +81,8 @@ TABLES = (
         "2",
         "networks whose bits depend on the picture, in patches of 96x96",
         "W8A6: qat_patches.json, edsr_r8f64_x2 and the first 30 of Urban100, 240 steps of training for CADyQ and CABM "
-        "(float, upscaled as a whole: see table 3). W4A4: CLIC2025_2K, five pictures, stands for Test2K, upscaled as a "
-        "whole, head and tail 8 bit instead of float; `large_sets.py` makes Test2K and Test4K from DIV8K",
+        "(its float network is in table 3 of outlier-aware). W4A4: CLIC2025_2K, five pictures, stands for Test2K, "
+        "upscaled as a whole, head and tail 8 bit instead of float; `large_sets.py` makes Test2K and Test4K from DIV8K",
         (*(by_patch(name, 8, 6) for name in ("CADyQ", "CABM", "AdaBM")), *ADAPTIVE, *SRRESNET),
         60,
         ("2",),
@@ -107,7 +107,7 @@ TABLES = (
         PAPER,
         "5",
         "model size, bit operations and seconds, EDSR x4",
-        "counted: the paper's network; bit operations for 49,500 low-resolution pixels, about the mean of Urban100 x4. "
+        "Counted: the paper's network; bit operations for 49,500 low-resolution pixels, about the mean of Urban100 x4. "
         f"Bits of CADyQ, CABM and AdaBM depend on the picture, ours are those of the policy. Seconds: {ON_A_PROCESSOR}",
         (
             Line(Count("EDSR in float", {SIZE: 1517.6, BIT_OPS: 527.0}), Counted("EDSR x4", adabm_float)),

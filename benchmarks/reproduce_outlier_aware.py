@@ -103,7 +103,7 @@ TABLES = (
         PAPER,
         "5",
         "seconds of processing, latency and storage, EDSR x4, W4A4",
-        "storage is counted on the paper's network, as AdaBM counts; seconds: edsr_r8f64_x2, of one processor core, "
+        "Storage is counted on the paper's network, as AdaBM counts; seconds: edsr_r8f64_x2, of one processor core, "
         "the paper's are of a GPU (2080Ti)",
         (
             *STORAGE,

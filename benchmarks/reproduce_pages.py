@@ -18,8 +18,8 @@ DECIMALS = 2
 
 HEAD = """\
 Numbers of the paper beside ours. PSNR is Y-PSNR in dB; in brackets what a row has less than the float network, the
-paper's or ours. As our networks and pictures are others, compare these losses, not PSNR. Only sets and rows that are
-measured are shown; the JSON file has all. [More about these tables](../reproduce.md).
+paper's or ours. As our networks and pictures are others, compare these losses, not PSNR. Only rows that are measured
+and columns that both have are shown; the JSON file has all. [More about these tables](../reproduce.md).
 """
 
 
@@ -68,13 +68,13 @@ def markdown(table: Table, rows: list[Row]) -> str:
     left = len([row for row in rows if row.possible and not row.finished])
     reasons = dict.fromkeys(row.ours for row in rows if not row.possible)
     absent = {reason: [row.paper for row in rows if not row.possible and row.ours == reason] for reason in reasons}
-    lines += [f"{left} rows aren't measured yet.\n"] if left else []
+    lines += [f"Rows that aren't measured yet: {left}.\n"] if left else []
     lines += [f"- {', '.join(dict.fromkeys(names))}: {reason}." for reason, names in absent.items()]
     return "\n".join([*lines, *([""] if absent else [])])
 
 
 def _cells(rows: list[Row]) -> list[str]:
-    columns = list(dict.fromkeys(name for row in rows for name in row.measured))
+    columns = list(dict.fromkeys(name for row in rows for name in row.measured if name in row.printed))
     if not columns:
         return ["No row is measured yet."]
     heads = [f"{name}, {whose}" for name in columns for whose in ("paper", "ours")]

@@ -38,7 +38,7 @@ class Published:
     def values(self, table: Table, line: Line) -> dict[str, Value]:
         """The paper's numbers of a row by column, with what they lose against the paper's float network."""
         if isinstance(line.paper, Count):
-            return {name: Value(value) for name, value in line.paper.values.items()}
+            return {name: Value(value, line.paper.losses.get(name)) for name, value in line.paper.values.items()}
         found: dict[str, float] = {}
         for name in table.csv:
             found |= self.psnr.get((table.paper, name, line.paper), {})

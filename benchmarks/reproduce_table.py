@@ -1,7 +1,7 @@
 """What a table of a paper is here: its rows, and what gives our numbers beside each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reproduce_place import Place
 from reproduce_sources import Absent, Source
@@ -31,10 +31,12 @@ class Count:
     Attributes:
         label: the paper's row.
         values: by column.
+        losses: what they have less than the paper's float network, by column.
     """
 
     label: str
     values: Mapping[str, float]
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

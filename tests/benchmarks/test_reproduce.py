@@ -220,7 +220,7 @@ def test_a_page_has_the_papers_losses_beside_ours(place, papers, tmp_path):
     row = "| EDSR x4 GBA[n_calib=20] W4A4 | edsr_r8f64_x2 short gba*, 20 crops | 31.58 (0.52) | 37.40 (0.60) |  |  |"
     assert row in text
     assert "| size | EDSR |  |  | 305.50 | 305.55 |" in text
-    assert "1 rows aren't measured yet." in text
+    assert "Rows that aren't measured yet: 1." in text
     assert "- EDSR x4 GBA[n_calib=800] W4A4: there are 100 pictures." in text
     (table,) = json.loads((tmp_path / "docs" / "reproduce_gba.json").read_text())["tables"]
     assert (table["finished"], table["possible"], len(table["rows"])) == (2, 3, 4)
