@@ -15,11 +15,13 @@ numbers: ``$SRQUANT_SHARED``.
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 from reproduce_pages import assemble, markdown, path_of, row
 from reproduce_papers import chosen, published, quantized_runs
 from reproduce_place import Place, restore
+from reproduce_sources import Absent
 from reproduce_table import Table
 
 from srquant.errors import InputError
@@ -27,16 +29,16 @@ from srquant.errors import InputError
 COMMITTED = Path(__file__).parents[1] / "docs" / "results" / "reproduce"
 
 
-def state(table: Table, place: Place | None) -> str:
-    """Rows that are finished, rows that can't be done here, what needs a GPU."""
-    possible = table.possible
+def state(table: Table, place: Place | None) -> list[str]:
+    """Rows that are finished, what needs a GPU, and why rows can't be done here; a line each."""
     done = committed(table) if place is None else table.finished(place)
-    absent = len(table.lines) - possible
-    parts = [f"{done} of {possible} rows finished"]
-    parts += [f"{absent} have no counterpart here"] if absent else []
-    parts += [f"about {table.minutes} min in all"] if done < possible else []
-    parts += [f"needs a GPU: {table.gpu}"] if table.gpu else []
-    return "; ".join(parts)
+    left = f"; all take about {table.minutes} min of one core" if done < table.possible else ""
+    reasons = Counter(line.ours.about for line in table.lines if isinstance(line.ours, Absent))
+    return [
+        f"{done} of {table.possible} rows finished{left}",
+        *([f"needs a GPU: {table.gpu}"] if table.gpu else []),
+        *(f"not here ({count} of the paper's rows): {reason}" for reason, count in reasons.items()),
+    ]
 
 
 def committed(table: Table) -> int:
@@ -49,12 +51,9 @@ def committed(table: Table) -> int:
 
 
 def listing(tables: tuple[Table, ...], place: Place | None) -> str:
-    """Three lines for each table."""
-    parts = (
-        f"{table.paper} {table.number}: {table.shows}\n    {table.command}\n    {state(table, place)}"
-        for table in tables
-    )
-    return "\n".join(parts)
+    """What each table shows, its command and its state."""
+    parts = ([f"{table.paper} {table.number}: {table.shows}", table.command, *state(table, place)] for table in tables)
+    return "\n".join("\n    ".join(lines) for lines in parts)
 
 
 def run(tables: tuple[Table, ...], place: Place) -> list[str]:

@@ -108,8 +108,8 @@ TABLES = (
         "2",
         "parameters and operations, PSNR on Set5 x4",
         "Counted on the paper's networks of x2, which the printed numbers are of, though the caption says x4; the "
-        "printed 2-bit rows count 1/128 instead of 2/32. Our parameters are weights alone, without biases. The printed PSNR is on Set5 x4; ours is that of "
-        "edsr_r8f64_x2, as in table 1",
+        "printed 2-bit rows count 1/128 instead of 2/32. Our parameters are weights alone, without biases. The printed "
+        "PSNR is on Set5 x4; ours is that of edsr_r8f64_x2, as in table 1",
         (*costs(), *scores()),
         60,
         gpu="training as long as published",
