@@ -24,6 +24,11 @@ class Digits:
     test_images: Tensor
     test_labels: Tensor
 
+    def to(self, device: torch.device) -> "Digits":
+        """The same on a device."""
+        parts = self.train_images, self.train_labels, self.test_images, self.test_labels
+        return Digits(*(part.to(device) for part in parts))
+
 
 def read_digits(seed: int) -> Digits:
     """1000 images for training, 797 for testing."""
