@@ -100,7 +100,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
         restore(quantized_runs(tables), place, arguments.restore)
         print(listing(tables, place))
     elif arguments.assemble:
-        assemble(tables, published(), place, arguments.assemble)
+        assemble(chosen(arguments.paper, None), published(), place, arguments.assemble)
     else:
         failures = run(tables, place)
         print("\n".join(failures))

@@ -7,9 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ptq_rows import runs
 from ptq_runs import collect
 from report import machine
-from reproduce_papers import Published, quantized_runs
+from reproduce_papers import TABLES, Published, quantized_runs
 from reproduce_place import RUNS, Place
 from reproduce_sources import Absent, Quantized, Value
 from reproduce_table import Line, Table
@@ -95,12 +96,12 @@ def text(value: Value | None) -> str:
 
 
 def assemble(tables: tuple[Table, ...], papers: Published, place: Place, prefix: Path) -> None:
-    """Write ``PREFIX_<paper>.json`` and ``.md`` of each paper, and in one file the runs that only these have."""
+    """Write ``PREFIX_<paper>.json`` and ``.md`` of each paper, and in one file runs that ``ptq.py`` doesn't make."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     for paper, own in groupby(tables, key=lambda table: table.paper):
         _write(paper, list(own), papers, place, path_of(prefix, paper))
-    own_runs = [run for run in quantized_runs(tables) if run.label.startswith("short ") or run.label.endswith(", 2K")]
-    collect(own_runs, place.store, prefix.parent, RUNS)
+    elsewhere = set(runs())
+    collect((run for run in quantized_runs(TABLES) if run not in elsewhere), place.store, prefix.parent, RUNS)
 
 
 def path_of(prefix: Path, paper: str) -> Path:

@@ -1,7 +1,6 @@
 """All tables of the five papers, and the numbers that the papers print."""
 
 import csv
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +9,12 @@ from ptq_run import Run, shared
 from reproduce_adabm import TABLES as ADABM
 from reproduce_gba import TABLES as GBA
 from reproduce_outlier_aware import TABLES as OUTLIER_AWARE
-from reproduce_place import Place
 from reproduce_quantsr import TABLES as QUANTSR
 from reproduce_sources import Quantized, Value
 from reproduce_table import Count, Line, Printed, Table
+from reproduce_two_d_quant import TABLES as TWO_D_QUANT
 
 from srquant.errors import InputError
-
-TWO_D_QUANT: tuple[Table, ...] = importlib.import_module("reproduce_2dquant").TABLES
 
 TABLES = (*GBA, *QUANTSR, *TWO_D_QUANT, *OUTLIER_AWARE, *ADABM)
 
@@ -98,8 +95,3 @@ def quantized_runs(tables: tuple[Table, ...]) -> list[Run]:
     """All runs of post-training quantization that the tables need."""
     sources = (line.ours for table in tables for line in table.lines)
     return list(dict.fromkeys(run for ours in sources if isinstance(ours, Quantized) for run in ours.needed))
-
-
-def finished(tables: tuple[Table, ...], place: Place) -> int:
-    """How many rows of the tables are measured."""
-    return sum(table.finished(place) for table in tables)
