@@ -29,8 +29,8 @@ PRINTED_RATIOS = {4: (3.07, 3.99), 3: (3.31, 4.47), 2: (3.60, 5.08)}
 STEPS = 60
 SHORT = (
     "**Short**: edsr_r8f64_x2 stands for SwinIR-light x2, W4A4, 60 steps of 2 crops (the paper: 3000 of 32), 20 crops "
-    "of 48x48, one seed, Set5. Differences below 0.1 dB mean nothing. Learning rates are 0.3 of the printed ones, times "
-    "each range"
+    "of 48x48, one seed, Set5. Differences below 0.1 dB mean nothing. Learning rates are 0.3 of the printed ones, "
+    "times each range"
 )
 
 
@@ -106,7 +106,7 @@ TABLES = (
         gpu="DQC as long as published (3000 steps of 32 crops)",
     ),
     Table(PAPER, "4a", "learning rate of DQC", SHORT, points(RATES), 3, ("4",)),
-    Table(PAPER, "4b", "crops per step of DQC", f"{SHORT}; half of the printed crops per step", points(BATCHES), 4, ("4",)),
+    Table(PAPER, "4b", "crops per step of DQC", f"{SHORT}; half of the printed crops", points(BATCHES), 4, ("4",)),
     Table(
         PAPER,
         "4c",
