@@ -196,8 +196,12 @@ TABLES = (
     ),
     swept(8, "candidates of the bit offset", CANDIDATES),
     swept(9, "weight of the feature loss", WEIGHTS),
-    swept(10, "side of the calibration crops", PATCHES, "Crops have an eighth of the printed side, which is that after "
-          "upscaling; the paper's have a quarter."),
+    swept(
+        10,
+        "side of the calibration crops",
+        PATCHES,
+        "Crops have an eighth of the printed side, which is that after upscaling; the paper's have a quarter.",
+    ),
     swept(11, "crops per step of finetuning", BATCHES),
     *MAIN_TABLES,
-)  # fmt: skip
+)

@@ -114,4 +114,4 @@ TABLES = (
         60,
         gpu="training as long as published",
     ),
-)  # fmt: skip
+)
