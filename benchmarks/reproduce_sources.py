@@ -15,6 +15,11 @@ from ptq_run import Run
 from reproduce_place import Place
 from reproduce_runs import LARGE, float_run
 
+STANDS_FOR = {LARGE: "Test2K"}
+
+AS_COMMITTED = qat.Scale(400, 4, 24)
+"""Steps, crops per step and side of the crops of the runs in ``qat.json``."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -22,12 +27,6 @@ class Value:
 
     value: float
     loss: float | None = None
-
-
-STANDS_FOR = {LARGE: "Test2K"}
-
-AS_COMMITTED = qat.Scale(400, 4, 24)
-"""Steps, crops per step and side of the crops of the runs in ``qat.json``."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,16 @@ class Quantized:
         """PSNR by set, or the seconds."""
         if not self.finished(place):
             return {}
-        found = [result for run in self.runs if (result := place.store.result(run)) is not None]
-        if self.column == "seconds":
-            seconds = [result["processor_seconds"] for result in found if result["processor_seconds"] is not None]
-            return {"seconds": Value(statistics.fmean(seconds))} if seconds else {}
-        scores = [{score["set"]: score["psnr_y"] for score in result["scores"]} for result in found]
-        exact, quantized = float_scores(self.base, place), self.runs[0] != self.base
+        return self._seconds(place) if self.column == "seconds" else self._psnr(place)
+
+    def _seconds(self, place: Place) -> dict[str, Value]:
+        taken = [result["processor_seconds"] for result in map(place.store.result, self.runs) if result is not None]
+        known = [seconds for seconds in taken if seconds is not None]
+        return {"seconds": Value(statistics.fmean(known))} if known else {}
+
+    def _psnr(self, place: Place) -> dict[str, Value]:
+        scores = [psnr_of(run, place) for run in self.runs]
+        exact, quantized = psnr_of(self.base, place), self.runs[0] != self.base
         means = {name: statistics.fmean(one[name] for one in scores if name in one) for name in scores[0]}
         return {
             STANDS_FOR.get(name, name): Value(mean, exact[name] - mean if quantized else None)
@@ -125,7 +128,7 @@ class Trained:
         result = json.loads(self.path(place).read_text())
         if self.column == "seconds":
             return {"seconds": Value(result["seconds"])}
-        exact = float_scores(float_run(EDSR), place)
+        exact = psnr_of(float_run(EDSR), place)
         scores = next(after["scores"] for after in result["after"] if after["depth"] == self.depth)
         psnr = {score["dataset"]: score["psnr_y"] for score in scores}
         return {name: Value(value, exact[name] - value) for name, value in psnr.items()}
@@ -245,7 +248,7 @@ def make(runs: tuple[Run, ...], place: Place) -> list[str]:
     return failed
 
 
-def float_scores(base: Run, place: Place) -> dict[str, float]:
-    """PSNR by set of a float network, which is measured."""
-    result = place.store.result(base)
+def psnr_of(run: Run, place: Place) -> dict[str, float]:
+    """PSNR by set of a run; empty if it isn't finished."""
+    result = place.store.result(run)
     return {} if result is None else {score["set"]: score["psnr_y"] for score in result["scores"]}
