@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.exported_model import open_for_command
 from srquant.cli.options import (
     DEFAULT_INPUT,
@@ -19,7 +20,7 @@ from srquant.cli.options import (
     input_size,
     usable_cores,
 )
-from srquant.cli.output import check_json, note, progress, show, table, write_json
+from srquant.cli.output import check_json, note, show, table, write_json
 
 if TYPE_CHECKING:
     from srquant.measure.speed.time_models import EngineName, ExportedModel, Measured

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.engine_place import find_place
 from srquant.cli.exported_model import bit_line, open_for_command
 from srquant.cli.exported_model import bit_report as exported_bits
@@ -21,7 +22,7 @@ from srquant.cli.options import (
     Scale,
     Threads,
 )
-from srquant.cli.output import check_json, progress, show, table, write_json
+from srquant.cli.output import check_json, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table

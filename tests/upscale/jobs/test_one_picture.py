@@ -228,7 +228,8 @@ def test_wide_picture(engine: TorchEngine, save: Save) -> None:
     upscale_file(engine, source, source.with_name("out.png"), tile=128, progress=lambda done, total: seen.append(done))
     result = read(source.with_name("out.png"))
     assert (result.height, result.width) == (16, 32768)
-    assert seen[-1] == 8
+    assert seen[-1] == 8 * 16384
+    assert len(seen) == 128
 
 
 def test_content_decides_the_format(engine: TorchEngine, save: Save) -> None:
@@ -457,7 +458,7 @@ def test_folder_without_permission(engine: TorchEngine, save: Save, monkeypatch:
 def test_full_disk(engine: TorchEngine, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = save(smooth(9, 9, 3), "in.png"), save(smooth(2, 2, 3), "out.png")
 
-    def full(raw: Path, picture: object, scale: int, suffix: str, path: Path) -> None:
+    def full(raw: Path, picture: object, scale: int, suffix: str, path: Path, quality: int | None) -> None:
         path.write_bytes(b"half a picture")
         raise OSError(errno.ENOSPC, "No space left on device")
 
