@@ -99,9 +99,8 @@ def test_global_random_state_is_neither_read_nor_changed(folder):
 def test_pictures_are_read_when_their_batch_is_made(folder, monkeypatch):
     chosen = CalibrationSet(folder, 10, patch=8)
     read = []
-    monkeypatch.setattr(
-        picture_cache, "read_rgb", lambda path, inner=picture_cache.read_rgb: read.append(path) or inner(path)
-    )
+    inner = picture_cache.read_rgb
+    monkeypatch.setattr(picture_cache, "read_rgb", lambda path, most: read.append(path) or inner(path, most))
     batches = chosen.batches(3)
     assert not read
     next(batches)

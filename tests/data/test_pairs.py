@@ -125,7 +125,8 @@ def test_all_eight_forms_come(folder):
 def test_pictures_are_decoded_once_while_they_fit(folder, monkeypatch):
     read = []
     module = sys.modules["srquant.data.picture_cache"]
-    monkeypatch.setattr(module, "read_rgb", lambda path, inner=module.read_rgb: read.append(path) or inner(path))
+    inner = module.read_rgb
+    monkeypatch.setattr(module, "read_rgb", lambda path, most: read.append(path) or inner(path, most))
     PairSet((folder,), 2, 8).batch(range(20))
     assert len(read) == 5
     read.clear()

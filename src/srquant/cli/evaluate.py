@@ -11,6 +11,7 @@ from srquant.cli.engine_place import find_place
 from srquant.cli.exported_model import bit_line, open_for_command
 from srquant.cli.exported_model import bit_report as exported_bits
 from srquant.cli.options import (
+    DEFAULT_PIXELS,
     AnyModel,
     Compile,
     Depth,
@@ -18,6 +19,7 @@ from srquant.cli.options import (
     Engine,
     FloatPrecision,
     Json,
+    MaxPixels,
     Precision,
     Scale,
     Threads,
@@ -61,6 +63,7 @@ def evaluate(
     precision: Precision = "auto",
     compiled: Compile = False,
     float_precision: FloatPrecision = "f32",
+    max_pixels: MaxPixels = DEFAULT_PIXELS,
     json: Json = None,
 ) -> None:
     """Measure PSNR and SSIM on benchmark sets."""
@@ -70,7 +73,7 @@ def evaluate(
 
     if is_exported(model):
         exported = open_for_command(model, engine, threads, scale, depth, device, precision, compiled, float_precision)
-        reports = score(exported, benchmark_sets(data, exported.facts.scale), exported.fab, patch)
+        reports = score(exported, benchmark_sets(data, exported.facts.scale, max_pixels), exported.fab, patch)
         spent = exported_bits(exported)
         show_scores(reports, spent, [] if spent is None else [bit_line(exported, spent["float_layers"])], json)
         return
@@ -82,18 +85,18 @@ def evaluate(
     place = find_place(device, engine, precision, compiled, float_precision)
     opened = open_model(model, scale, depth)
     network = opened.network if isinstance(opened, FrozenModel) else opened
-    sets = benchmark_sets(data, network.facts.scale)
+    sets = benchmark_sets(data, network.facts.scale, max_pixels)
     running = place.open_engine(network, threads)
     reports = score(running, sets, picture_fab(network), patch)
     spent = bit_report(opened, running, sets[0], patch) if isinstance(opened, FrozenModel) else None
     show_scores(reports, spent, [] if spent is None else bit_lines(spent), json)
 
 
-def benchmark_sets(folders: list[Path], scale: int) -> "list[BenchmarkSet]":
-    """The sets in folders, for a network of this scale."""
+def benchmark_sets(folders: list[Path], scale: int, max_pixels: int) -> "list[BenchmarkSet]":
+    """The sets in folders, for a network of this scale, of pictures of ``max_pixels`` at most."""
     from srquant.data.benchmark import BenchmarkSet
 
-    return [BenchmarkSet(folder, scale) for folder in folders]
+    return [BenchmarkSet(folder, scale, max_pixels) for folder in folders]
 
 
 def score(

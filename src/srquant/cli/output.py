@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from srquant.cli.plain_text import Plain, one_line, plain
-from srquant.cli.stdout import STDOUT, Printer, named, put
+from srquant.cli.stdout import STREAM, Printer, named, put
 from srquant.errors import OutputError
 from srquant.files import write_whole
 
@@ -39,7 +39,7 @@ def note(message: str) -> None:
 
 def show(*results: Table | str, json_to: str | None = None) -> None:
     """Print results, unless JSON is written to stdout; control characters in names from files are shown as escapes."""
-    if json_to == STDOUT:
+    if json_to == STREAM:
         return
     console = Printer(highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
@@ -66,7 +66,7 @@ def write_json(value: object, to: str | None) -> None:
     if to is None:
         return
     text = json.dumps(value, indent=2, allow_nan=False)
-    if to == STDOUT:
+    if to == STREAM:
         put(text + "\n")
     else:
         _write(text + "\n", Path(to))
@@ -113,7 +113,7 @@ def check_json(to: str | None) -> None:
     Raises:
         OutputError: its folder can't be written to.
     """
-    if to not in (None, STDOUT):
+    if to not in (None, STREAM):
         check_output(Path(str(to)), overwrite=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Device, Json, Overwrite, Scale, usable_cores
+from srquant.cli.options import DEFAULT_PIXELS, Device, Json, MaxPixels, Overwrite, Scale, usable_cores
 from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
 from srquant.cli.settings import (
     AUTO,
@@ -147,6 +147,7 @@ def quantize(
     count: Count = 100,
     patch: Patch = 48,
     seed: Seed = 0,
+    max_pixels: MaxPixels = DEFAULT_PIXELS,
     run: RunDir = None,
     scale: Scale = None,
     device: Device = "auto",
@@ -186,7 +187,7 @@ def quantize(
     ]
     config = method_config(chosen, finetune, recipe, options)
     folder = run_folder(run, output, chosen)
-    pictures = CalibrationSet(calibration, count, seed, patch)
+    pictures = CalibrationSet(calibration, count, seed, patch, most_pixels=max_pixels)
     model = find_model(model)
     network = load_float(model, scale)
     network.facts.check_crops(patch)

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import typer
 from rich.console import Console
 
-STDOUT = "-"
-"""What the user gives instead of a file's name."""
+STREAM = "-"
+"""What stands for stdin and stdout in the place of a file's name; a file of this name is ``./-``."""
 
 NAME = "stdout"
 """The file name of errors of writing to stdout."""
@@ -30,10 +32,10 @@ def put(text: str) -> None:
         typer.echo(text, nl=False)
 
 
-def put_bytes(content: bytes) -> None:
-    """Write bytes, such as those of a picture; errors as ``named``."""
-    with named():
-        sys.stdout.buffer.write(content)
+def put_file(path: Path) -> None:
+    """Write the content of a file; errors as ``named``."""
+    with path.open("rb") as file, named():
+        shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 

@@ -102,7 +102,7 @@ def carried(path: Path, image: Any) -> Carried:
 
 
 def encode_with_pillow(
-    stored: Path, picture: PillowPicture, scale: int, suffix: str, target: Path, quality: int | None
+    stored: Path, picture: PillowPicture, scale: int, suffix: str, target: Path, quality: int | None = None
 ) -> None:
     """Write a picture file with the source's ICC profile, and what ``finish`` doesn't write.
 

@@ -60,7 +60,7 @@ def check_suffix(target: Path) -> None:
         raise OutputError(f"{target}: can't write {suffix}; use {', '.join(SAVERS)}")
 
 
-def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path, quality: int | None) -> None:
+def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path, quality: int | None = None) -> None:
     """Write a picture file.
 
     Args:
