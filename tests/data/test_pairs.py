@@ -199,3 +199,10 @@ def test_a_damaged_picture_is_named(folder):
     (folder / "2.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageError, match=r"2\.png"):
         PairSet((folder,), 2, 8).batch(range(5))
+
+
+def test_the_limit_of_pixels_can_be_changed(folder):
+    most = 47 * 54
+    assert PairSet((folder,), 2, 8, most_pixels=most).batch(range(5))[0].shape == (5, 3, 8, 8)
+    with pytest.raises(ImageError, match=f"54 x 47 pixels, and more than {most - 1} are not read at once"):
+        PairSet((folder,), 2, 8, most_pixels=most - 1).batch(range(5))
