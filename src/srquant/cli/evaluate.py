@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from srquant.cli.argument_order import check_order
 from srquant.cli.bars import progress
 from srquant.cli.engine_place import find_place
 from srquant.cli.exported_model import bit_line, open_for_command
@@ -67,6 +68,7 @@ def evaluate(
     json: Json = None,
 ) -> None:
     """Measure PSNR and SSIM on benchmark sets."""
+    check_order(model, map(str, data), "MODEL --data DIR")
     check_json(json)
 
     from srquant.models.checkpoint import is_exported

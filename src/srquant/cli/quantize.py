@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srquant.cli.argument_order import check_order
 from srquant.cli.options import DEFAULT_PIXELS, Device, Json, MaxPixels, Overwrite, Scale, usable_cores
 from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
 from srquant.cli.settings import (
@@ -21,7 +22,7 @@ from srquant.cli.settings import (
     parse_override,
     skip_bits_of,
 )
-from srquant.errors import CheckpointError
+from srquant.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     from srquant.deploy.frozen.freeze import FrozenModel
@@ -156,6 +157,7 @@ def quantize(
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     start = time.perf_counter()
+    check_order(model, [str(calibration)], "MODEL --calibration DIR")
     check_output(output, overwrite)
     check_json(json)
 
@@ -190,6 +192,7 @@ def quantize(
     pictures = CalibrationSet(calibration, count, seed, patch, most_pixels=max_pixels)
     model = find_model(model)
     network = load_float(model, scale)
+    check_suffix(output)
     network.facts.check_crops(patch)
     check_form(network)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
@@ -223,6 +226,19 @@ def quantize(
         },
         json,
     )
+
+
+def check_suffix(output: Path) -> None:
+    """Raise an ``OutputError`` where a quantized file would get the name of something else."""
+    from srquant.data.formats.kinds import SUFFIXES
+    from srquant.models.checkpoint import EXPORTED
+
+    suffix = output.suffix.lower()
+    if suffix in EXPORTED or suffix in SUFFIXES:
+        export = "; srquant export writes .xml and .onnx of it" if suffix in EXPORTED else ""
+        raise OutputError(
+            f"{output}: a quantized file is not {suffix}; use -o {output.with_suffix('.safetensors')}{export}"
+        )
 
 
 def kinds_chosen(network: "Network", policy: "Policy") -> list[str]:

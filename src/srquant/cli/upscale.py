@@ -102,7 +102,7 @@ def upscale(
 ) -> None:
     """Upscale pictures, and folders with their subfolders; run it again to continue an interrupted folder."""
     chosen = choices(tile, suffix, quality, overwrite, max_pixels, tolerant)
-    check_order(model, sources)
+    check_order(model, sources, "MODEL INPUT")
     check_json(json)
     check_streams(sources, output, json)
     start = time.perf_counter()

@@ -59,6 +59,8 @@ class BenchmarkSet:
     def __post_init__(self) -> None:
         if self.scale < 2:
             raise DatasetError(f"scale {self.scale} of benchmark {self.folder}: use 2 or more")
+        if not self.folder.is_dir():
+            raise DatasetError(f"{self.folder} is not a folder: give a benchmark set, a folder with pictures in HR")
         if not (self.folder / "HR").is_dir():
             raise DatasetError(
                 f"{self.folder} is not a benchmark set: put its high-resolution pictures into {self.folder / 'HR'}"
