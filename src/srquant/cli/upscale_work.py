@@ -1,6 +1,7 @@
 """What ``srquant upscale`` will do, known and checked before a model is loaded."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def one_job(source: Path, output: str, chosen: "Choices") -> "Job":
         check_agrees(target, chosen.suffix)
     check_suffix(target)
     check_quality(chosen.quality, [target])
-    open_picture(source, chosen.reading)
+    open_picture(source, replace(chosen.reading, tolerant=False))  # damage is found, and warned of, when it is read
     check_target(source, target, chosen.overwrite)
     check_folder(target)
     return Job(source, target)
