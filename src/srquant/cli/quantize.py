@@ -219,6 +219,7 @@ def quantize(
             Candidate(model.stem, model, network.cpu()), Candidate(output.stem, output, frozen), pictures, report
         )
         note(f"{report}: {report.stat().st_size:,} bytes")
+    took = spent(start)
     size, before = output.stat().st_size, model.stat().st_size
     show(
         describe(network),
@@ -227,6 +228,7 @@ def quantize(
         *(kinds_chosen(network, policy) if layers == AUTO else []),
         *kept_float(network, policy, quantized.policy),
         *(gain(network, frozen) if layers == AUTO else []),
+        f"{took['seconds']:.1f} s, peak memory {took['peak_rss_mb']:,.0f} MB",
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
         json_to=json,
     )
@@ -238,7 +240,7 @@ def quantize(
             "granularity": quantized.policy.granularity,
             "activation_granularity": quantized.policy.activation_granularity,
             "kept_float": [override.pattern for override in added(policy, quantized.policy)],
-            **spent(start),
+            **took,
         },
         json,
     )
