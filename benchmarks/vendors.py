@@ -3,8 +3,8 @@
     python benchmarks/vendors.py -o RUNS
     python benchmarks/vendors.py -o RUNS --assemble docs/results/vendors
 
-``srquant quantize -w 8 -a 8`` without other options; OpenVINO upscales. Finished networks are not repeated. Pictures and
-weights: ``$SRQUANT_SHARED``.
+``srquant quantize -w 8 -a 8`` without other options; OpenVINO upscales. Finished networks are not repeated.
+Pictures and weights: ``$SRQUANT_SHARED``.
 """
 
 import argparse
@@ -56,9 +56,9 @@ PUBLISHED = (
 )
 
 ABOUT = """\
-PSNR of all three colours (not of the luminance, as in the other tables), without a border of as many pixels as the scale.
-Published rows: as their makers print them; pictures, border and calibration of the first one aren't known, so that only
-the differences between float and 8 bits can be compared. Real-ESRGAN's networks change the picture on purpose, so that
+PSNR of all three colours (not of the luminance, as in the other tables), without a border of as many pixels as the
+scale. Published rows: as their makers print them; pictures, border and calibration of the first one aren't known, so
+that only the differences between float and 8 bits can be compared. Real-ESRGAN's networks change the picture on purpose, so that
 their PSNR against the original says little: the last column compares the 8-bit picture with the float network's."""
 
 COLUMNS = {
