@@ -58,8 +58,9 @@ PUBLISHED = (
 ABOUT = """\
 PSNR of all three colours (not of the luminance, as in the other tables), without a border of as many pixels as the
 scale. Published rows: as their makers print them; pictures, border and calibration of the first one aren't known, so
-that only the differences between float and 8 bits can be compared. Real-ESRGAN's networks change the picture on purpose, so that
-their PSNR against the original says little: the last column compares the 8-bit picture with the float network's."""
+that only the differences between float and 8 bits can be compared. Real-ESRGAN's networks change the picture on
+purpose, so that their PSNR against the original says little: the last column compares the 8-bit picture with the
+float network's."""
 
 COLUMNS = {
     "source": "measured by",
