@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from srquant.cli import stdout
 from srquant.cli.bench import bench
+from srquant.cli.compare import compare
 from srquant.cli.demo import demo
 from srquant.cli.evaluate import evaluate
 from srquant.cli.export import export
@@ -22,6 +23,7 @@ from srquant.cli.log_messages import show_log_messages
 from srquant.cli.methods import methods
 from srquant.cli.output import fail
 from srquant.cli.quantize import quantize
+from srquant.cli.report import report
 from srquant.cli.train import train
 from srquant.cli.upscale import upscale
 from srquant.errors import EngineError, InputError, SRQuantError
@@ -86,6 +88,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     evaluate: "srquant evaluate edsr_w4a4.safetensors --data Set5 --engine openvino --json out.json",
     export: "srquant export edsr_w4a4.safetensors -o edsr_w4a4.xml",
     upscale: "srquant upscale edsr_w4a4.safetensors in.png -o out.png",
+    report: "srquant report w4a4.safetensors w8a8.safetensors --reference edsr.pt --data Set5 -o report.html",
+    compare: "srquant compare edsr.pt edsr_w4a4.safetensors in.png -o page.html",
     bench: "srquant bench edsr_w4a4.safetensors --input 180x320 --rounds 7",
     demo: "srquant demo -o demo",
 }

@@ -34,10 +34,14 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
     note(f"calibration pictures: {', '.join(CALIBRATION_PICTURES)}\ntest pictures: {', '.join(TEST_PICTURES)}")
     with progress() as step:
         models = candidates(network, pictures.calibration, output, step)
-        times = time_engines(network, models, threads or usable_cores(), step)
-        measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, output, step)]
+        cores = threads or usable_cores()
+        times = time_engines(network, models, cores, step)
+        measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, cores, output, step)]
     compare(pictures.benchmark, models, measured, output / "comparison.png")
-    show(result_table(measured), f"files and pictures: {output}, comparison: {output / 'comparison.png'}")
+    show(
+        result_table(measured),
+        f"files and pictures: {output}, comparison: {output / 'comparison.png'}, page: {output / 'report.html'}",
+    )
 
 
 def result_table(rows: "list[Row]") -> "Table":

@@ -20,10 +20,13 @@ from srquant.measure.speed.time_models import time_models
 from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
+from srquant.report.build import Work, page_of_sets
 from srquant.report.crops import Box, Column, side_by_side
+from srquant.report.measured_model import Candidate
+from srquant.report.page import Page
+from srquant.report.speed import Setting
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
-from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 Step = Callable[[str, int, int], None]
 Milliseconds = tuple[float | None, float | None, float | None]
@@ -59,13 +62,18 @@ RECIPES = (
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A network that is measured: label in the table, name of its folder of pictures, network, file."""
+class Made:
+    """A network that is measured: label in the table, name of its folder of pictures, file, float or frozen model."""
 
     label: str
     name: str
-    network: Network
     path: Path
+    model: Network | FrozenModel
+
+    @property
+    def network(self) -> Network:
+        """The network, float or frozen."""
+        return self.model.network if isinstance(self.model, FrozenModel) else self.model
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,14 @@ class Row:
     milliseconds: Milliseconds
 
 
-def candidates(network: Network, calibration: CalibrationSet, folder: Path, step: Step) -> list[Candidate]:
+def candidates(network: Network, calibration: CalibrationSet, folder: Path, step: Step) -> list[Made]:
     """The float network, and the quantized network of each recipe, which is saved to a file."""
-    made = [Candidate("float", "float", network, packaged_models()[DEFAULT])]
+    made = [Made("float", "float", packaged_models()[DEFAULT], network)]
     for recipe in RECIPES:
         frozen = quantize(recipe, network, calibration, step)
         path = folder / f"{DEFAULT}_{recipe.name}.safetensors"
         save(frozen, path, overwrite=True)
-        made.append(Candidate(recipe.label, recipe.name, frozen.network, path))
+        made.append(Made(recipe.label, recipe.name, path, frozen))
     return made
 
 
@@ -100,7 +108,7 @@ def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step
     return freeze(method.quantize(network, calibration, policy, method.config(finetune=recipe.finetune), labelled))
 
 
-def time_engines(network: Network, models: list[Candidate], threads: int, step: Step) -> dict[str, Milliseconds]:
+def time_engines(network: Network, models: list[Made], threads: int, step: Step) -> dict[str, Milliseconds]:
     """Median times by label; all engines are timed in turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,15 +121,20 @@ def time_engines(network: Network, models: list[Candidate], threads: int, step: 
 
 
 def rows(
-    models: list[Candidate], benchmark: BenchmarkSet, times: dict[str, Milliseconds], folder: Path, step: Step
+    models: list[Made],
+    benchmark: BenchmarkSet,
+    times: dict[str, Milliseconds],
+    threads: int,
+    folder: Path,
+    step: Step,
 ) -> list[Row]:
-    """Measure every network and write the pictures that it upscales."""
+    """Measure every network, write a page about them, and the pictures that they upscale."""
     measured, low = [], write_low(benchmark, folder / "low")
-    for model in models:
-        engine = OpenVINOEngine(model.network)
-        report = evaluate(partial(upscale_tile, engine), benchmark, engine.name, progress=partial(step, model.label))
-        upscale_folder(engine, low, folder / model.name, overwrite=True)
-        measured.append(Row(model.label, report, model.path.stat().st_size, times[model.label]))
+    page = write_page(models, benchmark, threads, folder / "report.html", step)
+    for number, (model, found) in enumerate(zip(models, page.models, strict=True)):
+        upscale_folder(OpenVINOEngine(model.network), low, folder / model.name, overwrite=True)
+        step("pictures", number + 1, len(models))
+        measured.append(Row(model.label, found.scores[0], model.path.stat().st_size, times[model.label]))
     return measured
 
 
@@ -138,7 +151,7 @@ def write_low(benchmark: BenchmarkSet, folder: Path) -> Path:
     return folder
 
 
-def compare(benchmark: BenchmarkSet, models: list[Candidate], measured: list[Row], path: Path) -> None:
+def compare(benchmark: BenchmarkSet, models: list[Made], measured: list[Row], path: Path) -> None:
     """Write crops of every picture, upscaled by every network, side by side."""
     folder, scale = path.parent, benchmark.scale
     shown = [sample for sample in benchmark if sample.name in BOXES]
@@ -150,3 +163,18 @@ def compare(benchmark: BenchmarkSet, models: list[Candidate], measured: list[Row
     ]
     columns.append(Column("original", [sample.high for sample in shown]))
     write_png(side_by_side(columns, [BOXES[sample.name] for sample in shown], ZOOM), path)
+
+
+def write_page(models: list[Made], benchmark: BenchmarkSet, threads: int, path: Path, step: Step) -> Page:
+    """Measure all networks, and write a page that compares them."""
+    candidates = [Candidate(model.label, model.path, model.model) for model in models]
+    setting = Setting(HEIGHT, WIDTH, threads, ROUNDS)
+    work = Work("srquant demo", candidates, candidates[0], open_engine, setting, "srquant demo")
+    page = page_of_sets(work, [benchmark], step)
+    page.write(path)
+    return page
+
+
+def open_engine(candidate: Candidate) -> OpenVINOEngine:
+    """The engine that upscales by a model of the page."""
+    return OpenVINOEngine(candidate.network)

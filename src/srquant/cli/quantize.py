@@ -10,6 +10,7 @@ import typer
 from srquant.cli.argument_order import check_order
 from srquant.cli.options import DEFAULT_PIXELS, Device, Json, MaxPixels, Overwrite, Scale, usable_cores
 from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
+from srquant.cli.page_file import check_page
 from srquant.cli.settings import (
     AUTO,
     effort_setting,
@@ -125,6 +126,15 @@ Overrides = Annotated[
 Count = Annotated[int, typer.Option(help="Number of calibration pictures.")]
 Patch = Annotated[int, typer.Option(help="Side of the calibration crops in pixels.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random choice of pictures and crops.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        show_default=False,
+        help="Also write a page (.html) that compares the result with the float network on calibration pictures.",
+    ),
+]
 
 
 def quantize(
@@ -152,6 +162,7 @@ def quantize(
     run: RunDir = None,
     scale: Scale = None,
     device: Device = "auto",
+    report: ReportFile = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -159,8 +170,11 @@ def quantize(
     start = time.perf_counter()
     check_order(model, [str(calibration)], "MODEL --calibration DIR")
     check_output(output, overwrite)
+    if report is not None:
+        check_page(report, overwrite)
     check_json(json)
 
+    from srquant.cli.quantize_page import write_page
     from srquant.cli.quantize_run import Inputs, added, finish, kept_float, quantize_network, run_folder
     from srquant.data.calibration import CalibrationSet
     from srquant.deploy.file.graph_record import check_form
@@ -170,6 +184,7 @@ def quantize(
     from srquant.insertion.policy import LayerBits, Policy
     from srquant.models.load import describe
     from srquant.models.packaged import find_model
+    from srquant.report.measured_model import Candidate
 
     computing = find_device(device)
     chosen = find_method(method)
@@ -203,6 +218,12 @@ def quantize(
     make_folder(output)
     save(frozen, output, overwrite)
     finish(folder)
+    if report is not None:
+        write_page(
+            Candidate(model.stem, model, network.cpu()), Candidate(output.stem, output, frozen), pictures, report
+        )
+        note(f"{report}: {report.stat().st_size:,} bytes")
+    took = spent(start)
     size, before = output.stat().st_size, model.stat().st_size
     show(
         describe(network),
@@ -211,6 +232,7 @@ def quantize(
         *(kinds_chosen(network, policy) if layers == AUTO else []),
         *kept_float(network, policy, quantized.policy),
         *(gain(network, frozen) if layers == AUTO else []),
+        f"{took['seconds']:.1f} s, peak memory {took['peak_rss_mb']:,.0f} MB",
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
         json_to=json,
     )
@@ -222,7 +244,7 @@ def quantize(
             "granularity": quantized.policy.granularity,
             "activation_granularity": quantized.policy.activation_granularity,
             "kept_float": [override.pattern for override in added(policy, quantized.policy)],
-            **spent(start),
+            **took,
         },
         json,
     )

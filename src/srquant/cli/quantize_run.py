@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srquant.cli.bars import progress
+from srquant.cli.curve_page import curve_page
 from srquant.cli.output import check_folder, note
 from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
@@ -77,8 +78,8 @@ def quantize_network(inputs: Inputs, folder: RunFolder | None, overwrite: bool) 
             return method.quantize(*arguments, step)
     begin(folder, inputs.configuration(), overwrite)
     note(announcement(inputs))
-    with progress() as step:
-        return method.in_folder(*arguments, step, folder)
+    with progress() as step, curve_page(folder, step) as watched:
+        return method.in_folder(*arguments, watched, folder)
 
 
 def begin(folder: RunFolder, wanted: Mapping[str, str], overwrite: bool) -> None:

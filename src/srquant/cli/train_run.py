@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from srquant.cli.bars import progress
+from srquant.cli.curve_page import curve_page
 from srquant.cli.output import check_folder, note, show
 from srquant.cli.train_inputs import FLOAT
 from srquant.data.benchmark import BenchmarkSet
@@ -124,8 +125,8 @@ def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder)
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate).train()
     if folder.checkpoint.exists():
         note(f"continuing from {folder.checkpoint}")
-    with progress() as step:
-        report = partial(step, f"training {inputs.method.name}")
+    with progress() as step, curve_page(folder, step) as watched:
+        report = partial(watched, f"training {inputs.method.name}")
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate, report).train()
 
 

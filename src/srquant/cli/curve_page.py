@@ -1,0 +1,32 @@
+"""The page of curves in a run's folder, written again while the run goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from srquant.cli.bars import Step
+from srquant.report.curves import write_curves
+from srquant.training.run_folder import RunFolder
+
+EVERY = 30.0
+"""Seconds between two writes."""
+
+
+@contextmanager
+def curve_page(folder: RunFolder, step: Step) -> Iterator[Step]:
+    """A ``step`` that also writes ``curves.html`` into the folder of the run from time to time; once more at the end.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    written = time.monotonic()
+
+    def watched(stage: str, done: float, total: float, beside: str = "") -> None:
+        nonlocal written
+        step(stage, done, total, beside)
+        if time.monotonic() - written >= EVERY:
+            write_curves(folder, running=True)
+            written = time.monotonic()
+
+    yield watched
+    write_curves(folder, running=False)

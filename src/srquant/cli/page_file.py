@@ -1,0 +1,62 @@
+"""Pages as files: the models that they compare, and writing them."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srquant.cli.output import check_output
+from srquant.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from srquant.report.measured_model import Candidate, MeasuredModel
+
+PageOutput = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .html file to write.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each model is timed; the models take turns.")]
+
+
+def check_page(path: Path, overwrite: bool) -> None:
+    """Raise an ``OutputError`` unless a page can be written to this file."""
+    if path.suffix != ".html":
+        raise OutputError(f"{path}: a page is one .html file; use -o {path.stem}.html")
+    check_output(path, overwrite)
+
+
+def open_candidates(paths: Sequence[Path]) -> "list[Candidate]":
+    """The models in files; each is called by its file, with its folder where several have the same name.
+
+    Raises:
+        InputError: they have different scales.
+        CheckpointError, QuantizedFileError: as ``open_model``.
+    """
+    from srquant.deploy.file.open_model import open_model
+    from srquant.models.packaged import find_model
+    from srquant.report.measured_model import Candidate
+
+    stems = [path.stem for path in paths]
+    candidates = [
+        Candidate(path.stem if stems.count(path.stem) == 1 else str(path), find_model(path), open_model(path))
+        for path in paths
+    ]
+    scales = {candidate.label: candidate.network.facts.scale for candidate in candidates}
+    if len(set(scales.values())) > 1:
+        named = ", ".join(f"{name} x{scale}" for name, scale in scales.items())
+        raise InputError(f"models of different scales can't be compared: {named}; give models of one scale")
+    return candidates
+
+
+def command_line() -> str:
+    """The command that is running, as one types it."""
+    return shlex.join(["srquant", *sys.argv[1:]])
+
+
+def model_to_json(model: "MeasuredModel") -> dict[str, object]:
+    """A row of the page's table and its layers; scripts rely on these keys."""
+    return {
+        **{name: value for name, value in vars(model).items() if name not in ("scores", "layers")},
+        "scores": [score.to_json() for score in model.scores],
+        "layers": [vars(layer) for layer in model.layers],
+    }
