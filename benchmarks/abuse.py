@@ -11,6 +11,7 @@ import json
 import random
 import time
 import warnings
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ COLUMNS = {
     "tried": "tried",
     "refused": "refused",
     "taken": "taken",
+    "ties": "of them with ties",
     "failed": "failed",
     "growth_mb": "growth, MB",
     "seconds": "seconds",
@@ -48,7 +50,8 @@ class Row:
         kind: in ``KINDS``.
         tried: number of attempts.
         refused: by an error of srquant.
-        taken: used without an error.
+        taken: without an error; the result was right.
+        ties: of those taken, pictures that differ by more than a grey level where values lie on ties.
         failed: everything else.
         growth_mb: of peak memory, 10^6 bytes.
         seconds: of all attempts.
@@ -59,6 +62,7 @@ class Row:
     tried: int
     refused: int
     taken: int
+    ties: int
     failed: int
     growth_mb: float
     seconds: float
@@ -67,7 +71,7 @@ class Row:
 
 def measure(kind: str, count: int) -> Row:
     """Make all attempts of a kind."""
-    refused, failures = 0, list[str]()
+    outcomes, failures = Counter[str](), list[str]()
     with prepared(kind) as attempt, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with suppress(Exception):
@@ -75,12 +79,14 @@ def measure(kind: str, count: int) -> Row:
         start, before = time.perf_counter(), peak_memory("cpu")
         for number in range(count):
             try:
-                refused += attempt(random.Random(number))
+                outcomes[attempt(random.Random(number))] += 1
             except Exception as error:  # a failure is a result
                 failures.append(f"{number}: {type(error).__name__}: {error}"[:200])
         growth = (peak_memory("cpu") - before) / 1e6
-    seconds, taken = time.perf_counter() - start, count - refused - len(failures)
-    return Row(kind, count, refused, taken, len(failures), growth, seconds, tuple(failures[:MOST_NAMED]))
+    seconds, refused = time.perf_counter() - start, outcomes["refused"]
+    taken = count - refused - len(failures)
+    named = tuple(failures[:MOST_NAMED])
+    return Row(kind, count, refused, taken, outcomes["tie"], len(failures), growth, seconds, named)
 
 
 def main() -> None:
