@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 from abuse_attempt import Attempt, Outcome
-from abuse_verbs import VERBS, Undisturbed, check_refused, run
+from abuse_undisturbed import Undisturbed, check_refused
+from abuse_verbs import VERBS, run
 
 
 def of_full_disk(folder: Path) -> Attempt:

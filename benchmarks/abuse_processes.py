@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from abuse_attempt import Attempt, Outcome
-from abuse_verbs import PICTURES, Place, Undisturbed, WrongEnd, check_refused, start
+from abuse_undisturbed import Undisturbed, WrongEnd, check_refused
+from abuse_verbs import PICTURES, Place, start
 
-TOGETHER = ("quantize", "upscale", "export, .xml", "export, .onnx", "evaluate")
+TOGETHER = ("quantize", "upscale", "export-xml", "export-onnx", "evaluate")
 """Verbs of which two runs may have one output. A training run's folder belongs to one run."""
 
 

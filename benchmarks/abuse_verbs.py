@@ -5,9 +5,6 @@ import os
 import resource
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -17,8 +14,6 @@ from abuse_attempt import network, pixels
 from abuse_files import quantized_file
 from PIL import Image
 from safetensors.torch import save_file
-
-from srquant.files import is_temporary
 
 PICTURES = 6
 LIBRARIES = (
@@ -50,24 +45,21 @@ VERBS = {
     "train": "train --method float --init edsr:blocks=1,features=4,scale=2 --hr {inputs}/set/HR --steps 12 --batch 2 "
     "--patch 8 --ema 0.9 --log-every 1 --checkpoint-every 3 --device cpu -o {outputs}/run",
     "upscale": "upscale {inputs}/network.safetensors {inputs}/set/HR --engine torch --tile 16 -o {outputs}/large",
-    "export, .xml": "export {inputs}/network.safetensors -o {outputs}/network.xml",
-    "export, .onnx": "export {inputs}/network.safetensors -o {outputs}/network.onnx",
+    "export-xml": "export {inputs}/network.safetensors -o {outputs}/network.xml",
+    "export-onnx": "export {inputs}/network.safetensors -o {outputs}/network.onnx",
     "evaluate": "evaluate {inputs}/network.safetensors --data {inputs}/set --engine openvino "
     "--json {outputs}/scores.json",
 }
 """What is typed behind ``srquant``."""
 
-CHANGING = ("metrics.csv", ".srquant-done.jsonl", "scores.json", "configuration.json", "checkpoint.pt")
-"""Names of files that hold seconds, or a state on the way: their content isn't that of an undisturbed run."""
-
 
 @dataclass(frozen=True)
 class Place:
-    """Where one run of a verb works.
+    """Where runs of a verb work.
 
     Attributes:
-        inputs: what all runs read.
-        folder: of this run alone: its outputs, its cache and its temporary files.
+        inputs: what they read.
+        folder: of these runs alone: their outputs, their cache and their temporary files.
     """
 
     inputs: Path
@@ -78,16 +70,14 @@ class Place:
         """What the verb writes."""
         return self.folder / "outputs"
 
+    @property
+    def temporary(self) -> Path:
+        """The verb's folder for temporary files."""
+        return self.folder / "temporary"
+
     def arguments(self, verb: str) -> list[str]:
         """What is typed behind ``srquant``."""
-        return VERBS[verb].format(inputs=self.inputs, outputs=self.outputs).split(" ")
-
-    def contents(self) -> dict[str, bytes]:
-        """All files of the folder, by their path in it; of those in ``CHANGING``, nothing but the name."""
-        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
-        return {
-            str(path.relative_to(self.folder)): b"" if path.name in CHANGING else path.read_bytes() for path in files
-        }
+        return [word.format(inputs=self.inputs, outputs=self.outputs) for word in VERBS[verb].split()]
 
 
 @dataclass
@@ -147,6 +137,7 @@ def srquant(arguments: list[str], folder: Path, largest: int | None, output: Con
     for name, part in (("SRQUANT_CACHE", "cache"), ("TMPDIR", "temporary")):
         (folder / part).mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(folder / part)
+    tempfile.tempdir = None  # forget the one of the process that this is a fork of
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.argv = ["srquant", *arguments]
@@ -156,84 +147,3 @@ def srquant(arguments: list[str], folder: Path, largest: int | None, output: Con
 def run(verb: str, place: Place, *options: str, largest: int | None = None) -> tuple[int, str]:
     """Run a verb to its end: its exit code and what it printed."""
     return start([*place.arguments(verb), *options], place.folder, largest).end()
-
-
-class WrongEnd(Exception):
-    """A run did not end as it should, or left other files than it should."""
-
-
-class Undisturbed:
-    """What each verb writes, and how long that takes, when nothing disturbs it.
-
-    Args:
-        folder: empty.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.inputs = folder, folder / "inputs"
-        self.inputs.mkdir()
-        make_inputs(self.inputs)
-        start(["--version"], folder / "first").end()  # loads libraries
-        self.contents: dict[str, dict[str, bytes]] = {}
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def place(self, verb: str) -> Iterator[Place]:
-        """A place for a run of a verb, gone after the block; before the first one the verb runs in peace."""
-        if verb not in self.contents:
-            self._run_in_peace(verb)
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield Place(self.inputs, Path(folder))
-
-    def check_whole(self, verb: str, place: Place) -> None:
-        """Check that every file with a final name is as in peace; others must have names of temporary ones.
-
-        Raises:
-            WrongEnd: a file is half-written, or has a name that it shouldn't have.
-        """
-        for name, content in place.contents().items():
-            if not is_temporary(Path(name)) and self.contents[verb].get(name) != content:
-                raise WrongEnd(f"{verb}: {name} has {len(content)} bytes that an undisturbed run doesn't write")
-
-    def check_same(self, verb: str, place: Place) -> None:
-        """Check that the files are those of a run in peace, and that there are no others.
-
-        Raises:
-            WrongEnd: otherwise.
-        """
-        found, wanted = place.contents(), self.contents[verb]
-        if found != wanted:
-            names = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
-            raise WrongEnd(f"{verb}: differ from those of an undisturbed run: {', '.join(names)}")
-
-    def finish(self, verb: str, place: Place) -> None:
-        """Run the verb again, which must make what a run in peace makes; with ``--overwrite`` if it asks for that.
-
-        Raises:
-            WrongEnd: otherwise.
-        """
-        code, printed = run(verb, place)
-        if code and "use --overwrite to replace it" in printed:
-            code, printed = run(verb, place, "--overwrite")
-        if code:
-            raise WrongEnd(f"{verb}, run again: exit code {code}: {printed}")
-        self.check_same(verb, place)
-
-    def _run_in_peace(self, verb: str) -> None:
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            place, started = Place(self.inputs, Path(folder)), time.perf_counter()
-            code, printed = run(verb, place)
-            if code:
-                raise WrongEnd(f"{verb}: exit code {code}: {printed}")
-            self.seconds[verb], self.contents[verb] = time.perf_counter() - started, place.contents()
-
-
-def check_refused(verb: str, code: int, printed: str) -> None:
-    """Check that a run was refused in one line.
-
-    Raises:
-        WrongEnd: otherwise.
-    """
-    last = printed.rstrip().rpartition("\n")[2]
-    if code not in (1, 2) or not last.startswith("srquant: ") or "Traceback" in printed:
-        raise WrongEnd(f"{verb}: exit code {code}: {printed}")
