@@ -1,7 +1,6 @@
 """Verbs killed at random moments: nothing half-written, and the same command makes what it makes in peace."""
 
 import random
-import time
 from pathlib import Path
 
 from abuse_attempt import Attempt, Outcome
@@ -36,6 +35,6 @@ def killed(verb: str, place: Place, again: bool, seconds: float) -> bool:
         seconds: from its start.
     """
     run = start([*place.arguments(verb), *(["--overwrite"] if again else [])], place.folder)
-    time.sleep(seconds)
+    run.process.join(seconds)
     run.process.kill()
     return run.end()[0] < 0

@@ -14,12 +14,19 @@ from abuse_networks import of_networks
 from abuse_processes import of_two_processes
 from abuse_threads import of_threads
 
-KINDS: Mapping[str, Callable[[Path], Attempt]] = {
+Kinds = Mapping[str, Callable[[Path], Attempt]]
+
+DAMAGED: Kinds = {
     "quantized file": of_quantized,
     "quantized file, checksum made to fit": of_signed,
     "checkpoint, .pt": partial(of_checkpoint, suffix=".pt"),
     "checkpoint, .safetensors": partial(of_checkpoint, suffix=".safetensors"),
     "picture": of_picture,
+}
+"""Files."""
+
+KINDS: Kinds = {
+    **DAMAGED,
     "random network, exact steps": partial(of_networks, exact=True),
     "random network, float functions": partial(of_networks, exact=False),
     "kill": of_kills,
