@@ -39,8 +39,9 @@ right depends on the kind:
   ONNX Runtime give it within 1 grey level. Exact steps: no float function stands before a quantizer. Behind one (GELU,
   a product, batch norm, bilinear upsampling) values are on no lattice, and engines compute them with errors in the last
   bits. A value that lies that near to a tie may get the other code, and pixels that see it may differ by more. These
-  networks are counted in their own column. Where the picture doesn't change when the results of all float functions are
-  moved by 2^-21 of the largest one, a difference is a failure, and so it is in more than 1 % of a picture's values.
+  networks are counted in their own column: moving at most 32 codes, each within 2^-20 of the largest value from a tie,
+  to the tie's other side makes the frozen network's picture that of the engine within 1 grey level. All other
+  differences are failures.
 - **Kill**: `quantize` (also with `distill`), `train`, `upscale`, `export` and `evaluate` end by SIGKILL at a random
   moment, three in ten times while they replace outputs. No file is half-written; the same command then makes the files
   of an undisturbed run, byte for byte but for times, and nothing else is left, in the folder for temporary files too.

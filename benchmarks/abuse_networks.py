@@ -2,31 +2,28 @@
 
 A value behind a float function (GELU, a product, bilinear upsampling) is on no lattice. Engines compute it with errors
 in its last bits, so it may lie on the other side of a tie between two codes; then the picture differs by one code of
-one value. ``unsure`` finds where that can happen: it moves the results of all float functions by such errors.
+one value. ``codes_on_ties`` finds these codes.
 """
 
 import random
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from abuse_attempt import Attempt, Outcome, WrongPicture
-from abuse_random_network import Product, Resized, leaves, random_network
+from abuse_random_network import leaves, random_network
+from abuse_ties import codes_on_ties
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from srquant.data.calibration import CalibrationSet
 from srquant.deploy.frozen.freeze import freeze
-from srquant.deploy.frozen.sums import FrozenAdd, FrozenAddends
 from srquant.errors import SRQuantError
 from srquant.insertion.policy import LayerBits, Policy
 from srquant.methods.registry import METHODS
 from srquant.models.blocks.layers import Add
-from srquant.models.network import Network, modules_of
+from srquant.models.network import Network
 from srquant.models.wrap import wrap
 from srquant.upscale.engines.open_engine import open_engine
 from srquant.upscale.pictures.rows import as_images
@@ -37,23 +34,7 @@ WHITE = 255.0
 MOST_LEVELS = 1
 """Largest difference in grey levels, but for values that lie on a tie."""
 
-MOST_TIES = 0.01
-"""Largest share of values of a picture that may differ by more because of ties."""
-
 ENGINES = ("openvino", "onnxruntime")
-
-FLOAT_STEPS = (
-    *(nn.PReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.Softplus, nn.Hardswish, nn.Mish),
-    *(nn.LayerNorm, nn.BatchNorm2d, nn.AdaptiveAvgPool2d, nn.ConvTranspose2d, nn.Conv2d, nn.Linear, Product),
-)
-"""Steps whose results differ between engines in their last bits; integer layers are other classes."""
-
-SUMS = (Add, FrozenAdd, FrozenAddends)
-
-ERROR = 2.0**-21
-"""Of a float function, relative to its largest result; GELU, SiLU and Mish differ by half of that between engines."""
-
-SHAKES = 6
 
 Array = NDArray[np.float32]
 
@@ -118,53 +99,26 @@ def compared(network: Network, policy: Policy, calibration: CalibrationSet, imag
 
 
 def has_ties(found: Array, wanted: Array, frozen: Network, images: Tensor) -> bool:
-    """Whether two pictures differ by more than ``MOST_LEVELS`` somewhere, and only where values lie on ties.
+    """Whether two pictures differ by more than ``MOST_LEVELS`` somewhere, because of codes on ties.
 
     Raises:
-        WrongPicture: they differ elsewhere, or in too many values.
+        WrongPicture: they differ by something else.
     """
-    wrong = np.abs(levels(found) - levels(wanted)) > MOST_LEVELS
-    if not wrong.any():
+    wrong = differing(found, wanted)
+    if not wrong:
         return False
-    surely = wrong & ~unsure(frozen, images, wanted)
-    if surely.any() or wrong.mean() > MOST_TIES:
-        raise WrongPicture(f"{wrong.sum()} values differ by more than a level, {surely.sum()} of them not by ties")
+    count, nearest = codes_on_ties(found, frozen, images)
+    left = differing(found, nearest)
+    if left:
+        raise WrongPicture(f"{wrong} values differ by more than a level, {left} of them when {count} codes are moved")
     return True
+
+
+def differing(one: Array, other: Array) -> int:
+    """How many values of two pictures differ by more than ``MOST_LEVELS``."""
+    return int((np.abs(levels(one) - levels(other)) > MOST_LEVELS).sum())
 
 
 def levels(picture: Array) -> Array:
     """Values in [0, 1] to grey levels."""
     return np.clip(np.rint(picture * WHITE), 0, WHITE)
-
-
-def unsure(frozen: Network, images: Tensor, picture: Array) -> NDArray[np.bool_]:
-    """Where a picture changes by half a level when the results of float functions have errors of ``ERROR``."""
-    generator = torch.Generator().manual_seed(0)
-    changes = [np.abs(shaken(frozen, images, number, generator) - picture) for number in range(SHAKES)]
-    return np.max(changes, 0) > 0.5 / WHITE
-
-
-def shaken(frozen: Network, images: Tensor, number: int, generator: torch.Generator) -> Array:
-    """The picture with errors: the first time all up, the second time all down, then each in its own direction."""
-
-    def moved(values: Tensor) -> Tensor:
-        directions = torch.randint(0, 2, values.shape, generator=generator) * 2 - 1 if number > 1 else 1 - 2 * number
-        return values + directions * (ERROR * values.abs().max())
-
-    with ExitStack() as hooks:
-        for module in modules_of(frozen.module, nn.Module).values():
-            if isinstance(module, SUMS) and module.scale != 1:
-                hooks.callback(module.register_forward_pre_hook(before(moved)).remove)
-            elif isinstance(module, FLOAT_STEPS) or (isinstance(module, Resized) and module.mode != "nearest"):
-                hooks.callback(module.register_forward_hook(after(moved)).remove)
-        return frozen(images).numpy()
-
-
-def before(moved: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """A hook that moves the second addend of a sum, which is multiplied there."""
-    return lambda module, addends: (addends[0], moved(addends[1]))
-
-
-def after(moved: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """A hook that moves a result."""
-    return lambda module, inputs, result: moved(result)

@@ -2,13 +2,15 @@
 
 import random
 
+import abuse
+from abuse_files import damaged
+from abuse_kinds import DAMAGED
+
 MOST_GROWTH_MB = 300
 COUNT = 300
 
 
-def test_damage_is_refused_or_harmless(abuse):
-    from abuse_kinds import DAMAGED
-
+def test_damage_is_refused_or_harmless():
     for kind in DAMAGED:
         row = abuse.measure(kind, COUNT)
         assert (row.failed, row.failures) == (0, ())
@@ -17,7 +19,7 @@ def test_damage_is_refused_or_harmless(abuse):
         assert row.growth_mb < MOST_GROWTH_MB
 
 
-def test_other_errors_count_as_failures(abuse, monkeypatch):
+def test_other_errors_count_as_failures(monkeypatch):
     def broken(folder):
         def attempt(chance):
             if chance.random() < 0.5:
@@ -32,8 +34,6 @@ def test_other_errors_count_as_failures(abuse, monkeypatch):
     assert row.failures[0].endswith("KeyError: 'weight'")
 
 
-def test_the_same_seed_damages_alike(abuse):
-    from abuse_kinds import damaged
-
+def test_the_same_seed_damages_alike():
     content = bytes(range(200))
     assert damaged(content, random.Random(5)) == damaged(content, random.Random(5)) != content
