@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from srquant.cli.stdout import STREAM, put_file
 from srquant.cli.upscale_inputs import Inputs
 from srquant.cli.upscale_work import is_folder
 from srquant.errors import ImageError, InputError, OutputError
+from srquant.temporary_folders import temporary_folder
 
 
 def check_streams(sources: list[str], output: str, json: str | None) -> None:
@@ -66,8 +66,8 @@ def files_for_streams(sources: list[str], output: str, suffix: str | None) -> It
     if STREAM not in (*sources, output):
         yield sources, output
         return
-    with tempfile.TemporaryDirectory() as folder:
-        read, written = Path(folder, "stdin"), Path(folder, f"stdout{suffix or '.png'}")
+    with temporary_folder() as folder:
+        read, written = folder / "stdin", folder / f"stdout{suffix or '.png'}"
         if sources == [STREAM]:
             spool(read)
             sources = [str(read)]
