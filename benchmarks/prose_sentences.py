@@ -131,6 +131,9 @@ def _as_long() -> Iterator[str]:
         label = method if method == "2dquant" else f"{method} relative"
         yield f"| `{method}`, relative rates | {both(label, seed=0)} | {both(f'{label}, as long as distill')} |"
     yield f"| `distill`, one grid per tensor | | {both('distill', seed=0)} |"
+    for method, label in (("2dquant", "2dquant"), ("adabm", "adabm relative")):
+        yield f"`{method}` has {both(f'{label}, as long as distill', bits=2)}"
+    yield f"and `distill` {both('distill', bits=2, seed=0)}."
 
 
 def _learning_rates() -> Iterator[str]:

@@ -31,7 +31,7 @@ from ptq_runs import restore
 from ptq_store import Store
 from ptq_tables import assemble
 
-from srquant.cli.output import progress
+from srquant.cli.bars import progress
 from srquant.errors import InputError
 
 WORKER = Path(__file__).with_name("ptq_run.py")

@@ -1,10 +1,12 @@
 """Fixtures that many tests share: pictures, and tiny random networks, quantized without a method."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -23,6 +25,12 @@ from srquant.insertion.plan import resolve
 from srquant.insertion.policy import Policy
 from srquant.models.load import build
 from srquant.models.network import Network
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-gpu")
+"""Options of Chromium: no traffic of its own."""
 
 keep_freed_memory()
 hypothesis.settings.register_profile("repeatable", derandomize=True)
@@ -107,3 +115,20 @@ def quantized(pictures: Callable[..., Tensor]) -> Callable[[Network, Policy], Ne
         return insert_quantizers(network, plan, bounds, symmetric_max if policy.symmetric_weights else minmax)
 
     return quantize
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator["WebDriver"]:
+    """Headless Chromium, whose console is recorded."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
+    chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if chromium is None or driver is None:
+        pytest.skip("needs chromium and chromedriver: apt install chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless", "no-sandbox", *QUIET, "window-size=1200,1000"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()

@@ -84,3 +84,13 @@ def test_a_dead_link_would_be_seen(tmp_path):
 def test_every_public_name_has_its_place(site):
     text = (site / "docs" / "api.html").read_text()
     assert [name for name in srquant.__all__ if f'.{name}"' not in text] == []
+
+
+def test_a_click_sorts_a_table_and_another_turns_it_round(site, driver):
+    driver.get((site / "docs" / "results" / "eight_bits.html").as_uri())
+    column = "return [...document.querySelectorAll('article tbody tr')].map(r => Number(r.cells[1].textContent))"
+    before = driver.execute_script(column)
+    for expected in (sorted(before), sorted(before, reverse=True)):
+        driver.execute_script("document.querySelectorAll('article thead th')[1].click()")
+        assert driver.execute_script(column) == expected
+    assert before not in (sorted(before), sorted(before, reverse=True))

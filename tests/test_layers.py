@@ -11,7 +11,7 @@ PACKAGE = SOURCE / "srquant"
 
 LAYERS = (
     ("errors", "file_owners"),
-    ("files",),
+    ("files", "temporary_folders"),
     ("devices",),
     ("grids",),
     ("models", "data"),

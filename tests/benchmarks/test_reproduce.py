@@ -237,13 +237,13 @@ def test_a_page_has_the_papers_losses_beside_ours(place, papers, tmp_path):
 
 
 def test_the_committed_tables_follow_from_the_committed_runs(tmp_path, monkeypatch):
-    """The tables that were to be measured are complete, and all are as their runs say."""
+    """The tables that were to be measured are complete, and of none more is shown than its runs say."""
     published = json.loads((RESULTS / "ptq_runs.json").read_text())
     monkeypatch.setattr("ptq_store.data_version", lambda _: published[0]["data"])
     place = Place(tmp_path / "runs")
     restore(quantized_runs(TABLES), place, RESULTS)
     for table in TABLES:
-        assert table.finished(place) == reproduce.committed(table), (table.paper, table.number)
+        assert table.finished(place) >= reproduce.committed(table), (table.paper, table.number)
     complete = [*chosen("AdaBM", "4"), *chosen("2DQuant", "4c"), *chosen("outlier-aware", "4"), *chosen("QuantSR", "2")]
     complete += [chosen("GBA", str(number))[0] for number in range(6, 12)]
     assert [(table.paper, table.number) for table in complete if table.finished(place) < table.possible] == []

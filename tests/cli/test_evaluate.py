@@ -142,3 +142,31 @@ def test_table(run, files):
 def test_bad_options_are_refused(run, files, complaint, monkeypatch, arguments, says):
     monkeypatch.chdir(files)
     assert says in complaint(run("evaluate", "edsr.pt", *arguments))
+
+
+def test_further_metrics_stand_beside_psnr(run, files, quantized):
+    value = evaluate(run, quantized, "--data", files / "Tiny", "--metric", "psnr-rgb", "--metric", "gmsd")
+    assert all({"psnr-rgb", "gmsd"} < image.keys() for image in value["images"])
+    assert value["psnr-rgb"] == pytest.approx(sum(image["psnr-rgb"] for image in value["images"]) / 2)
+    assert "gmsd" in run("evaluate", quantized, "--data", files / "Tiny", "--metric", "gmsd").stdout
+
+
+def test_against_the_float_network_no_originals_are_needed(run, files, quantized):
+    value = evaluate(run, quantized, "--data", files / "calibration", "--against", files / "edsr.pt")
+    assert value["dataset"] == "calibration"
+    assert 15 < value["psnr_y"] < 60
+    itself = evaluate(run, files / "edsr.pt", "--data", files / "calibration", "--against", files / "edsr.pt")
+    assert itself["psnr_y"] is None
+    assert itself["ssim_a"] == 1
+
+
+def test_against_a_network_of_another_scale(run, complaint, files, quantized, tmp_path):
+    torch.save(build("edsr", {"blocks": 1, "features": 8, "scale": 4}).module.state_dict(), tmp_path / "x4.pt")
+    arguments = ["evaluate", quantized, "--data", files / "calibration", "--against", tmp_path / "x4.pt"]
+    assert "upscales by 4, the model by 2" in complaint(run(*arguments))
+
+
+def test_bit_operations_follow_the_size_of_pictures(run, files, quantized):
+    bits = evaluate(run, quantized, "--data", files / "Tiny")["bits"]
+    assert bits["bit_ops_per_picture"]["Tiny"] == pytest.approx(bits["bit_ops"] * 22 * 24 / (180 * 320))
+    assert 0.7 < bits["compression"]["weights_saved"] < 0.9

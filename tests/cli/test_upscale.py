@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -135,12 +136,15 @@ def test_limit_of_pixels(run, files, complaint, last_complaint, tmp_path):
     assert run(*arguments, "--max-pixels", 1920).exit_code == 0
 
 
-def test_jpeg_without_end_needs_tolerance(run, files, last_complaint, tmp_path):
+def test_jpeg_without_end_needs_tolerance(run, files, last_complaint, tmp_path, monkeypatch):
     pyvips.Image.new_from_file(str(files / "picture.png")).write_to_file(str(tmp_path / "in.jpg"), interlace=True)
     (tmp_path / "in.jpg").write_bytes((tmp_path / "in.jpg").read_bytes()[:-2])
     arguments = ["upscale", files / "edsr.pt", tmp_path / "in.jpg", "-o", tmp_path / "o.png", "--engine", "torch"]
     assert "in.jpg" in last_complaint(run(*arguments))
+    warned = []
+    monkeypatch.setattr(logging.getLogger("srquant"), "warning", warned.append)
     assert run(*arguments, "--tolerant").exit_code == 0
+    assert warned == [f"{tmp_path / 'in.jpg'} lacks its end marker; read as if it were there"]
 
 
 @pytest.mark.parametrize("given", ["jpg", ".jpg", "JPG"])

@@ -10,7 +10,7 @@ import pyvips
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.images import read_rgb
 from srquant.data.resize import downscale
-from srquant.errors import DatasetError
+from srquant.errors import DatasetError, ImageError
 
 HIGH = np.random.default_rng(0).integers(0, 256, (27, 41, 3), np.uint8)
 
@@ -139,3 +139,13 @@ def test_real_sets(shared, scale):
     samples = list(benchmark)
     assert (benchmark.name, len(benchmark), len(samples)) == ("Set14", 14, 14)
     assert all(s.high.shape[:2] == (scale * s.low.shape[0], scale * s.low.shape[1]) for s in samples)
+
+
+@pytest.mark.parametrize("most", [HIGH.shape[0] * HIGH.shape[1] - 1, HIGH.shape[0] * HIGH.shape[1]])
+def test_the_limit_of_pixels_can_be_changed(folder, most):
+    pictures = BenchmarkSet(folder, 2, most)
+    if most == HIGH.shape[0] * HIGH.shape[1]:
+        assert next(iter(pictures)).name == "a"
+        return
+    with pytest.raises(ImageError, match=rf"a\.png has .* more than {most} are not read at once"):
+        next(iter(pictures))

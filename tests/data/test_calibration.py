@@ -9,6 +9,7 @@ import torch
 
 from srquant.data import picture_cache
 from srquant.data.calibration import CalibrationSet
+from srquant.data.images import read_rgb
 from srquant.errors import DatasetError, ImageError
 
 
@@ -99,9 +100,8 @@ def test_global_random_state_is_neither_read_nor_changed(folder):
 def test_pictures_are_read_when_their_batch_is_made(folder, monkeypatch):
     chosen = CalibrationSet(folder, 10, patch=8)
     read = []
-    monkeypatch.setattr(
-        picture_cache, "read_rgb", lambda path, inner=picture_cache.read_rgb: read.append(path) or inner(path)
-    )
+    inner = picture_cache.read_rgb
+    monkeypatch.setattr(picture_cache, "read_rgb", lambda path, most: read.append(path) or inner(path, most))
     batches = chosen.batches(3)
     assert not read
     next(batches)
@@ -201,3 +201,12 @@ def test_a_picture_with_pixels_that_are_not_a_number(folder):
     pyvips.Image.new_from_array(pixels, interpretation="srgb").write_to_file(str(folder / "5.tif"))
     with pytest.raises(ImageError, match=r"5\.tif has pixels that are not a finite number"):
         crops(CalibrationSet(folder, 10, patch=8))
+
+
+def test_the_limit_of_pixels_can_be_changed(folder):
+    side = max(read_rgb(path).shape[0] * read_rgb(path).shape[1] for path in folder.iterdir())
+    assert next(CalibrationSet(folder, 10, patch=8, most_pixels=side).batches(10)).shape == (10, 3, 8, 8)
+    with pytest.raises(ImageError, match="--max-pixels"):
+        CalibrationSet(folder, 10, patch=8, most_pixels=1)
+    with pytest.raises(ImageError, match=f"more than {side - 1} are not read at once"):
+        list(CalibrationSet(folder, 10, patch=8, most_pixels=side - 1).batches(10))

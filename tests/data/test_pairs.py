@@ -125,7 +125,8 @@ def test_all_eight_forms_come(folder):
 def test_pictures_are_decoded_once_while_they_fit(folder, monkeypatch):
     read = []
     module = sys.modules["srquant.data.picture_cache"]
-    monkeypatch.setattr(module, "read_rgb", lambda path, inner=module.read_rgb: read.append(path) or inner(path))
+    inner = module.read_rgb
+    monkeypatch.setattr(module, "read_rgb", lambda path, most: read.append(path) or inner(path, most))
     PairSet((folder,), 2, 8).batch(range(20))
     assert len(read) == 5
     read.clear()
@@ -198,3 +199,10 @@ def test_a_damaged_picture_is_named(folder):
     (folder / "2.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageError, match=r"2\.png"):
         PairSet((folder,), 2, 8).batch(range(5))
+
+
+def test_the_limit_of_pixels_can_be_changed(folder):
+    most = 47 * 54
+    assert PairSet((folder,), 2, 8, most_pixels=most).batch(range(5))[0].shape == (5, 3, 8, 8)
+    with pytest.raises(ImageError, match=f"54 x 47 pixels, and more than {most - 1} are not read at once"):
+        PairSet((folder,), 2, 8, most_pixels=most - 1).batch(range(5))

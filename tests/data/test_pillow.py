@@ -144,3 +144,16 @@ def test_upscaling_goes_on_without_pyvips(tmp_path: Path) -> None:
     ]
     with Image.open(target) as image:
         assert image.size == (60, 40)
+
+
+def test_quality(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    picture = open_with_pillow(save(tmp_path / "a.png", noise), Reading())
+    for quality in (5, 95, None):
+        for suffix in (".jpg", ".webp", ".png"):
+            encode_with_pillow(tmp_path / "a.png", picture, 1, suffix, tmp_path / f"{quality}{suffix}", quality)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    for suffix in (".jpg", ".webp"):
+        assert sizes[f"5{suffix}"] < sizes[f"95{suffix}"] / 2
+        assert sizes[f"95{suffix}"] == sizes[f"None{suffix}"]
+    assert sizes["5.png"] == sizes["95.png"]

@@ -6,6 +6,7 @@ import torch
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import FreshLessons, in_layout, write_lessons
 from srquant.distillation.losses import normalised
+from srquant.errors import OutputError
 
 
 def test_lessons_round_trip(teacher, calibration, tmp_path):
@@ -71,3 +72,8 @@ def test_no_hooks_are_left_after_an_error(teacher):
     with pytest.raises(RuntimeError), features_of(teacher):
         teacher(torch.rand(1, 5, 8, 8))
     assert not any(module._forward_hooks for module in teacher.modules())
+
+
+def test_a_place_that_cannot_be_written_is_named(teacher, calibration, tmp_path):
+    with pytest.raises(OutputError, match=r"can't write .*missing/0\.safetensors: .*make room there, .* TMPDIR"):
+        write_lessons(teacher, calibration.batches(2), tmp_path / "missing")

@@ -9,7 +9,7 @@ from torch import nn
 
 from srquant.errors import CheckpointError
 from srquant.models.load import build, load_model
-from srquant.models.spandrel import declare_missing_operators, missing_operator
+from srquant.models.missing_operators import declare_missing_operators, missing_operator
 
 
 class Descriptor:

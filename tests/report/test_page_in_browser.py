@@ -1,7 +1,6 @@
 """A page of ``srquant compare`` in headless Chromium: what a person does with it, and what it then shows."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -13,24 +12,6 @@ from srquant.cli.app import app
 from srquant.data.images import read_rgb
 from srquant.measure.quality.metrics import psnr_y
 from srquant.models.architectures.edsr import EDSR
-
-QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-gpu")
-
-
-@pytest.fixture(scope="module")
-def driver():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-    chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver: apt install chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless", "no-sandbox", *QUIET, "window-size=1200,1000"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture(scope="module")

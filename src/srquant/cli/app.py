@@ -4,12 +4,14 @@ Exit codes: 0 done, 1 something failed during the work, 2 wrong input of the use
 """
 
 import errno
+import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from srquant.cli import stdout
 from srquant.cli.bench import bench
 from srquant.cli.compare import compare
 from srquant.cli.demo import demo
@@ -30,8 +32,22 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Full disk, used up quota, and a limit on the size of files."""
 
 
+class Verb(TyperCommand):
+    """A subcommand, whose help may meet a full disk as all that is printed."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        with stdout.named():
+            super().format_help(ctx, formatter)
+
+
 class Subcommands(TyperGroup):
     """Subcommands: errors of srquant and of the system end the program with one line on stderr, without a traceback."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of all."""
+        with stdout.named():
+            super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a subcommand."""
@@ -49,6 +65,8 @@ class Subcommands(TyperGroup):
 
 def system_error(error: OSError) -> str:
     """One line on what the system refused, such as a write to a full disk."""
+    if error.filename == stdout.NAME:
+        return stdout.problem(error)
     place = f"{error.filename}: " if error.filename is not None else ""
     advice = "; make room, then run the same command again" if error.errno in NO_ROOM else ""
     return f"{place}{error.strerror}{advice}"
@@ -78,10 +96,10 @@ EXAMPLES: dict[Callable[..., None], str] = {
 HELP = {"help_option_names": ["-h", "--help"]}
 
 for subcommand, example in EXAMPLES.items():
-    app.command(epilog=f"Example: [bold]{example}[/bold]", context_settings=HELP)(subcommand)
+    app.command(cls=Verb, epilog=f"Example: [bold]{example}[/bold]", context_settings=HELP)(subcommand)
 
 
-@app.command("help", context_settings=HELP)
+@app.command("help", cls=Verb, context_settings=HELP)
 def show_help(
     context: typer.Context,
     command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command; without one: all.")] = None,
@@ -89,7 +107,7 @@ def show_help(
     """Show the help of a command."""
     assert context.parent is not None
     arguments = ["--help"] if command is None else [command, "--help"]
-    context.parent.command.main(arguments, prog_name=context.parent.info_name, standalone_mode=False)
+    raise typer.Exit(context.parent.command.main(arguments, prog_name=context.parent.info_name, standalone_mode=False))
 
 
 def print_version(wanted: bool) -> None:
@@ -97,7 +115,7 @@ def print_version(wanted: bool) -> None:
     if wanted:
         from srquant import __version__
 
-        typer.echo(f"srquant {__version__}")
+        stdout.put(f"srquant {__version__}\n")
         raise typer.Exit
 
 
@@ -114,4 +132,17 @@ def main() -> None:
     """Run the command line."""
     keep_freed_memory()
     show_log_messages()
-    app(prog_name="srquant")
+    if sys.stdout is None:
+        end("stdout is closed: leave it open, or send it to a file or to /dev/null")
+    try:
+        app(prog_name="srquant")
+    except OSError as error:  # before a subcommand runs: while help or the version is printed
+        end(system_error(error))
+
+
+def end(message: str) -> NoReturn:
+    """Print one line on stderr and exit with code 1."""
+    try:
+        fail(message, 1)
+    except typer.Exit:
+        sys.exit(1)

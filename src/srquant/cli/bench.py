@@ -1,12 +1,12 @@
 """``srquant bench``: time and memory of a model in each engine."""
 
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.exported_model import open_for_command
 from srquant.cli.options import (
     DEFAULT_INPUT,
@@ -19,7 +19,8 @@ from srquant.cli.options import (
     input_size,
     usable_cores,
 )
-from srquant.cli.output import check_json, note, progress, show, table, write_json
+from srquant.cli.output import check_json, note, show, table, write_json
+from srquant.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     from srquant.measure.speed.time_models import EngineName, ExportedModel, Measured
@@ -48,11 +49,11 @@ def bench(
     from srquant.models.checkpoint import is_exported
 
     threads = threads or usable_cores()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if is_exported(model):
             models = [exported_row(model, scale, device, height, width)]
         else:
-            models = export_rows(model, scale, device, Path(folder))
+            models = export_rows(model, scale, device, folder)
         with progress() as step:
             measured = time_models(models, height, width, threads, rounds, partial(step, "rounds"))
     rows = table("engine", "precision", "median ms", "min ms", "max ms", "peak MB", title=f"{model.name}, {size}")

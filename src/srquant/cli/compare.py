@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.engine_place import find_place
 from srquant.cli.options import DEFAULT_INPUT, Engine, InputSize, Json, Overwrite, Threads, input_size, usable_cores
-from srquant.cli.output import check_json, make_folder, progress, show, write_json
+from srquant.cli.output import check_json, make_folder, show, write_json
 from srquant.cli.page_file import (
     PageOutput,
     Rounds,

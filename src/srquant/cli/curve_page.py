@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from srquant.cli.output import Step
+from srquant.cli.bars import Step
 from srquant.report.curves import write_curves
 from srquant.training.run_folder import RunFolder
 
@@ -21,9 +21,9 @@ def curve_page(folder: RunFolder, step: Step) -> Iterator[Step]:
     """
     written = time.monotonic()
 
-    def watched(stage: str, done: int, total: int) -> None:
+    def watched(stage: str, done: float, total: float, beside: str = "") -> None:
         nonlocal written
-        step(stage, done, total)
+        step(stage, done, total, beside)
         if time.monotonic() - written >= EVERY:
             write_curves(folder, running=True)
             written = time.monotonic()

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.options import Overwrite, Threads, usable_cores
-from srquant.cli.output import check_folder, note, progress, show, table
+from srquant.cli.output import check_folder, note, show, table
 from srquant.errors import OutputError
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """The steps of the demo."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from srquant.report.crops import Box, Column, side_by_side
 from srquant.report.measured_model import Candidate
 from srquant.report.page import Page
 from srquant.report.speed import Setting
+from srquant.temporary_folders import temporary_folder
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
 
@@ -110,8 +110,7 @@ def quantize(recipe: Recipe, network: Network, calibration: CalibrationSet, step
 
 def time_engines(network: Network, models: list[Made], threads: int, step: Step) -> dict[str, Milliseconds]:
     """Median times by label; all engines are timed in turns."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         exported = export_float(network, folder)[:2]
         exported += [export_integer(model.name, model.network, folder) for model in models[1:]]
         measured = time_models(exported, HEIGHT, WIDTH, threads, ROUNDS, partial(step, "timing"))

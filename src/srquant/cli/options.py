@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from srquant.data.formats.limits import MOST_WHOLE
 from srquant.errors import InputError
 
 Model = Annotated[
@@ -57,11 +58,13 @@ FloatPrecision = Annotated[
 Json = Annotated[
     str | None, typer.Option("--json", metavar="PATH|-", help="Write the results as JSON to a file, or - for stdout.")
 ]
+MaxPixels = Annotated[int, typer.Option(min=1, metavar="N", show_default="2^27", help="Most pixels of a picture.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads; default: all cores.")]
 InputSize = Annotated[str, typer.Option("--input", metavar="HxW", help="Size of the low-resolution picture.")]
 
 DEFAULT_INPUT = "180x320"
+DEFAULT_PIXELS = MOST_WHOLE
 
 
 def input_size(text: str) -> tuple[int, int]:

@@ -4,26 +4,19 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from srquant.cli.plain_text import Plain, one_line, plain
+from srquant.cli.stdout import STREAM, Printer, named, put
 from srquant.errors import OutputError
 from srquant.files import write_whole
 
-STDOUT = "-"
 WIDE = 200
 """Width in characters if stdout is a file or pipe."""
-
-Step = Callable[[str, int, int], None]
-"""Called with the name of a stage, the number of its steps done, and of all its steps."""
 
 
 def bits_text(bits: int | None) -> str:
@@ -46,13 +39,14 @@ def note(message: str) -> None:
 
 def show(*results: Table | str, json_to: str | None = None) -> None:
     """Print results, unless JSON is written to stdout; control characters in names from files are shown as escapes."""
-    if json_to == STDOUT:
+    if json_to == STREAM:
         return
-    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    console = Printer(highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
         console.width = WIDE
-    for result in results:
-        console.print(Plain(result), markup=False)
+    with named():
+        for result in results:
+            console.print(Plain(result), markup=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -72,8 +66,8 @@ def write_json(value: object, to: str | None) -> None:
     if to is None:
         return
     text = json.dumps(value, indent=2, allow_nan=False)
-    if to == STDOUT:
-        typer.echo(text)
+    if to == STREAM:
+        put(text + "\n")
     else:
         _write(text + "\n", Path(to))
 
@@ -119,7 +113,7 @@ def check_json(to: str | None) -> None:
     Raises:
         OutputError: its folder can't be written to.
     """
-    if to not in (None, STDOUT):
+    if to not in (None, STREAM):
         check_output(Path(str(to)), overwrite=True)
 
 
@@ -145,21 +139,6 @@ def make_folder(path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"can't create {folder}: {error.strerror}; choose another folder") from error
-
-
-@contextmanager
-def progress() -> Iterator[Step]:
-    """Show a progress bar per stage on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        stages = {}
-
-        def step(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bars.add_task(plain(stage))
-            bars.update(stages[stage], completed=done, total=total)
-
-        yield step
 
 
 def _write(text: str, path: Path) -> None:

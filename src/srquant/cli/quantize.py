@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.options import Device, Json, Overwrite, Scale, usable_cores
+from srquant.cli.argument_order import check_order
+from srquant.cli.options import DEFAULT_PIXELS, Device, Json, MaxPixels, Overwrite, Scale, usable_cores
 from srquant.cli.output import check_json, check_output, make_folder, note, show, spent, write_json
 from srquant.cli.page_file import check_page
 from srquant.cli.settings import (
@@ -22,7 +23,7 @@ from srquant.cli.settings import (
     parse_override,
     skip_bits_of,
 )
-from srquant.errors import CheckpointError
+from srquant.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     from srquant.deploy.frozen.freeze import FrozenModel
@@ -157,6 +158,7 @@ def quantize(
     count: Count = 100,
     patch: Patch = 48,
     seed: Seed = 0,
+    max_pixels: MaxPixels = DEFAULT_PIXELS,
     run: RunDir = None,
     scale: Scale = None,
     device: Device = "auto",
@@ -166,6 +168,7 @@ def quantize(
 ) -> None:
     """Quantize a float network to 2-8 bits and write it with packed integer weights."""
     start = time.perf_counter()
+    check_order(model, [str(calibration)], "MODEL --calibration DIR")
     check_output(output, overwrite)
     if report is not None:
         check_page(report, overwrite)
@@ -201,9 +204,10 @@ def quantize(
     ]
     config = method_config(chosen, finetune, recipe, options)
     folder = run_folder(run, output, chosen)
-    pictures = CalibrationSet(calibration, count, seed, patch)
+    pictures = CalibrationSet(calibration, count, seed, patch, most_pixels=max_pixels)
     model = find_model(model)
     network = load_float(model, scale)
+    check_suffix(output)
     network.facts.check_crops(patch)
     check_form(network)
     policy = replace(policy, kinds=layer_kinds(layers, chosen, network))
@@ -219,6 +223,7 @@ def quantize(
             Candidate(model.stem, model, network.cpu()), Candidate(output.stem, output, frozen), pictures, report
         )
         note(f"{report}: {report.stat().st_size:,} bytes")
+    took = spent(start)
     size, before = output.stat().st_size, model.stat().st_size
     show(
         describe(network),
@@ -227,6 +232,7 @@ def quantize(
         *(kinds_chosen(network, policy) if layers == AUTO else []),
         *kept_float(network, policy, quantized.policy),
         *(gain(network, frozen) if layers == AUTO else []),
+        f"{took['seconds']:.1f} s, peak memory {took['peak_rss_mb']:,.0f} MB",
         f"{output}: {size:,} bytes, {100 * size / before:.1f} % of {model.name}",
         json_to=json,
     )
@@ -238,10 +244,23 @@ def quantize(
             "granularity": quantized.policy.granularity,
             "activation_granularity": quantized.policy.activation_granularity,
             "kept_float": [override.pattern for override in added(policy, quantized.policy)],
-            **spent(start),
+            **took,
         },
         json,
     )
+
+
+def check_suffix(output: Path) -> None:
+    """Raise an ``OutputError`` where a quantized file would get the name of something else."""
+    from srquant.data.formats.kinds import SUFFIXES
+    from srquant.models.checkpoint import EXPORTED
+
+    suffix = output.suffix.lower()
+    if suffix in EXPORTED or suffix in SUFFIXES:
+        export = "; srquant export writes .xml and .onnx of it" if suffix in EXPORTED else ""
+        raise OutputError(
+            f"{output}: a quantized file is not {suffix}; use -o {output.with_suffix('.safetensors')}{export}"
+        )
 
 
 def kinds_chosen(network: "Network", policy: "Policy") -> list[str]:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from srquant.cli.bars import progress
 from srquant.cli.options import usable_cores
-from srquant.cli.output import make_folder, progress
+from srquant.cli.output import make_folder
 from srquant.cli.page_file import command_line
 from srquant.data.calibration import CalibrationSet
 from srquant.measure.speed.gain import side_for

@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from srquant.cli.bars import progress
 from srquant.cli.curve_page import curve_page
-from srquant.cli.output import check_folder, note, progress
+from srquant.cli.output import check_folder, note
 from srquant.cli.start_identity import start_identity
 from srquant.data.calibration import CalibrationSet
 from srquant.errors import CheckpointError, OutputError, PolicyError

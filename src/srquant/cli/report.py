@@ -5,10 +5,21 @@ from typing import Annotated
 
 import typer
 
+from srquant.cli.bars import progress
 from srquant.cli.engine_place import find_place
 from srquant.cli.evaluate import Data, benchmark_sets
-from srquant.cli.options import DEFAULT_INPUT, Engine, InputSize, Json, Overwrite, Threads, input_size, usable_cores
-from srquant.cli.output import check_json, make_folder, progress, show, write_json
+from srquant.cli.options import (
+    DEFAULT_INPUT,
+    DEFAULT_PIXELS,
+    Engine,
+    InputSize,
+    Json,
+    Overwrite,
+    Threads,
+    input_size,
+    usable_cores,
+)
+from srquant.cli.output import check_json, make_folder, show, write_json
 from srquant.cli.page_file import (
     PageOutput,
     Rounds,
@@ -60,7 +71,7 @@ def report(
     candidates = open_candidates([*([] if reference is None else [reference]), *models])
     facts = candidates[0].network.facts
     check_size(facts, None, height, width)
-    sets = benchmark_sets(data, facts.scale)
+    sets = benchmark_sets(data, facts.scale, DEFAULT_PIXELS)
     work = Work(
         f"{', '.join(benchmark.name for benchmark in sets)}: {', '.join(path.stem for path in models)}",
         candidates,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from srquant.cli.options import DEVICE_HELP, Scale
+from srquant.cli.options import DEFAULT_PIXELS, DEVICE_HELP, MaxPixels, Scale
 from srquant.cli.quantize import EndBits, Layers, Overrides, Settings
 from srquant.cli.settings import layer_bits, layer_kinds, parse_override
 from srquant.cli.start_identity import start_identity
@@ -94,6 +94,7 @@ def train(
     batch: Batch = 16,
     patch: Patch = 48,
     seed: Seed = 0,
+    max_pixels: MaxPixels = DEFAULT_PIXELS,
     ema: Ema = 0.0,
     validate: ValidationSets = None,
     validate_every: ValidateEvery = 1000,
@@ -127,9 +128,8 @@ def train(
     network = first_network(init, method, scale, seed)
     network.facts.check_crops(patch)
     policy = Policy(bits, *ends, overrides=overrides, kinds=layer_kinds(layers, chosen, network))
-    pairs = PairSet(
-        tuple(hr), network.facts.scale, patch, seed, tuple(lr or ()), memory_for_pictures(processes.devices)
-    )
-    sets = [BenchmarkSet(path, network.facts.scale) for path in validate or []]
+    memory = memory_for_pictures(processes.devices)
+    pairs = PairSet(tuple(hr), network.facts.scale, patch, seed, tuple(lr or ()), memory, max_pixels)
+    sets = [BenchmarkSet(path, network.facts.scale, max_pixels) for path in validate or []]
     inputs = Inputs(chosen, config, network, start_identity(init), policy, pairs, sets, run)
     run_training(inputs, processes, RunFolder(output), overwrite)

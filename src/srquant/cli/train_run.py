@@ -9,8 +9,9 @@ import psutil
 import torch
 from safetensors.torch import save as to_safetensors
 
+from srquant.cli.bars import progress
 from srquant.cli.curve_page import curve_page
-from srquant.cli.output import check_folder, note, progress, show
+from srquant.cli.output import check_folder, note, show
 from srquant.cli.train_inputs import FLOAT
 from srquant.data.benchmark import BenchmarkSet
 from srquant.data.pairs import PairSet

@@ -1,12 +1,10 @@
-"""``srquant upscale``: upscale a picture or a folder of pictures."""
+"""``srquant upscale``: upscale pictures and folders of them."""
 
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from srquant.cli.argument_order import check_order
 from srquant.cli.engine_place import find_place
@@ -23,32 +21,54 @@ from srquant.cli.options import (
     Precision,
     Scale,
     Threads,
-    tile_size,
 )
-from srquant.cli.output import check_json, fail, note, show, spent, write_json
-from srquant.cli.plain_text import plain
-from srquant.errors import ImageError, InputError
+from srquant.cli.output import check_json, note
+from srquant.cli.upscale_choices import choices
+from srquant.cli.upscale_inputs import find_inputs
+from srquant.cli.upscale_run import show_picture, show_report, upscale_one, upscale_several
+from srquant.cli.upscale_streams import check_one, check_streams, files_for_streams
+from srquant.cli.upscale_work import one_job, plan_of
 
 if TYPE_CHECKING:
     from srquant.upscale.engines.protocol import Engine as OpenEngine
-    from srquant.upscale.jobs.folder import FolderReport
-    from srquant.upscale.jobs.folder import Progress as FolderProgress
-    from srquant.upscale.pictures.reading import Reading
-    from srquant.upscale.tiles.spans import TileSize
 
-Source = Annotated[Path, typer.Argument(metavar="INPUT", show_default=False, help="A picture, or a folder of them.")]
-Output = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The picture or folder to write.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="Pictures, folders of them, or patterns such as 'shots/*.png'; - reads a picture from stdin.",
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH|-",
+        show_default=False,
+        help="The picture to write, or the folder for several (FOLDER/ also for one); - writes a picture to stdout.",
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(metavar="auto|N", help="Side of a tile in input pixels; auto: as large as the free memory allows."),
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", metavar="SUFFIX", help="For folders: .png, .jpg, ...; default: the format of each input."),
+    typer.Option(
+        "--format",
+        metavar="SUFFIX",
+        show_default=False,
+        help="For folders and stdout: png, jpg, ...; default: the format of each input, and PNG for stdout.",
+    ),
 ]
-MOST_NAMED = 20
-"""Files left out that are named; the others are counted."""
-
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100, show_default="95", help="Of JPEG and WebP: 1 (smallest files) to 100 (best pictures)."
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
@@ -62,11 +82,12 @@ Tolerant = Annotated[bool, typer.Option("--tolerant", help="Read JPEG files that
 
 def upscale(
     model: AnyModel,
-    source: Source,
+    sources: Sources,
     output: Output,
     engine: Engine = "auto",
     tile: Tile = "auto",
     suffix: Format = None,
+    quality: Quality = None,
     scale: Scale = None,
     depth: Depth = None,
     threads: Threads = None,
@@ -79,14 +100,43 @@ def upscale(
     tolerant: Tolerant = False,
     json: Json = None,
 ) -> None:
-    """Upscale a picture, or a folder with its subfolders; run it again to continue an interrupted folder."""
-    side, read_as, suffix = tile_size(tile), reading(max_pixels, tolerant), format_suffix(suffix)
-    check_order(model, source)
+    """Upscale pictures, and folders with their subfolders; run it again to continue an interrupted folder."""
+    chosen = choices(tile, suffix, quality, overwrite, max_pixels, tolerant)
+    check_order(model, sources, "MODEL INPUT")
     check_json(json)
+    check_streams(sources, output, json)
     start = time.perf_counter()
-    if not source.exists():
-        raise ImageError(f"{source} doesn't exist: check the name")
 
+    def opened() -> "OpenEngine":
+        return open_engine(model, engine, scale, depth, threads, device, precision, compiled, float_precision)
+
+    with files_for_streams(sources, output, chosen.suffix) as (given, written):
+        inputs = find_inputs(given)
+        check_one(inputs, output)
+        if inputs.several:
+            planned = plan_of(inputs, written, chosen)
+            report = upscale_several(opened(), planned, Path(written), chosen)
+        else:
+            job = one_job(inputs.paths[0], written, chosen)
+            upscale_one(opened(), job, chosen)
+    if inputs.several:
+        show_report(report, json, start)
+    else:
+        show_picture(job, output, json, start)
+
+
+def open_engine(
+    model: Path,
+    engine: str,
+    scale: int | None,
+    depth: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+    compiled: bool,
+    float_precision: str,
+) -> "OpenEngine":
+    """The engine that the options name, for a model of any kind; says which it is, and whether its tiles are exact."""
     from srquant.deploy.file.open_model import open_network
     from srquant.models.checkpoint import is_exported
 
@@ -99,122 +149,4 @@ def upscale(
     note(f"engine {running.name}")
     if not running.tiling.exact:
         note(running.tiling.describe())
-    if source.is_dir():
-        finish(upscale_all(running, source, output, side, suffix, overwrite, read_as), json, start)
-    else:
-        upscale_one(running, source, output, side, overwrite, read_as)
-        show(f"{output}", json_to=json)
-        write_json({"written": [str(output)], **spent(start)}, json)
-
-
-def format_suffix(given: str | None) -> str | None:
-    """The value of ``--format`` with its dot: ``jpg`` is ``.jpg``.
-
-    Raises:
-        InputError: pictures can't be written in this format.
-    """
-    from srquant.upscale.pictures.write import SAVERS
-
-    if given is None:
-        return None
-    suffix = f".{given.lower().lstrip('.')}"
-    if suffix not in SAVERS:
-        raise InputError(f"--format {given}: can't be written; use {', '.join(SAVERS)}")
-    return suffix
-
-
-def reading(max_pixels: int | None, tolerant: bool) -> "Reading":
-    """Limits and tolerance; a limit that is given holds for results and for what is read as a whole.
-
-    Raises:
-        InputError: the limit isn't positive.
-    """
-    from srquant.upscale.pictures.reading import Reading
-
-    if max_pixels is None:
-        return Reading(tolerant=tolerant)
-    if max_pixels < 1:
-        raise InputError(f"--max-pixels {max_pixels}: give the most pixels of a result, e.g. 1000000000")
-    return Reading(max_pixels, max_pixels, tolerant)
-
-
-def bars() -> Progress:
-    """A progress bar with rate and remaining time, on stderr."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    rate = TextColumn("{task.fields[rate]:.2f} Mpixel/s")
-    return Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
-
-
-def upscale_one(
-    engine: "OpenEngine", source: Path, output: Path, tile: "TileSize", overwrite: bool, read_as: "Reading"
-) -> None:
-    """Upscale one picture, with a progress bar that counts its rows."""
-    from srquant.data.images import image_size
-    from srquant.upscale.jobs.one_picture import upscale_file
-
-    width = image_size(source)[1]
-    start = time.monotonic()
-    with bars() as shown:
-        bar = shown.add_task(plain(source.name), rate=0.0)
-
-        def rows_done(done: int, total: int) -> None:
-            rate = done * width / 1e6 / (time.monotonic() - start)
-            shown.update(bar, completed=done, total=total, rate=rate)
-
-        upscale_file(engine, source, output, overwrite, tile, rows_done, read_as)
-    note(f"{time.monotonic() - start:.1f} s")
-
-
-def upscale_all(
-    engine: "OpenEngine",
-    source: Path,
-    output: Path,
-    tile: "TileSize",
-    suffix: str | None,
-    overwrite: bool,
-    read_as: "Reading",
-) -> "FolderReport":
-    """Upscale a folder, with one progress bar for all pictures."""
-    from srquant.upscale.jobs.folder import upscale_folder
-
-    start = time.monotonic()
-    with bars() as shown:
-        bar = shown.add_task("", rate=0.0)
-
-        def show_progress(state: "FolderProgress") -> None:
-            rate = state.pixels / 1e6 / (time.monotonic() - start)
-            done = state.position + state.fraction
-            shown.update(bar, description=plain(state.source.name), completed=done, total=state.count, rate=rate)
-
-        report = upscale_folder(engine, source, output, overwrite, True, tile, suffix, show_progress, read_as)
-        shown.update(bar, description=plain(output.name), completed=1, total=1)
-    return report
-
-
-def finish(report: "FolderReport", json: str | None, start: float) -> None:
-    """Print how many pictures were written, skipped, failed and left out; exit with code 1 if one failed."""
-    write_json(
-        {
-            "written": [str(path) for path in report.written],
-            "already_done": [str(path) for path in report.skipped],
-            "failed": {str(failure.source): str(failure.error) for failure in report.failures},
-            "left_out": {str(item.path): item.reason for item in report.left_out},
-            **spent(start),
-        },
-        json,
-    )
-    counts = f"{len(report.written)} written, {len(report.skipped)} already done, {len(report.failures)} failed"
-    show(counts + (f", {len(report.left_out)} left out" if report.left_out else ""), json_to=json)
-    note_left_out(report)
-    for failure in report.failures:
-        note(str(failure.error))
-    if report.failures:
-        fail(f"{len(report.failures)} {'picture' if len(report.failures) == 1 else 'pictures'} failed", 1)
-
-
-def note_left_out(report: "FolderReport") -> None:
-    """Name the first files that were left out, and say how many more there are."""
-    for item in report.left_out[:MOST_NAMED]:
-        note(f"left out {item.path}: {item.reason}")
-    if len(report.left_out) > MOST_NAMED:
-        note(f"and {len(report.left_out) - MOST_NAMED} more left out")
+    return running

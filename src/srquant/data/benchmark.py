@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srquant.data.find import list_images
+from srquant.data.formats.limits import MOST_WHOLE
 from srquant.data.images import png_bytes, read_rgb
 from srquant.data.resize import downscale
 from srquant.errors import DatasetError, ImageError
@@ -45,6 +46,7 @@ class BenchmarkSet:
     Attributes:
         folder: holds ``HR``; its name is the set's name.
         scale: how many times larger the high-resolution pictures are, at least 2.
+        most_pixels: that a picture may have.
 
     Raises:
         DatasetError: no pictures, a scale below 2, or a pair whose sizes don't match (raised when it is read).
@@ -52,10 +54,13 @@ class BenchmarkSet:
 
     folder: Path
     scale: int
+    most_pixels: int = MOST_WHOLE
 
     def __post_init__(self) -> None:
         if self.scale < 2:
             raise DatasetError(f"scale {self.scale} of benchmark {self.folder}: use 2 or more")
+        if not self.folder.is_dir():
+            raise DatasetError(f"{self.folder} is not a folder: give a benchmark set, a folder with pictures in HR")
         if not (self.folder / "HR").is_dir():
             raise DatasetError(
                 f"{self.folder} is not a benchmark set: put its high-resolution pictures into {self.folder / 'HR'}"
@@ -79,7 +84,7 @@ class BenchmarkSet:
         return map(self._read, self.files)
 
     def _read(self, path: Path) -> Sample:
-        high = read_rgb(path)
+        high = read_rgb(path, self.most_pixels)
         low = self._low(path, high)
         height, width = (self.scale * size for size in low.shape[:2])
         spare = high.shape[0] - height, high.shape[1] - width
@@ -94,12 +99,12 @@ class BenchmarkSet:
     def _low(self, path: Path, high: NDArray[np.uint8]) -> NDArray[np.uint8]:
         beside = self.folder / "LR_bicubic" / f"X{self.scale}" / f"{path.stem}x{self.scale}.png"
         if beside.exists():
-            return read_rgb(beside)
+            return read_rgb(beside, self.most_pixels)
         if min(high.shape[:2]) < self.scale:
             raise DatasetError(f"{path} has {high.shape[0]}x{high.shape[1]} pixels, too few for scale {self.scale}")
         cached = _cache_folder() / f"{_digest(high)}x{self.scale}.png"
         with contextlib.suppress(ImageError):  # missing or damaged
-            return read_rgb(cached)
+            return read_rgb(cached, self.most_pixels)
         low = downscale(high, self.scale)
         _keep(low, cached)
         return low

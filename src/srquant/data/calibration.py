@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from srquant.data.augment import augment, draw_flips
 from srquant.data.find import list_images
+from srquant.data.formats.limits import MOST_WHOLE
 from srquant.data.images import image_size, read_rgb
 from srquant.data.picture_cache import PictureCache
 from srquant.errors import DatasetError
@@ -34,6 +35,7 @@ class CalibrationSet:
         seed: decides the choice, the order, the crops and their flips; at least 0.
         patch: side of the square crops in pixels.
         augmented: whether crops are flipped and transposed at random.
+        most_pixels: that a picture may have.
 
     Raises:
         DatasetError: no pictures, fewer than ``count``, one smaller than ``patch``, all the same, each of a single
@@ -45,6 +47,7 @@ class CalibrationSet:
     seed: int = 0
     patch: int = 48
     augmented: bool = True
+    most_pixels: int = MOST_WHOLE
 
     def __post_init__(self) -> None:
         for name, smallest in (("count", 1), ("seed", 0), ("patch", 1)):
@@ -68,7 +71,7 @@ class CalibrationSet:
     @cached_property
     def pictures(self) -> PictureCache:
         """Cache of decoded pictures."""
-        return PictureCache(PICTURE_BYTES)
+        return PictureCache(PICTURE_BYTES, self.most_pixels)
 
     def batches(self, size: int, epoch: int = 0) -> Iterator[Tensor]:
         """One crop of every chosen picture, in random order.
@@ -132,17 +135,19 @@ class CalibrationSet:
     def _check_variety(self) -> None:
         """Reads only as many pictures as needed to find two that differ and one with several colours."""
         first, *others = self.files
-        if others and _all_like(read_rgb(first), others):
+        read = partial(read_rgb, most=self.most_pixels)
+        if others and _all_like(map(read, self.files)):
             raise DatasetError(
                 f"all {self.count} calibration pictures are the same as {first}: give different ones, or use --count 1"
             )
-        if all(_one_colour(read_rgb(path)) for path in self.files):
+        if all(_one_colour(read(path)) for path in self.files):
             raise DatasetError(f"every calibration picture in {self.folder} has a single colour: give natural pictures")
 
 
-def _all_like(image: NDArray[np.uint8], others: list[Path]) -> bool:
-    """Whether all other pictures are equal to ``image``; stops reading at the first that differs."""
-    return all(np.array_equal(image, read_rgb(other)) for other in others)
+def _all_like(images: Iterator[NDArray[np.uint8]]) -> bool:
+    """Whether all pictures are equal to the first; stops reading at the first that differs."""
+    first = next(images)
+    return all(np.array_equal(first, other) for other in images)
 
 
 def _one_colour(image: NDArray[np.uint8]) -> bool:

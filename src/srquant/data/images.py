@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srquant.data import pillow, vips
-from srquant.data.formats.limits import check_whole
+from srquant.data.formats.limits import MOST_WHOLE, check_whole
 from srquant.data.formats.load import load, unreadable
 from srquant.data.vips import pyvips
 from srquant.errors import ImageError
@@ -27,7 +27,7 @@ def image_size(path: Path) -> tuple[int, int]:
     return image.height, image.width
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, most: int = MOST_WHOLE) -> NDArray[np.uint8]:
     """Read a picture of any kind as RGB.
 
     Gray becomes three equal colours, palettes are expanded, CMYK is converted, alpha is dropped (not blended), 16 bits
@@ -36,19 +36,20 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
     Args:
         path: the file; its content decides the format, not its suffix.
+        most: pixels that the picture may have.
 
     Returns:
         ``H x W x 3``, 8 bit.
 
     Raises:
-        ImageError: missing, not a picture, larger than 2**27 pixels, truncated, damaged, or with values that are not
+        ImageError: missing, not a picture, larger than ``most``, truncated, damaged, or with values that are not
             finite.
     """
     if not vips.WORKS:
-        return pillow.read_rgb(path)
+        return pillow.read_rgb(path, most)
     try:
         opened = _open(path)
-        check_whole(path, opened.height, opened.width)
+        check_whole(path, opened.height, opened.width, most)
         array, broken = _to_rgb(opened).numpy(), not _is_finite(opened)
     except pyvips.Error as error:
         raise unreadable(path, error) from None

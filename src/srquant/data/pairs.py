@@ -17,6 +17,7 @@ from torch import Tensor
 
 from srquant.data.augment import Pixels, augment, draw_flips
 from srquant.data.find import list_images
+from srquant.data.formats.limits import MOST_WHOLE
 from srquant.data.images import image_size
 from srquant.data.picture_cache import PictureCache
 from srquant.data.resize import downscale_window
@@ -54,6 +55,7 @@ class PairSet:
         low: folders of low-resolution pictures, one for each of ``folders``; the file for ``NAME.png`` is called
             ``NAMExS.png`` or ``NAME.png``. Empty: they are made on the fly by ``data.resize``.
         memory: most bytes for decoded pictures that are kept.
+        most_pixels: that a picture may have.
 
     Raises:
         DatasetError: no pictures, a value out of range, a picture smaller than the crops, or pairs whose sizes don't
@@ -66,6 +68,7 @@ class PairSet:
     seed: int = 0
     low: tuple[Path, ...] = ()
     memory: int = 1 << 32
+    most_pixels: int = MOST_WHOLE
 
     def __post_init__(self) -> None:
         for name, smallest in (("scale", 2), ("patch", 1), ("seed", 0)):
@@ -90,7 +93,7 @@ class PairSet:
     @cached_property
     def pictures(self) -> PictureCache:
         """Cache of decoded pictures."""
-        return PictureCache(self.memory)
+        return PictureCache(self.memory, self.most_pixels)
 
     def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The crops with these numbers, each at least 0.

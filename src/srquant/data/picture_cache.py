@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srquant.data.formats.limits import MOST_WHOLE
 from srquant.data.images import read_rgb
 
 
@@ -13,10 +14,14 @@ class PictureCache:
     """Reads pictures, and keeps them in memory until ``limit`` bytes are used; later pictures are read each time.
 
     May be used by several threads.
+
+    Args:
+        limit: bytes.
+        most_pixels: that a picture may have.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, most_pixels: int = MOST_WHOLE) -> None:
+        self.limit, self.most_pixels = limit, most_pixels
         self.kept: dict[Path, NDArray[np.uint8]] = {}
         self.bytes = 0
         self.lock = threading.Lock()
@@ -24,7 +29,7 @@ class PictureCache:
     def read(self, path: Path) -> NDArray[np.uint8]:
         """``H x W x 3`` RGB, 8 bit; errors as ``read_rgb``."""
         kept = self.kept.get(path)
-        return self._keep(path, read_rgb(path)) if kept is None else kept
+        return self._keep(path, read_rgb(path, self.most_pixels)) if kept is None else kept
 
     def _keep(self, path: Path, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         with self.lock:

@@ -19,9 +19,9 @@ ORIENTATION = 0x0112
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The first frame of a picture, after EXIF orientation; errors as ``opened_as_stored``."""
-    with opened_as_stored(path) as image:
+def opened(path: Path, most: int = MOST_WHOLE) -> Iterator[Any]:
+    """The first frame of a picture, after EXIF orientation; arguments and errors as ``opened_as_stored``."""
+    with opened_as_stored(path, most) as image:
         yield upright(image)
 
 
@@ -77,9 +77,9 @@ def size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, most: int = MOST_WHOLE) -> NDArray[np.uint8]:
     """``H x W x 3``, 8 bit, as ``images.read_rgb``; but of 16-bit colours the lower byte is dropped."""
-    with opened(path) as image:
+    with opened(path, most) as image:
         if image.mode.startswith("I;16"):
             image = image.point(lambda value: (value + 128) / 257).convert("L")
         pixels: NDArray[np.uint8] = np.array(without_alpha(image).convert("RGB"))

@@ -4,20 +4,22 @@ They are computed once (``recorded``) and kept on the network's device while the
 disk, on the CPU all on disk; or they are computed whenever they are needed (``FreshLessons``).
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from srquant.devices import CPU, free_memory, full_float32
 from srquant.distillation.features import features_of
 from srquant.distillation.losses import normalised
+from srquant.errors import OutputError
 from srquant.models.network import Network, device_of, on_device_of
+from srquant.temporary_folders import temporary_folder
 
 MEMORY_SHARE = 0.5
 """Share of a device's free memory that lessons may take; learning needs the rest."""
@@ -112,9 +114,12 @@ def recorded(teacher: Network, batches: Iterable[Tensor]) -> Iterator[Lessons]:
     Args:
         teacher: float; runs once per batch.
         batches: ``N x 3 x H x W`` in [0, 1], one for each lesson, on any device.
+
+    Raises:
+        OutputError: they can't be written there, such as to a full disk.
     """
-    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        yield write_lessons(teacher.eval(), batches, Path(folder), memory_for_lessons(device_of(teacher)))
+    with temporary_folder() as folder:
+        yield write_lessons(teacher.eval(), batches, folder, memory_for_lessons(device_of(teacher)))
 
 
 def memory_for_lessons(device: torch.device) -> int:
@@ -138,13 +143,22 @@ def write_lessons(teacher: Network, batches: Iterable[Tensor], folder: Path, mem
             if memory >= 0:
                 kept.append(lesson)
             else:
-                save_file({name: tensor.cpu() for name, tensor in lesson.items()}, _file(folder, count))
+                _write(lesson, _file(folder, count))
             count += 1
     return Lessons(kept, folder, count, device)
 
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"{number}.safetensors"
+
+
+def _write(lesson: Stored, path: Path) -> None:
+    try:
+        save_file({name: tensor.cpu() for name, tensor in lesson.items()}, path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"can't write {path}: {error}; make room there, or name another folder for temporary files with TMPDIR"
+        ) from error
 
 
 def _read(stored: Stored, device: torch.device) -> Lesson:

@@ -1,25 +1,16 @@
 """Load checkpoints of architectures that srquant doesn't know, with the optional package spandrel."""
 
 import importlib
-import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-
 from srquant.errors import CheckpointError, first_line
 from srquant.models.checkpoint_file.allocations import Allocations
 from srquant.models.layout import Weights
+from srquant.models.missing_operators import declare_missing_operators
 from srquant.models.network import Network
 from srquant.models.wrap import wrap
-
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-"""Holds the operators that ``declare_missing_operators`` declares, for as long as the process runs."""
-
-MOST_OPERATORS = 20
-"""More missing operators mean that something else is wrong."""
 
 
 def import_spandrel() -> ModuleType:
@@ -30,39 +21,6 @@ def import_spandrel() -> ModuleType:
     """
     declare_missing_operators()
     return importlib.import_module("spandrel")
-
-
-def declare_missing_operators() -> None:
-    """Declare operators whose lack keeps torchvision from being imported; nothing that upscales calls them.
-
-    torchvision's Python code describes operators of its compiled library. PyTorch for CPUs can't load the library of
-    PyPI's torchvision, and the import ends with "operator torchvision::nms does not exist".
-    """
-    for _ in range(MOST_OPERATORS):
-        missing = missing_operator()
-        if missing is None:
-            return
-        OPERATORS.define(f"{missing}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]  # half imported
-
-
-def missing_operator() -> str | None:
-    """The operator without which torchvision can't be imported; None if it can, or isn't installed.
-
-    Raises:
-        ImportError: it can't be imported for another reason.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except ModuleNotFoundError:
-        return None
-    except RuntimeError as error:
-        missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-        if missing is None:
-            raise ImportError(f"torchvision can't be imported: {error}") from error
-        return missing[1]
-    return None
 
 
 def load_with_spandrel(path: Path, weights: Weights, scale: int | None) -> Network:

@@ -73,14 +73,7 @@ def collect_sets(
         engine = open_engine(candidate)
         upscaler = partial(upscale_whole, engine)
         recorders = [Recorder(upscaler, count) for count in counts]
-        scores.append(
-            tuple(
-                evaluate(
-                    recorder, benchmark, engine.name, progress=partial(step, f"{candidate.label}, {benchmark.name}")
-                )
-                for recorder, benchmark in zip(recorders, sets, strict=True)
-            )
-        )
+        scores.append(tuple(_scores(candidate.label, engine, recorders, sets, step)))
         kept.append([picture for recorder in recorders for picture in recorder.kept])
     pictures = [
         Picture(sample.name, (sample.high, *versions), tuple(range(1, len(candidates) + 1)))

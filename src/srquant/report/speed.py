@@ -1,6 +1,5 @@
 """Times of several models in OpenVINO, taken in turns on this machine."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from srquant.measure.speed.exported_models import precision_of
 from srquant.measure.speed.layer_times import openvino_layer_times
 from srquant.measure.speed.time_models import ExportedModel, time_models
 from srquant.models.network import Network
+from srquant.temporary_folders import temporary_folder
 from srquant.upscale.exported.write import export_model
 
 
@@ -59,8 +59,8 @@ def speeds(
 
     A network whose bits depend on the picture counts with its most expensive branch.
     """
-    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        exported = [_export(network, Path(folder, f"{i}.xml")) for i, network in enumerate(networks)]
+    with temporary_folder() as folder:
+        exported = [_export(network, folder / f"{i}.xml") for i, network in enumerate(networks)]
         models = [found[0] for found in exported if found is not None]
         size = setting.height, setting.width
         timed = iter(time_models(models, *size, setting.threads, setting.rounds, progress))

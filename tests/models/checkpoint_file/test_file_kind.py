@@ -16,9 +16,7 @@ from srquant.models.load import load_model
 @pytest.mark.parametrize("name", ["a", "a.pt", "a.safetensors"])
 def test_pictures(tmp_path, complaint, kind, name):
     Image.new("RGB", (8, 8)).save(tmp_path / name, kind)
-    assert complaint(tmp_path / name) == (
-        f"is a picture ({kind}), not a PyTorch checkpoint; give the model first, then the picture"
-    )
+    assert complaint(tmp_path / name) == f"is a picture ({kind}), not a PyTorch checkpoint; give the model here"
     assert picture_format(tmp_path / name) == kind
 
 

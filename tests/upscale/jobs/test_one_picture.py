@@ -228,7 +228,8 @@ def test_wide_picture(engine: TorchEngine, save: Save) -> None:
     upscale_file(engine, source, source.with_name("out.png"), tile=128, progress=lambda done, total: seen.append(done))
     result = read(source.with_name("out.png"))
     assert (result.height, result.width) == (16, 32768)
-    assert seen[-1] == 8
+    assert seen[-1] == 8 * 16384
+    assert len(seen) == 128
 
 
 def test_content_decides_the_format(engine: TorchEngine, save: Save) -> None:
@@ -457,7 +458,7 @@ def test_folder_without_permission(engine: TorchEngine, save: Save, monkeypatch:
 def test_full_disk(engine: TorchEngine, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = save(smooth(9, 9, 3), "in.png"), save(smooth(2, 2, 3), "out.png")
 
-    def full(raw: Path, picture: object, scale: int, suffix: str, path: Path) -> None:
+    def full(raw: Path, picture: object, scale: int, suffix: str, path: Path, quality: int | None) -> None:
         path.write_bytes(b"half a picture")
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -490,3 +491,30 @@ def test_interrupt_leaves_nothing(engine: TorchEngine, save: Save) -> None:
 
 def test_savers_know_their_formats() -> None:
     assert set(encoding.DEEP_SUFFIXES) | set(encoding.JPEG_SUFFIXES) <= set(encoding.SAVERS)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
+def test_quality_decides_the_size(bilinear: TorchEngine, save: Save, suffix: str) -> None:
+    source = save(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), "in.png")
+    sizes = {}
+    for quality in (5, 95, None):
+        upscale_file(bilinear, source, source.with_name(f"out{quality}{suffix}"), quality=quality)
+        sizes[quality] = source.with_name(f"out{quality}{suffix}").stat().st_size
+    assert sizes[5] < sizes[95] / 2
+    assert sizes[95] == sizes[None]
+
+
+@pytest.mark.parametrize(
+    ("quality", "suffix", "says"),
+    [
+        (50, ".png", r"quality 50: \.png has none"),
+        (50, ".tif", r"quality 50: \.tif has none"),
+        (0, ".jpg", "quality 0: give 1"),
+        (101, ".jpg", "quality 101: give 1"),
+    ],
+)
+def test_impossible_qualities(bilinear: TorchEngine, save: Save, quality: int, suffix: str, says: str) -> None:
+    source = save(smooth(9, 9, 3), "in.png")
+    with pytest.raises(OutputError, match=says):
+        upscale_file(bilinear, source, source.with_name(f"out{suffix}"), quality=quality)
+    assert [p.name for p in source.parent.iterdir()] == ["in.png"]

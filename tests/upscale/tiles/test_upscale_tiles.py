@@ -15,8 +15,8 @@ from srquant.models.load import build, load_model
 from srquant.models.network import Facts, Network
 from srquant.upscale.engines.protocol import Images
 from srquant.upscale.engines.torch_engine import TorchEngine
-from srquant.upscale.pictures.rows import Pixels
-from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_tile
+from srquant.upscale.pictures.rows import ArrayRows, Pixels
+from srquant.upscale.tiles.upscale_tiles import upscale_array, upscale_rows, upscale_tile
 
 
 def noise(height: int, width: int, bands: int = 3, dtype: type = np.uint8) -> Pixels:
@@ -52,6 +52,15 @@ def test_tiled_equals_untiled(height: int, width: int, tile: int, dtype: str) ->
     engine = DoubleEngine(Network(EDSR(1, 4, 2), facts(1, 4, 2)))
     image = noise(height, width, dtype=np.dtype(dtype).type)
     np.testing.assert_array_equal(upscale_array(engine, image, tile), upscale_array(engine, image, 1000))
+
+
+def test_progress_after_each_tile(double: DoubleEngine) -> None:
+    seen: list[tuple[int, int]] = []
+    list(upscale_rows(double, ArrayRows(noise(40, 60)), 11, lambda done, total: seen.append((done, total))))
+    done = [pixels for pixels, _ in seen]
+    assert len(seen) == len(double.shapes) == 15
+    assert done == sorted(set(done))
+    assert (done[0], seen[-1]) == (16 * 16, (2400, 2400))
 
 
 def test_tiles_that_overlap_less_would_show() -> None:

@@ -72,11 +72,11 @@ def format_of(path: Path) -> Format:
     """
     start = first_bytes(path)
     if not start:
-        raise ImageError(f"{path} is empty: replace the file or leave it out")
+        raise ImageError(f"{path} is empty (0 bytes): copy the picture again, or leave it out")
     found = recognised(start)
     if found is None:
         known = ", ".join(Format)
-        raise ImageError(f"can't read {path} as a picture (it is none of {known}): replace the file or leave it out")
+        raise ImageError(f"can't read {path} as a picture (it is none of {known}): convert it to one, or leave it out")
     return found
 
 

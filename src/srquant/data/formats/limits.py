@@ -39,5 +39,6 @@ def check_whole(path: Path, height: int, width: int, most: int = MOST_WHOLE) -> 
     """
     if height * width > most:
         raise ImageError(
-            f"{path} has {width} x {height} pixels, and more than {most} are not read at once: cut it into parts"
+            f"{path} has {width} x {height} pixels, and more than {most} are not read at once: cut it into parts, or "
+            "allow more with --max-pixels"
         )

@@ -1,14 +1,13 @@
 """The precision in which ONNX Runtime runs each layer, read from the graph that it optimizes for this processor."""
 
 import re
-import tempfile
-from pathlib import Path
 
 import onnx
 import onnxruntime
 
 from srquant.deploy.layer_precision import INTEGER, LayerPrecision
 from srquant.deploy.onnx.session import ERRORS_ONLY
+from srquant.temporary_folders import temporary_folder
 
 LAYER_OPERATIONS = ("Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger")
 
@@ -44,8 +43,8 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph that ONNX Runtime runs on this processor."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "optimized.onnx")
+    with temporary_folder() as folder:
+        path = folder / "optimized.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(path)

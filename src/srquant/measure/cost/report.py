@@ -1,6 +1,6 @@
 """Cost report of a frozen network: codes used, bits, bit operations, and whether activation ranges are static."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srquant.data.benchmark import BenchmarkSet
+from srquant.data.benchmark import Sample
 from srquant.deploy.frozen.freeze import FrozenModel
 from srquant.grids.uniform import FLOAT_BITS
 from srquant.insertion.branched_network import BranchedNetwork
@@ -114,7 +114,7 @@ def activation_ranges(network: Network) -> Ranges:
     return "dynamic" if by_layer or conditional_quantizers(network.module) else "static"
 
 
-def centre_crops(benchmark: BenchmarkSet, side: int = SIDE) -> list[Tensor]:
+def centre_crops(benchmark: Iterable[Sample], side: int = SIDE) -> list[Tensor]:
     """Centre crops of a set's first pictures, ``1 x 3 x H x W`` in [0, 1], at most ``side`` pixels high and wide."""
     return [_centre_crop(sample.low, side) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
 

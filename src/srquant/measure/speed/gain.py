@@ -1,14 +1,13 @@
 """Whether a quantized network is faster than its float network in OpenVINO, on this machine."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from srquant.deploy.openvino.float_precision import has_bfloat16
 from srquant.deploy.openvino.model import save_openvino, to_openvino
 from srquant.measure.speed.exported_models import export_quantized
 from srquant.measure.speed.time_models import EngineName, ExportedModel, time_models
 from srquant.models.network import Facts, Network
+from srquant.temporary_folders import temporary_folder
 
 SIDE, ROUNDS = 64, 7
 
@@ -49,11 +48,11 @@ def measured_gain(network: Network, quantized: Network, threads: int) -> Gain:
     Raises:
         EngineError: a network can't be exported to OpenVINO, or can't run there.
     """
-    with tempfile.TemporaryDirectory(prefix="srquant-") as folder:
-        integer = export_quantized(quantized, Path(folder))
-        save_openvino(to_openvino(network), Path(folder, "float.xml"))
+    with temporary_folder() as folder:
+        integer = export_quantized(quantized, folder)
+        save_openvino(to_openvino(network), folder / "float.xml")
         precision, kind = fastest_float()
-        floating = ExportedModel("openvino", precision, kind, Path(folder, "float.xml"))
+        floating = ExportedModel("openvino", precision, kind, folder / "float.xml")
         side = side_for(network.facts)
         first, *others = time_models([floating, *integer], side, side, threads, ROUNDS)
     return Gain(side, max(m.timing.median_ms for m in others), first.timing.median_ms, precision)

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from srquant.deploy.onnx.precision import computes
 from srquant.deploy.openvino.float_precision import cpu_options
 from srquant.deploy.openvino.precision import running_layers
+from srquant.temporary_folders import temporary_folder
 
 Times = dict[str, float]
 """Milliseconds by node."""
@@ -78,8 +78,8 @@ def onnxruntime_layer_times(
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.enable_profiling = threads, True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder, "profile"))
+    with temporary_folder() as folder:
+        options.profile_file_prefix = str(folder / "profile")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         for _ in range(rounds + 1):
             session.run(None, {session.get_inputs()[0].name: noise(height, width)})

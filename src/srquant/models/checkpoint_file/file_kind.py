@@ -91,9 +91,7 @@ def _refuse_content(path: Path, start: bytes) -> None:
         raise CheckpointError(f"{path} is empty (0 bytes), so it is damaged or truncated; copy the file again")
     picture = picture_format(path)
     if picture is not None:
-        raise CheckpointError(
-            f"{path} is a picture ({picture}), not a PyTorch checkpoint; give the model first, then the picture"
-        )
+        raise CheckpointError(f"{path} is a picture ({picture}), not a PyTorch checkpoint; give the model here")
     for magic, (kind, step) in OTHERS.items():
         if start.startswith(magic) and not is_safetensors(start):
             raise CheckpointError(f"{path} is {kind}, not a PyTorch checkpoint; {step}")

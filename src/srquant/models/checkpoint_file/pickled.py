@@ -18,6 +18,9 @@ from srquant.models.checkpoint_file.safe_types import BESIDE, ODD, TENSORS
 LEGACY_PICKLES = 5
 """Pickles at the start of a file of the form before PyTorch 1.6: two numbers, the machine, the content, its keys."""
 
+STARTS = (ZIP, b"\x80")
+"""First bytes of files that PyTorch writes: those of an archive, or of a pickle."""
+
 ONE_AT_A_TIME = threading.Lock()
 """PyTorch keeps the names that a pickle may use in one list for the process."""
 
@@ -36,6 +39,11 @@ def read_pickle(path: Path) -> Any:
     except CheckpointError:
         raise
     except Exception as error:  # for a damaged file zipfile, pickletools and torch raise many kinds of exceptions
+        if not first_bytes(path, len(ZIP)).startswith(STARTS):
+            raise CheckpointError(
+                f"{path}: not a PyTorch checkpoint by its first bytes, nor safetensors; give a checkpoint (.pt, .pth, "
+                ".safetensors)"
+            ) from error
         raise CheckpointError(
             f"{path}: not a PyTorch checkpoint, or damaged or truncated ({first_line(error):.120}); copy the file again"
         ) from error

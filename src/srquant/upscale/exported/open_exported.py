@@ -9,6 +9,7 @@ from srquant.errors import EngineError, ExportedFileError, InputError
 from srquant.models.checkpoint import is_exported
 from srquant.models.network import Facts
 from srquant.upscale.exported.exported_engine import ExportedEngine
+from srquant.upscale.exported.file_kind import check_kind
 from srquant.upscale.exported.foreign import facts_and_tiling, scale_of
 from srquant.upscale.exported.one_size import fixed_side, in_tiles_of
 from srquant.upscale.exported.protocol import ExportedFile
@@ -38,8 +39,9 @@ def open_exported(
         InputError: another engine, or a precision that the file's engine doesn't know.
         EngineError: the engine isn't installed.
     """
-    if not is_exported(path) or not path.is_file():
-        raise ExportedFileError(f"{path}: no such file; give an exported model: .xml with its .bin, or .onnx")
+    check_kind(path)
+    if not is_exported(path):
+        raise ExportedFileError(f"{path} has not the suffix of an exported model, .xml or .onnx; give one of these")
     file = open_file(path, engine, threads, float_precision)
     check_input(file)
     if file.record is None:

@@ -23,7 +23,7 @@ class Entry:
     Attributes:
         target: its path in the output folder, with ``/``.
         source: SHA-256 of the file that was upscaled.
-        network: ``fingerprint`` of the engine that upscaled it.
+        network: ``fingerprint`` of the engine that upscaled it, and the quality of the file if one was asked for.
         output: SHA-256 of the file that was written.
     """
 

@@ -1,4 +1,4 @@
-"""Upscale a folder of pictures into another folder; an interrupted run continues where it stopped."""
+"""Upscale pictures into a folder; an interrupted run continues where it stopped."""
 
 import errno
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from srquant.upscale.jobs.plan import Failure, Job, Plan, plan
 from srquant.upscale.jobs.staging import make_folder
 from srquant.upscale.pictures.library import USUAL, AnyPicture, open_picture
 from srquant.upscale.pictures.reading import Reading
-from srquant.upscale.pictures.write import check_format
+from srquant.upscale.pictures.write import check_format, check_quality, has_quality
 from srquant.upscale.tiles.spans import TileSize
 
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
@@ -69,6 +69,7 @@ def upscale_folder(
     suffix: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     reading: Reading = USUAL,
+    quality: int | None = None,
 ) -> FolderReport:
     """Upscale all pictures of a folder; ``upscale_file`` says what is kept of a picture.
 
@@ -83,19 +84,36 @@ def upscale_folder(
         recursive: whether to read subfolders.
         tile: side of a tile in input pixels, or ``auto``.
         suffix: format of all targets, e.g. ``.png``; default: that of each source, or ``.png`` if it can't be written.
-        progress: called before each picture and after each row of tiles.
+        progress: called before each picture and after each tile.
         reading: limits of size, and damage that is forgiven.
+        quality: of targets that are JPEG or WebP, 1..100; None: 95. A picture that was made with another quality is not
+            skipped.
 
     Raises:
         DatasetError: ``source`` contains no pictures.
-        OutputError: ``target`` is ``source``, or nothing more can be written (e.g. disk full).
+        OutputError: ``target`` is ``source``, no target has a quality, or nothing more can be written (e.g. disk full).
     """
     planned = plan(source, target, recursive, suffix)
+    return upscale_planned(engine, planned, target, overwrite, tile, progress, reading, quality)
+
+
+def upscale_planned(
+    engine: Engine,
+    planned: Plan,
+    target: Path,
+    overwrite: bool = False,
+    tile: TileSize = "auto",
+    progress: Callable[[Progress], None] = lambda progress: None,
+    reading: Reading = USUAL,
+    quality: int | None = None,
+) -> FolderReport:
+    """Upscale the pictures of a plan for the folder ``target``; all else as ``upscale_folder``."""
+    check_quality(quality, (job.target for job in planned.jobs))
     make_folder(target)
     for folder in {job.target.parent for job in planned.jobs}:
         if folder.is_dir():
             remove_stale(folder)
-    run = FolderRun(engine, Record(target), overwrite, tile, progress, planned, reading)
+    run = FolderRun(engine, Record(target), overwrite, tile, progress, planned, reading, quality)
     for job in [job for job in planned.jobs if not run.claim(job, wait=False)]:
         run.claim(job, wait=True)
     return FolderReport(tuple(run.written), tuple(run.skipped), tuple(run.failures), planned.left_out)
@@ -120,7 +138,7 @@ def stops_all(error: InputError) -> bool:
 
 
 class FolderRun:
-    """The state of ``upscale_folder``."""
+    """The state of ``upscale_planned``."""
 
     def __init__(
         self,
@@ -131,9 +149,10 @@ class FolderRun:
         progress: Callable[[Progress], None],
         planned: Plan,
         reading: Reading,
+        quality: int | None,
     ) -> None:
         self.engine, self.record, self.overwrite, self.tile = engine, record, overwrite, tile
-        self.progress, self.reading = progress, reading
+        self.progress, self.reading, self.quality = progress, reading, quality
         self.count = len(planned.jobs) + len(planned.failures)
         self.network = engine.fingerprint()
         self.pixels = 0
@@ -164,10 +183,16 @@ class FolderRun:
     def skip_if_done(self, job: Job, digest: str) -> bool:
         """Note a picture as skipped if a run made it; returns whether one did."""
         self.record.refresh()
-        done = self.record.is_done(job.target, digest, self.network)
+        done = self.record.is_done(job.target, digest, self.maker(job))
         if done:
             self.skipped.append(job.target)
         return done
+
+    def maker(self, job: Job) -> str:
+        """What the record names as the maker of a picture: the network, and the quality if one is asked for."""
+        if self.quality is None or not has_quality(job.target.suffix.lower()):
+            return self.network
+        return f"{self.network} quality {self.quality}"
 
     def upscale(self, job: Job, digest: str) -> None:
         """Upscale one picture, or record why it failed."""
@@ -189,14 +214,14 @@ class FolderRun:
         """Upscale and record one picture."""
         before = self.pixels
 
-        def rows_done(done: int, total: int) -> None:
-            self.pixels = before + done * picture.width
+        def pixels_done(done: int, total: int) -> None:
+            self.pixels = before + done
             self.report_progress(job, done / total)
 
         def finished(path: Path) -> None:
-            self.record.add(job.target, digest, self.network, file_digest(path))
+            self.record.add(job.target, digest, self.maker(job), file_digest(path))
 
-        write_target(self.engine, picture, job.target, self.tile, rows_done, finished)
+        write_target(self.engine, picture, job.target, self.tile, self.quality, pixels_done, finished)
         self.written.append(job.target)
 
     def report_progress(self, job: Job, fraction: float) -> None:

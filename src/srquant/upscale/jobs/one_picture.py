@@ -1,6 +1,6 @@
 """Upscale one picture file, in bounded memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from srquant.errors import OutputError
@@ -10,14 +10,10 @@ from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.jobs.staging import make_folder, staged, unwritable
 from srquant.upscale.pictures.library import USUAL, AnyPicture, encode, open_picture, rows_of
 from srquant.upscale.pictures.reading import Reading
-from srquant.upscale.pictures.rows import Pixels
 from srquant.upscale.pictures.uncompressed_png import write_stored_png
-from srquant.upscale.pictures.write import check_format
+from srquant.upscale.pictures.write import check_format, check_quality
 from srquant.upscale.tiles.spans import TileSize
-from srquant.upscale.tiles.upscale_tiles import upscale_rows
-
-RowsDone = Callable[[int, int], None]
-"""Called with the number of input rows done so far and the number of rows of the picture."""
+from srquant.upscale.tiles.upscale_tiles import PixelsDone, upscale_rows
 
 
 def upscale_file(
@@ -26,8 +22,9 @@ def upscale_file(
     target: Path,
     overwrite: bool = False,
     tile: TileSize = "auto",
-    progress: RowsDone = lambda done, total: None,
+    progress: PixelsDone = lambda done, total: None,
     reading: Reading = USUAL,
+    quality: int | None = None,
 ) -> None:
     """Upscale a picture; keeps alpha, grayscale, 16 bit, texts, EXIF and ICC profile if the target's format can.
 
@@ -39,19 +36,21 @@ def upscale_file(
         target: its suffix decides the format; missing folders are created.
         overwrite: whether an existing target may be replaced.
         tile: side of a tile in input pixels, or ``auto``.
-        progress: called after each row of tiles.
+        progress: called after each tile.
         reading: limits of size, and damage that is forgiven.
+        quality: of JPEG and WebP, 1..100; None: 95.
 
     Raises:
         ImageError: the source can't be read, or is too large.
-        OutputError: the target exists, is the source, can't hold the picture, or can't be written.
+        OutputError: the target exists, is the source, can't hold the picture, has no quality, or can't be written.
     """
     picture = open_picture(source, reading)
     check_format(picture, target, engine.facts.scale)
+    check_quality(quality, [target])
     check_target(source, target, overwrite)
     make_folder(target.parent)
     remove_stale(target.parent)
-    write_target(engine, picture, target, tile, progress)
+    write_target(engine, picture, target, tile, quality, progress)
 
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
@@ -85,7 +84,8 @@ def write_target(
     picture: AnyPicture,
     target: Path,
     tile: TileSize,
-    progress: RowsDone,
+    quality: int | None,
+    progress: PixelsDone,
     finished: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Upscale ``picture`` to ``target`` as ``upscale_file``.
@@ -99,18 +99,9 @@ def write_target(
     make_folder(target.parent)
     scale = engine.facts.scale
     engine = engine_for(engine, lambda: rows_of(open_picture(picture.path, picture.reading)))
-    blocks = rows_done(upscale_rows(engine, rows_of(picture), tile), scale, picture.height, progress)
+    blocks = upscale_rows(engine, rows_of(picture), tile, progress)
     with staged(target) as (path, rows):
         with rows.open("wb") as file:
             write_stored_png(file, blocks, scale * picture.height, scale * picture.width)
-        encode(rows, picture, scale, target.suffix.lower(), path)
+        encode(rows, picture, scale, target.suffix.lower(), path, quality)
         finished(path)
-
-
-def rows_done(blocks: Iterator[Pixels], scale: int, height: int, progress: RowsDone) -> Iterator[Pixels]:
-    """Yield the blocks and report progress after each."""
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block) // scale
-        progress(done, height)

@@ -29,10 +29,12 @@ def rows_of(picture: AnyPicture) -> Rows:
     return VisibleColours(PictureRows(picture)) if picture.has_alpha else PictureRows(picture)
 
 
-def encode(stored: Path, picture: AnyPicture, scale: int, suffix: str, target: Path) -> None:
+def encode(
+    stored: Path, picture: AnyPicture, scale: int, suffix: str, target: Path, quality: int | None = None
+) -> None:
     """Write a picture file with what its source says beside the pixels; see ``write.encode``."""
     if isinstance(picture, PillowPicture):
-        encode_with_pillow(stored, picture, scale, suffix, target)
+        encode_with_pillow(stored, picture, scale, suffix, target, quality)
     else:
-        write.encode(stored, picture, scale, suffix, target)
+        write.encode(stored, picture, scale, suffix, target, quality)
     finish(target, suffix, picture.carried, scale * picture.height, scale * picture.width)

@@ -101,7 +101,9 @@ def carried(path: Path, image: Any) -> Carried:
     return found
 
 
-def encode_with_pillow(stored: Path, picture: PillowPicture, scale: int, suffix: str, target: Path) -> None:
+def encode_with_pillow(
+    stored: Path, picture: PillowPicture, scale: int, suffix: str, target: Path, quality: int | None = None
+) -> None:
     """Write a picture file with the source's ICC profile, and what ``finish`` doesn't write.
 
     Args:
@@ -110,10 +112,13 @@ def encode_with_pillow(stored: Path, picture: PillowPicture, scale: int, suffix:
         scale: upscaling factor.
         suffix: of the format, e.g. ``.png``.
         target: file to write; its name doesn't decide the format.
+        quality: of JPEG and WebP, 1..100; None: that of ``SAVED``.
     """
     from PIL.PngImagePlugin import PngImageFile  # not by Image.open, whose limit of pixels is for unknown files
 
     name, options = SAVED[suffix]
+    if quality is not None and "quality" in options:
+        options = options | {"quality": quality}
     kept = {} if picture.profile is None else {"icc_profile": picture.profile}
     with PngImageFile(stored) as image:
         image.save(target, name, **options, **kept, **written_here(picture, scale, name))

@@ -1,6 +1,7 @@
 """Write upscaled rows to a picture file, with alpha, ICC profile, XMP and IPTC of the source."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from srquant.data.formats.load import load
@@ -40,9 +41,8 @@ def check_format(picture: Picture | PillowPicture, target: Path, scale: int) -> 
         ImageError: the result would be larger than what may be written.
         OutputError: unknown suffix, alpha in JPEG, or more pixels along a side than the format allows.
     """
+    check_suffix(target)
     suffix = target.suffix.lower()
-    if suffix not in SAVERS:
-        raise OutputError(f"{target}: can't write {suffix or 'a file without a suffix'}; use {', '.join(SAVERS)}")
     if suffix in JPEG_SUFFIXES and picture.has_alpha:
         raise OutputError(f"{target}: JPEG can't hold the transparency of {picture.path}; write .png, .webp or .tif")
     check_output(picture.path, picture.height, picture.width, scale, picture.reading.most_output)
@@ -51,7 +51,16 @@ def check_format(picture: Picture | PillowPicture, target: Path, scale: int) -> 
         raise OutputError(f"{target}: {longest} pixels along a side are more than {suffix} allows; write .png or .tif")
 
 
-def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path) -> None:
+def check_suffix(target: Path) -> None:
+    """Raise an ``OutputError`` unless pictures can be written in the format of a file's suffix."""
+    suffix = target.suffix.lower()
+    if not suffix:
+        raise OutputError(f"{target}: no suffix to tell the format; use {', '.join(SAVERS)}, or {target}/ for a folder")
+    if suffix not in SAVERS:
+        raise OutputError(f"{target}: can't write {suffix}; use {', '.join(SAVERS)}")
+
+
+def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path, quality: int | None = None) -> None:
     """Write a picture file.
 
     Args:
@@ -60,6 +69,7 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
         scale: upscaling factor.
         suffix: of the format, e.g. ``.png``.
         target: file to write; its name doesn't decide the format.
+        quality: of JPEG and WebP, 1..100; None: that of ``SAVERS``.
 
     Raises:
         pyvips.Error: the source's alpha can't be read, or the target can't be written.
@@ -68,7 +78,37 @@ def encode(stored: Path, picture: Picture, scale: int, suffix: str, target: Path
     if suffix not in DEEP_SUFFIXES and image.format == "ushort":
         image = to_8_bit(image)
     keep = kept_by_libvips(suffix, has_exif=picture.carried.exif is not None)
-    image.write_to_target(pyvips.Target.new_to_file(os.fsencode(target)), suffix, keep=keep, **SAVERS[suffix])
+    options = options_of(suffix, quality)
+    image.write_to_target(pyvips.Target.new_to_file(os.fsencode(target)), suffix, keep=keep, **options)
+
+
+def options_of(suffix: str, quality: int | None) -> dict[str, str | int | bool]:
+    """What libvips takes, with a quality if one is given and the format has one."""
+    options = SAVERS[suffix]
+    return options if quality is None or not has_quality(suffix) else options | {"Q": quality}
+
+
+def has_quality(suffix: str) -> bool:
+    """Whether a format loses more or less, as a quality says."""
+    return "Q" in SAVERS.get(suffix, {})
+
+
+def check_quality(quality: int | None, targets: Iterable[Path]) -> None:
+    """Check, before any picture is upscaled, that a quality fits to what will be written.
+
+    Raises:
+        OutputError: it isn't in 1..100, or there are targets, and none has a format with a quality.
+    """
+    if quality is None:
+        return
+    if not 1 <= quality <= 100:
+        raise OutputError(f"quality {quality}: give 1 (smallest file) to 100 (best picture)")
+    suffixes = sorted({target.suffix.lower() for target in targets})
+    if suffixes and not any(map(has_quality, suffixes)):
+        raise OutputError(
+            f"quality {quality}: {', '.join(suffixes)} has none, only {', '.join(filter(has_quality, SAVERS))} have; "
+            "leave it out, or choose another format"
+        )
 
 
 def kept_by_libvips(suffix: str, has_exif: bool) -> int:

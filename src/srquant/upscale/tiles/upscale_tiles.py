@@ -1,6 +1,6 @@
 """Upscale in tiles, in bounded memory; convolutional networks give the same picture as without tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,8 +11,13 @@ from srquant.upscale.engines.protocol import Engine
 from srquant.upscale.pictures.rows import ArrayRows, Pixels, Rows, as_images
 from srquant.upscale.tiles.spans import Span, TileSize, contribution, even_size, next_span, spans
 
+PixelsDone = Callable[[int, int], None]
+"""Called with the number of input pixels done so far and the number of pixels of the picture."""
 
-def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iterator[Pixels]:
+
+def upscale_rows(
+    engine: Engine, picture: Rows, tile: TileSize = "auto", progress: PixelsDone = lambda done, total: None
+) -> Iterator[Pixels]:
     """Upscale a picture from top to bottom.
 
     Args:
@@ -21,6 +26,7 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
             over the colours.
         tile: side in input pixels of the square that one tile contributes (it reads up to two overlaps more), or
             ``auto`` to fit the free memory. Halved when memory runs out.
+        progress: called after each tile.
 
     Yields:
         The next rows, ``n x scale*width x bands``, with the dtype of the picture; rounded half to even, clipped.
@@ -35,7 +41,8 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
         size = even_size(picture.height, own, engine.tiling)
         span = next_span(picture.height, done, size, engine.tiling.overlap, engine.tiling.alignment)
         try:
-            block = upscale_band(engine, picture.read(span.start, span.stop), span, own)
+            report = counted_from(done * picture.width, picture.height * picture.width, progress)
+            block = upscale_band(engine, picture.read(span.start, span.stop), span, own, report)
         except (MemoryError, RuntimeError) as error:
             if own == 1 or not is_out_of_memory(error):
                 raise
@@ -45,8 +52,13 @@ def upscale_rows(engine: Engine, picture: Rows, tile: TileSize = "auto") -> Iter
             done = span.own_stop
 
 
-def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
-    """Upscale the rows of one span over the full width and cut off the overlap."""
+def counted_from(before: int, total: int, progress: PixelsDone) -> Callable[[int], None]:
+    """What reports pixels that are done in one band, ``before`` of a picture of ``total`` being done already."""
+    return lambda pixels: progress(before + pixels, total)
+
+
+def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int, progress: Callable[[int], None]) -> Pixels:
+    """Upscale the rows of one span over the full width and cut off the overlap; reports its pixels after each tile."""
     tiling, scale = engine.tiling, engine.facts.scale
     width = rows.shape[1]
     keep = slice(scale * (span.own_start - span.start), scale * (span.own_stop - span.start))
@@ -55,6 +67,7 @@ def upscale_band(engine: Engine, rows: Pixels, span: Span, own: int) -> Pixels:
         tile = upscale_tile(engine, rows[:, column.start : column.stop])
         left, right = scale * (column.own_start - column.start), scale * (column.own_stop - column.start)
         block[:, scale * column.own_start : scale * column.own_stop] = tile[keep, left:right]
+        progress((span.own_stop - span.own_start) * column.own_stop)
     return block
 
 
