@@ -11,7 +11,19 @@ from srquant.cli.app import EXAMPLES, app
 from srquant.deploy.file import open_model as opening
 from srquant.errors import EngineError
 
-VERBS = ("info", "methods", "quantize", "train", "evaluate", "export", "upscale", "bench", "demo")
+VERBS = (
+    "info",
+    "methods",
+    "quantize",
+    "train",
+    "evaluate",
+    "export",
+    "upscale",
+    "report",
+    "compare",
+    "bench",
+    "demo",
+)
 
 
 def test_verbs_are_those_of_the_readme():

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from srquant.cli import analyse
 from srquant.cli.bench import bench
 from srquant.cli.compare import compare
 from srquant.cli.demo import demo
@@ -79,6 +80,8 @@ HELP = {"help_option_names": ["-h", "--help"]}
 
 for subcommand, example in EXAMPLES.items():
     app.command(epilog=f"Example: [bold]{example}[/bold]", context_settings=HELP)(subcommand)
+
+app.add_typer(analyse.app, name="analyse", context_settings=HELP)
 
 
 @app.command("help", context_settings=HELP)
