@@ -1,5 +1,7 @@
 """``srquant analyse``: the papers' analyses, each as numbers and a figure."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,16 +9,33 @@ import typer
 from srquant.cli.analyse_inputs import (
     Calibration,
     Count,
+    FilesAfterModel,
     FloatModel,
     Folder,
+    Models,
     Patch,
+    PictureAfterModel,
+    Pictures,
+    QuantizedFile,
+    QuantizedFiles,
     Seed,
+    ShownLayer,
+    ShownLayers,
+    check_original,
     check_results,
+    labels_of,
+    made_of,
+    one_layer,
+    open_quantized,
+    some_layers,
     write_results,
 )
-from srquant.cli.options import Overwrite, Scale
+from srquant.cli.argument_order import check_order
+from srquant.cli.options import Engine, Overwrite, Scale
 from srquant.cli.output import progress
+from srquant.cli.page_file import open_candidates
 from srquant.cli.quantize import load_float
+from srquant.models.packaged import find_model
 
 WeightBits = Annotated[int, typer.Option("-w", "--weight-bits", help="Bits of the weights, 2 to 8.")]
 ActivationBits = Annotated[int, typer.Option("-a", "--activation-bits", help="Bits of the activations, 2 to 8.")]
@@ -38,7 +57,6 @@ def sensitivity(
     from srquant.analyse.sensitivity import NAMES, measure_sensitivities, sensitivity_files
     from srquant.data.calibration import CalibrationSet
     from srquant.insertion.policy import LayerBits
-    from srquant.models.packaged import find_model
 
     check_results(output, NAMES, overwrite)
     bits = LayerBits(weight_bits, activation_bits)
@@ -50,10 +68,163 @@ def sensitivity(
     write_results(sensitivity_files(found, bits), output)
 
 
+def variance(
+    model: FloatModel,
+    calibration: Calibration,
+    output: Folder,
+    layer: ShownLayer = None,
+    count: Count = 10,
+    patch: Patch = 48,
+    seed: Seed = 0,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Variance of activations per channel and per picture, as heat maps."""
+    from srquant.analyse.variance import NAMES, measure_variances, most_varied, variance_files
+    from srquant.data.calibration import CalibrationSet
+    from srquant.insertion.plan import quantizable_layers
+
+    check_results(output, NAMES, overwrite)
+    crops = CalibrationSet(calibration, count, seed, patch)
+    network = load_float(find_model(model), scale)
+    network.facts.check_crops(patch)
+    shown = None if layer is None else one_layer(layer, network)
+    found = measure_variances(network, quantizable_layers(network), crops.batches(1))
+    write_results(variance_files(found, shown or most_varied(found)), output)
+
+
+def bits(files: QuantizedFiles, output: Folder, overwrite: Overwrite = False) -> None:
+    """Bits of weights and activations layer by layer, as bars, for several quantized files."""
+    from srquant.analyse.bits import NAMES, bit_files, bits_of
+
+    check_results(output, NAMES, overwrite)
+    opened = [(label, open_quantized(path)) for label, path in zip(labels_of(files), files, strict=True)]
+    write_results(bit_files([named for label, model in opened for named in bits_of(label, model.network)]), output)
+
+
+def picture_bits(
+    file: QuantizedFile,
+    pictures: Pictures,
+    output: Folder,
+    patch: Annotated[int, typer.Option(min=8, help="Side of the patches of the map in pixels.")] = 48,
+    overwrite: Overwrite = False,
+) -> None:
+    """Bits that adabm, cadyq or cabm take for each picture, and for each patch as a map over the picture."""
+    from srquant.analyse.picture_bits import NAMES, bits_by_picture, measure_picture_bits, picture_bit_files
+    from srquant.data.images import image_size, read_rgb
+
+    check_results(output, NAMES, overwrite)
+    for path in pictures:
+        image_size(path)
+    of_picture = bits_by_picture(open_quantized(file).network)
+    names, found = labels_of(pictures), []
+    with progress() as step:
+        for done, (name, path) in enumerate(zip(names, pictures, strict=True), 1):
+            found.append(measure_picture_bits(of_picture, name, read_rgb(path), patch))
+            step("pictures", done, len(pictures))
+    write_results(picture_bit_files(found), output)
+
+
+def distributions(
+    model: FloatModel,
+    files: FilesAfterModel,
+    calibration: Calibration,
+    output: Folder,
+    layer: ShownLayers = None,
+    count: Count = 8,
+    patch: Patch = 48,
+    seed: Seed = 0,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Distributions of weights and activations, with the bounds of quantized files and their percentiles."""
+    from srquant.analyse.distributions import NAMES, distribution_files, measure_distributions
+    from srquant.analyse.grid_bounds import activation_bounds, weight_bounds
+    from srquant.data.calibration import CalibrationSet
+    from srquant.insertion.plan import quantizable_layers
+
+    check_results(output, NAMES, overwrite)
+    crops = CalibrationSet(calibration, count, seed, patch)
+    network = load_float(find_model(model), scale)
+    network.facts.check_crops(patch)
+    shown = some_layers(layer, network)
+    models = [made_of(path, network, model) for path in files]
+    bounds = tuple(map(weight_bounds, models)), tuple(map(activation_bounds, models))
+    layers, pictures = quantizable_layers(network), list(crops.batches(1))
+    found = measure_distributions(network, layers, pictures, labels_of(files), bounds)
+    write_results(distribution_files(found, shown), output)
+
+
+def clipping(
+    model: FloatModel,
+    picture: PictureAfterModel,
+    output: Folder,
+    share: Annotated[
+        list[float], typer.Option(help="Share of each activation that is clipped, 0 to below 1; repeatable.")
+    ] = [0.0, 0.0001, 0.001, 0.01],  # noqa: B006
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """What clipping the outermost share of all activations does to a picture of the float network."""
+    from srquant.analyse.clipping import NAMES, clipping_files, measure_clipping
+    from srquant.data.images import read_rgb
+
+    check_order(model, picture)
+    check_results(output, NAMES, overwrite)
+    low = read_rgb(picture)
+    network = load_float(find_model(model), scale)
+    write_results(clipping_files(measure_clipping(network, low, share)), output)
+
+
+def crops(
+    models: Models,
+    output: Folder,
+    picture: Annotated[Path, typer.Option(metavar="IMAGE", show_default=False, help="The picture to upscale.")],
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="IMAGE",
+            show_default=False,
+            help="The picture at full size, with which PSNR compares; default: what the first model makes.",
+        ),
+    ] = None,
+    side: Annotated[int, typer.Option(min=8, help="Side of a crop in pixels of the result.")] = 48,
+    count: Annotated[int, typer.Option(min=1, help="Number of crops.")] = 2,
+    engine: Engine = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Crops of one picture by several models side by side, where they differ most."""
+    from srquant.analyse.crops import NAMES, compared, crop_files
+    from srquant.cli.engine_place import find_place
+    from srquant.data.images import read_rgb
+    from srquant.upscale.tiles.upscale_tiles import upscale_array
+
+    check_results(output, NAMES, overwrite)
+    place = find_place("cpu", engine, "auto", False, "f32")
+    low, high = read_rgb(picture), None if original is None else read_rgb(original)
+    candidates = open_candidates(models)
+    scale = candidates[0].network.facts.scale
+    if original is not None and high is not None:
+        check_original(original, high, picture, low, scale)
+    made = []
+    with progress() as step:
+        for done, candidate in enumerate(candidates, 1):
+            made.append(upscale_array(place.open_engine(candidate.network, None), low))
+            step("models", done, len(candidates))
+    versions = compared([candidate.label for candidate in candidates], made, high, scale)
+    write_results(crop_files(versions, side, count), output)
+
+
 app = typer.Typer(no_args_is_help=True, help="Numbers and figures as papers print them, one file of each per analysis.")
 
-ANALYSES = {
+ANALYSES: dict[Callable[..., None], str] = {
+    variance: "variance edsr.pt --calibration DIR -o DIR",
     sensitivity: "sensitivity edsr.pt --calibration DIR -w 4 -a 4 -o DIR",
+    bits: "bits gba.safetensors adabm.safetensors -o DIR",
+    picture_bits: "picture-bits adabm.safetensors in.png -o DIR",
+    distributions: "distributions edsr.pt mse.safetensors distill.safetensors --calibration DIR -o DIR",
+    clipping: "clipping edsr.pt in.png -o DIR",
+    crops: "crops edsr.pt mse.safetensors distill.safetensors --picture in.png -o DIR",
 }
 
 for analysis, example in ANALYSES.items():

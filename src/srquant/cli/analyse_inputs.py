@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srquant.cli.output import check_output, show
-from srquant.errors import InputError, OutputError
+from srquant.errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
     from srquant.analyse.result_files import Files
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.models.network import Network
+    from srquant.report.crops import Pixels
 
 FloatModel = Annotated[
     Path,
@@ -25,6 +26,22 @@ FloatModel = Annotated[
 QuantizedFiles = Annotated[
     list[Path], typer.Argument(metavar="FILE...", show_default=False, help="Quantized files (.safetensors).")
 ]
+QuantizedFile = Annotated[
+    Path, typer.Argument(metavar="FILE", show_default=False, help="Quantized file (.safetensors).")
+]
+FilesAfterModel = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", show_default=False, help="Quantized files that were made of MODEL.")
+]
+Models = Annotated[
+    list[Path],
+    typer.Argument(metavar="MODEL...", show_default=False, help="Checkpoints and quantized files, all of one scale."),
+]
+Pictures = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", show_default=False, help="Pictures of low resolution.")
+]
+PictureAfterModel = Annotated[
+    Path, typer.Argument(metavar="IMAGE", show_default=False, help="A picture of low resolution.")
+]
 Calibration = Annotated[
     Path, typer.Option(metavar="DIR", show_default=False, help="Low-resolution pictures; crops of them are looked at.")
 ]
@@ -34,6 +51,24 @@ Folder = Annotated[
 Count = Annotated[int, typer.Option(help="Number of pictures, one crop of each.")]
 Patch = Annotated[int, typer.Option(help="Side of the crops in pixels.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random choice of pictures and crops.")]
+
+ShownLayer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="The layer whose pictures are drawn; default: the one that varies most from picture to picture.",
+    ),
+]
+ShownLayers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        show_default=False,
+        help="Layers to draw (* and ? as in file names), repeatable; default: the first, a middle and the last one "
+        "between head and tail. The numbers have all layers.",
+    ),
+]
 
 
 def check_results(folder: Path, names: Sequence[str], overwrite: bool) -> None:
@@ -94,3 +129,42 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
     """What models are called: by their file; with its folder where several have one name."""
     stems = [path.stem for path in paths]
     return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
+
+
+def some_layers(patterns: Sequence[str] | None, network: "Network") -> list[str]:
+    """The layers that patterns name, in the network's order; without patterns three of the body.
+
+    Raises:
+        PolicyError: a pattern names none.
+    """
+    from srquant.insertion.plan import matching_layers, quantizable_layers
+
+    names = quantizable_layers(network)
+    if patterns:
+        wanted = {name for pattern in patterns for name in matching_layers(pattern, names)}
+        return [name for name in names if name in wanted]
+    body = [name for name in names if name not in network.facts.ends] or names
+    return list(dict.fromkeys((body[0], body[len(body) // 2], body[-1])))
+
+
+def one_layer(pattern: str, network: "Network") -> str:
+    """The layer that a pattern names.
+
+    Raises:
+        PolicyError: it names none.
+        InputError: it names several.
+    """
+    found = some_layers([pattern], network)
+    if len(found) > 1:
+        raise InputError(f"--layer {pattern} names {len(found)} layers, such as {found[0]} and {found[1]}: name one")
+    return found[0]
+
+
+def check_original(path: Path, original: "Pixels", low_path: Path, low: "Pixels", scale: int) -> None:
+    """Raise an ``ImageError`` unless one picture is ``scale`` times as large as the other."""
+    wanted = scale * low.shape[0], scale * low.shape[1]
+    if original.shape[:2] != wanted:
+        raise ImageError(
+            f"{path} has {original.shape[0]}x{original.shape[1]} pixels, but {low_path} x{scale} gives "
+            f"{wanted[0]}x{wanted[1]}: give an original of this size, or leave --original out"
+        )
