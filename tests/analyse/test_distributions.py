@@ -51,7 +51,7 @@ def test_min_max_bounds_hold_all_values(frozen, teacher, pictures, granularity):
     (weights,), (activations,) = found.weight_cuts[LAYER], found.activation_cuts[LAYER]
     assert (weights.below, weights.above) == (0, 0)
     assert (activations.below, activations.above) == (0, 0)
-    weight = teacher.module.get_submodule(LAYER).weight
+    weight = teacher.module.get_submodule(LAYER).weight.detach()
     assert weights.upper >= float(weight.max()) * 0.999
 
 

@@ -106,3 +106,69 @@ def test_crops(run, files, quantized, tmp_path):
 def test_an_original_of_another_size_is_refused(run, complaint, files, quantized, tmp_path):
     options = ["--picture", files / "picture.png", "--original", files / "picture.png", "-o", tmp_path]
     assert "gives 40x48" in complaint(run("analyse", "crops", quantized, *options))
+
+
+def test_progress(run, files, crops, tmp_path):
+    methods = ["--method", "gba:mixed=none:epochs=1", "--method", "minmax"]
+    names = made(run, tmp_path, "progress", files / "edsr.pt", *crops, "--data", files / "Tiny", *methods)
+    assert names == ["progress.csv", "progress.json", "progress.png"]
+    rows = [row.split(",")[:3] for row in (tmp_path / "progress.csv").read_text().splitlines()[1:]]
+    label = "gba:mixed=none:epochs=1"
+    assert rows == [
+        [label, "start", "0"],
+        [label, '"bounds', ' pass 1/1"'],
+        [label, "result", "1"],
+        ["minmax", "result", "0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [("gbba", "no method is called 'gbba'; did you mean 'gba'"), ("gba:epoks=1", "no option is called 'epoks'")],
+)
+def test_methods_are_checked_before_the_work(run, complaint, files, crops, tmp_path, method, says):
+    arguments = [files / "edsr.pt", *crops, "--data", files / "Tiny", "--method", "minmax", "--method", method]
+    assert says in complaint(run("analyse", "progress", *arguments, "-o", tmp_path))
+
+
+def test_features(run, files, quantized, tmp_path):
+    models = [files / "edsr.pt", quantized, "--picture", files / "picture.png"]
+    assert made(run, tmp_path, "features", *models) == ["features.csv", "features.png"]
+    assert (tmp_path / "features.csv").read_text().splitlines()[1].endswith(",1")
+
+
+@pytest.fixture(scope="module")
+def quantsr(run, files, tmp_path_factory):
+    """Folder of a finished run of two steps."""
+    folder = tmp_path_factory.mktemp("runs") / "quantsr"
+    pictures = ["--init", files / "edsr.pt", "--hr", files / "Tiny" / "HR", "--device", "cpu"]
+    short = ["--steps", 2, "--batch", 2, "--patch", 12, "--log-every", 1, "-w", 2, "-a", 3, "--override", "body.1=4/4"]
+    result = run("train", "--method", "quantsr", *pictures, *short, "-o", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_steps_and_gradients_of_a_run(run, files, quantsr, tmp_path):
+    assert made(run, tmp_path / "s", "steps", quantsr) == ["steps.csv", "steps.png"]
+    start = ["--init", files / "edsr.pt", "--hr", files / "Tiny" / "HR"]
+    assert made(run, tmp_path / "g", "gradients", quantsr, *start) == ["gradients.csv", "gradients.png"]
+    rows = (tmp_path / "g" / "gradients.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [
+        "body.0.block.body.0",
+        "body.0.block.body.2",
+        "body.1",
+    ]
+
+
+def test_a_run_that_started_from_something_else_is_refused(run, complaint, files, quantsr, tmp_path):
+    torch.save(EDSR(1, 8, 2).state_dict(), tmp_path / "other.pt")
+    other = ["--init", tmp_path / "other.pt", "--hr", files / "Tiny" / "HR"]
+    assert "started from other weights" in complaint(run("analyse", "gradients", quantsr, *other, "-o", tmp_path))
+    other = ["--init", files / "edsr.pt", "--hr", files / "calibration"]
+    assert "learned from other pictures" in complaint(run("analyse", "gradients", quantsr, *other, "-o", tmp_path))
+
+
+@pytest.mark.parametrize("analysis", ["steps", "gradients"])
+def test_a_folder_without_a_run_is_named(run, complaint, files, tmp_path, analysis):
+    more = ["--init", files / "edsr.pt", "--hr", files / "Tiny" / "HR"] if analysis == "gradients" else []
+    assert str(tmp_path) in complaint(run("analyse", analysis, tmp_path, *more, "-o", tmp_path / "r"))

@@ -18,6 +18,7 @@ from srquant.cli.analyse_inputs import (
     Pictures,
     QuantizedFile,
     QuantizedFiles,
+    RunFolderArgument,
     Seed,
     ShownLayer,
     ShownLayers,
@@ -25,14 +26,17 @@ from srquant.cli.analyse_inputs import (
     check_results,
     labels_of,
     made_of,
+    method_run,
+    named_step,
     one_layer,
     open_quantized,
     some_layers,
     write_results,
 )
 from srquant.cli.argument_order import check_order
+from srquant.cli.evaluate import Data, benchmark_sets
 from srquant.cli.options import Engine, Overwrite, Scale
-from srquant.cli.output import progress
+from srquant.cli.output import progress as output_progress
 from srquant.cli.page_file import open_candidates
 from srquant.cli.quantize import load_float
 from srquant.models.packaged import find_model
@@ -63,7 +67,7 @@ def sensitivity(
     crops = CalibrationSet(calibration, count, seed, patch)
     network = load_float(find_model(model), scale)
     network.facts.check_crops(patch)
-    with progress() as step:
+    with output_progress() as step:
         found = measure_sensitivities(network, crops, bits, step)
     write_results(sensitivity_files(found, bits), output)
 
@@ -118,7 +122,7 @@ def picture_bits(
         image_size(path)
     of_picture = bits_by_picture(open_quantized(file).network)
     names, found = labels_of(pictures), []
-    with progress() as step:
+    with output_progress() as step:
         for done, (name, path) in enumerate(zip(names, pictures, strict=True), 1):
             found.append(measure_picture_bits(of_picture, name, read_rgb(path), patch))
             step("pictures", done, len(pictures))
@@ -207,12 +211,115 @@ def crops(
     if original is not None and high is not None:
         check_original(original, high, picture, low, scale)
     made = []
-    with progress() as step:
+    with output_progress() as step:
         for done, candidate in enumerate(candidates, 1):
             made.append(upscale_array(place.open_engine(candidate.network, None), low))
             step("models", done, len(candidates))
     versions = compared([candidate.label for candidate in candidates], made, high, scale)
     write_results(crop_files(versions, side, count), output)
+
+
+def progress(
+    model: FloatModel,
+    calibration: Calibration,
+    data: Data,
+    output: Folder,
+    method: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME[:OPTION=VALUE...]",
+            show_default=False,
+            help="A method and options of it (srquant methods NAME), such as gba:rates=relative:epochs=4; repeatable.",
+        ),
+    ],
+    weight_bits: WeightBits = 4,
+    activation_bits: ActivationBits = 4,
+    every: Annotated[int, typer.Option(min=1, help="Steps of learning between two measurements.")] = 50,
+    count: Count = 100,
+    patch: Patch = 48,
+    seed: Seed = 0,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """PSNR on benchmark sets while post-training methods finetune, all in one figure."""
+    from functools import partial
+
+    from srquant.analyse.progress import NAMES, progress_files, watch_method
+    from srquant.data.calibration import CalibrationSet
+    from srquant.insertion.policy import LayerBits
+    from srquant.measure.quality.validation import mean_psnr
+
+    check_results(output, NAMES, overwrite)
+    bits = LayerBits(weight_bits, activation_bits)
+    crops = CalibrationSet(calibration, count, seed, patch)
+    network = load_float(find_model(model), scale)
+    network.facts.check_crops(patch)
+    runs = [method_run(text, bits, network) for text in dict.fromkeys(method)]
+    measure = partial(mean_psnr, sets=benchmark_sets(data, network.facts.scale))
+    curves = []
+    with output_progress() as step:
+        for run in runs:
+            note = partial(named_step, step, run.label)
+            curves.append(watch_method(network, crops, run, measure, every, note))
+    write_results(progress_files(curves, measure(network.eval())), output)
+
+
+def features(
+    models: Models,
+    output: Folder,
+    picture: Annotated[Path, typer.Option(metavar="IMAGE", show_default=False, help="The picture that they upscale.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="The layer or block whose output is shown; default: the layer behind the residual blocks.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Maps of a layer's output in several models of one architecture beside each other."""
+    from srquant.analyse.features import NAMES, feature_files, last_features, measure_features
+    from srquant.data.images import read_rgb
+
+    check_results(output, NAMES, overwrite)
+    low = read_rgb(picture)
+    candidates = open_candidates(models)
+    networks = [candidate.network for candidate in candidates]
+    shown = layer or last_features(networks[0])
+    found = measure_features([candidate.label for candidate in candidates], networks, shown, low)
+    write_results(feature_files(found, shown), output)
+
+
+def steps(run: RunFolderArgument, output: Folder, overwrite: Overwrite = False) -> None:
+    """Box plots of QuantSR's learned steps and shifts over a training run, and its other statistics."""
+    from srquant.analyse.quantsr.steps import NAMES, read_log, step_files
+
+    check_results(output, NAMES, overwrite)
+    write_results(step_files(read_log(run / "metrics.csv")), output)
+
+
+def gradients(
+    run: RunFolderArgument,
+    output: Folder,
+    init: Annotated[
+        str, typer.Option(metavar="CKPT", show_default=False, help="The float checkpoint from which the run started.")
+    ],
+    hr: Annotated[
+        Path, typer.Option("--hr", metavar="DIR", show_default=False, help="The pictures that the run learns from.")
+    ],
+    crops: Annotated[int, typer.Option(min=1, help="Number of crops of the backward pass.")] = 4,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """How QuantSR's phi changes the gradients of the weights, at the last checkpoint of a training run."""
+    from srquant.analyse.quantsr.gradients import NAMES, gradient_files, measure_gradients
+    from srquant.cli.analyse_run import crops_of, open_run
+    from srquant.training.run_folder import RunFolder
+
+    check_results(output, NAMES, overwrite)
+    student, pairs, done = open_run(RunFolder(run), init, hr, scale)
+    write_results(gradient_files(measure_gradients(student, *crops_of(pairs, crops), step=max(done - 1, 0))), output)
 
 
 app = typer.Typer(no_args_is_help=True, help="Numbers and figures as papers print them, one file of each per analysis.")
@@ -224,6 +331,10 @@ ANALYSES: dict[Callable[..., None], str] = {
     picture_bits: "picture-bits adabm.safetensors in.png -o DIR",
     distributions: "distributions edsr.pt mse.safetensors distill.safetensors --calibration DIR -o DIR",
     clipping: "clipping edsr.pt in.png -o DIR",
+    progress: "progress edsr.pt --calibration DIR --data Set5 --method gba --method adabm -o DIR",
+    steps: "steps RUN_DIR -o DIR",
+    gradients: "gradients RUN_DIR --init edsr.pt --hr DIV2K -o DIR",
+    features: "features edsr.pt dorefa.safetensors quantsr.safetensors --picture in.png -o DIR",
     crops: "crops edsr.pt mse.safetensors distill.safetensors --picture in.png -o DIR",
 }
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.output import check_output, show
+from srquant.cli.output import Step, check_output, show
 from srquant.errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
+    from srquant.analyse.progress import Run
     from srquant.analyse.result_files import Files
     from srquant.deploy.frozen.freeze import FrozenModel
+    from srquant.insertion.policy import LayerBits
     from srquant.models.network import Network
     from srquant.report.crops import Pixels
 
@@ -41,6 +43,10 @@ Pictures = Annotated[
 ]
 PictureAfterModel = Annotated[
     Path, typer.Argument(metavar="IMAGE", show_default=False, help="A picture of low resolution.")
+]
+RunFolderArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN_DIR", show_default=False, help="Folder of a run of srquant train --method quantsr."),
 ]
 Calibration = Annotated[
     Path, typer.Option(metavar="DIR", show_default=False, help="Low-resolution pictures; crops of them are looked at.")
@@ -168,3 +174,27 @@ def check_original(path: Path, original: "Pixels", low_path: Path, low: "Pixels"
             f"{path} has {original.shape[0]}x{original.shape[1]} pixels, but {low_path} x{scale} gives "
             f"{wanted[0]}x{wanted[1]}: give an original of this size, or leave --original out"
         )
+
+
+def method_run(text: str, bits: "LayerBits", network: "Network") -> "Run":
+    """A method and its options from text such as ``gba:rates=relative``; head and tail have 8 bits, as by default.
+
+    Raises:
+        PolicyError: no such method or option.
+    """
+    from srquant.analyse.progress import Run
+    from srquant.cli.settings import find_method, method_config
+    from srquant.insertion.policy import Policy
+    from srquant.methods.default_layer_kinds import default_layer_kinds
+
+    name, *options = text.split(":")
+    method = find_method(name)
+    grids = method.granularity
+    kinds = default_layer_kinds(method, network)
+    policy = Policy(bits, granularity=grids, activation_granularity=grids, kinds=kinds)
+    return Run(text, method, method_config(method, False, None, options), policy)
+
+
+def named_step(step: Step, label: str, stage: str, done: int, total: int) -> None:
+    """A step of one of several methods."""
+    step(f"{label}: {stage}", done, total)
