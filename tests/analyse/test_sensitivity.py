@@ -8,7 +8,8 @@ import torch
 from srquant.analyse import sensitivity as analysis
 from srquant.analyse.sensitivity import DAN, STATIC, WEIGHT, Sensitivities, measure_sensitivities, sensitivity_files
 from srquant.data.calibration import CalibrationSet
-from srquant.insertion.policy import LayerBits
+from srquant.insertion.plan import quantizable_layers, resolve
+from srquant.insertion.policy import LayerBits, Policy
 from srquant.models.load import build
 
 
@@ -83,3 +84,13 @@ def test_files(found):
     psnr = read["psnr_of_one_quantized_layer"][STATIC]["head.0"]
     assert 10 ** (-psnr / 10) == pytest.approx(found.columns[STATIC][0])
     assert figure.startswith(b"\x89PNG")
+
+
+def test_networks_with_windows_have_every_measure(smooth_pictures):
+    network = build("swinir", {"depths": [1], "heads": 2, "features": 4, "hidden": 8, "scale": 2, "window": 4}).eval()
+    crops = CalibrationSet(smooth_pictures(2, 12, 12), 2, 0, 8)
+    with torch.no_grad():
+        found = analysis._outlier_aware(network, resolve(network, Policy(kinds=("conv", "linear"))), crops)
+    (values,) = found.values()
+    assert len(values) == len(quantizable_layers(network))
+    assert min(values) > 0
