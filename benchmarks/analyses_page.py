@@ -75,7 +75,7 @@ SECTIONS = {
         "2DQuant Figs. 4, 5, 7 to 11, outlier-aware Fig. 3",
         "Values of three layers (logarithmic counts) with the bounds of four quantized files, and the percentiles "
         "at which these bounds lie in all layers. Where grids are per channel the outermost bound is drawn, and "
-        "percentiles are means over channels.",
+        "percentiles are means over channels. The last figure has the inputs of these layers in three crops.",
     ),
     "clipping": Section(
         "Clipping activations",

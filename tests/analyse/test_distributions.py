@@ -47,7 +47,7 @@ def test_bounds_are_those_of_the_quantizers(frozen):
 def test_min_max_bounds_hold_all_values(frozen, teacher, pictures, granularity):
     model = finished(*frozen(granularity))
     bounds = (weight_bounds(model),), (activation_bounds(model),)
-    found = measure_distributions(teacher, [LAYER], [pictures()], ["minmax"], bounds)
+    found = measure_distributions(teacher, [LAYER], [], [pictures()], ["minmax"], bounds)
     (weights,), (activations,) = found.weight_cuts[LAYER], found.activation_cuts[LAYER]
     assert (weights.below, weights.above) == (0, 0)
     assert (activations.below, activations.above) == (0, 0)
@@ -71,7 +71,7 @@ def test_shares_beyond_bounds_and_histograms(teacher, pictures):
     values = torch.cat([x.flatten() for x in inputs])
     lower, upper = values.quantile(torch.tensor([0.1, 0.8]))
     file = {LAYER: GridBounds(lower, upper)}
-    found = measure_distributions(teacher, [LAYER], batches, ["a", "b"], ((file, {}), (file, {})))
+    found = measure_distributions(teacher, [LAYER], [LAYER], batches, ["a", "b"], ((file, {}), (file, {})))
     cut, none = found.activation_cuts[LAYER]
     assert none is None
     slack = 0.01 * (upper - lower)
@@ -81,6 +81,9 @@ def test_shares_beyond_bounds_and_histograms(teacher, pictures):
     histogram = found.activations[LAYER]
     assert histogram.counts.sum() == values.numel()
     assert (histogram.smallest, histogram.largest) == (float(values.min()), float(values.max()))
+    first, second = found.by_picture[LAYER]
+    assert min(first.smallest, second.smallest) == histogram.smallest
+    assert first.counts.sum() == second.counts.sum() == values.numel() // 2
     deviations = (values - values.mean()).double()
     assert histogram.skewness == pytest.approx(
         float(deviations.pow(3).mean() / deviations.square().mean() ** 1.5), abs=1e-3
@@ -97,8 +100,8 @@ def test_values_hardly_below_a_bound_are_not_cut():
 
 def test_files(teacher, pictures):
     file = {LAYER: GridBounds(torch.tensor(-0.01), torch.tensor(0.01))}
-    found = measure_distributions(teacher, [LAYER, "tail.1"], [pictures()], ["a"], ((file,), (file,)))
-    table, numbers, *figures = distribution_files(found, [LAYER]).values()
+    found = measure_distributions(teacher, [LAYER, "tail.1"], [LAYER], [pictures()], ["a"], ((file,), (file,)))
+    table, numbers, *figures = distribution_files(found).values()
     rows = list(csv.DictReader(io.StringIO(table.decode())))
     assert [(row["layer"], row["values"]) for row in rows] == [
         (LAYER, "weights"),

@@ -78,7 +78,7 @@ def test_picture_bits_need_bits_that_depend_on_the_picture(run, complaint, files
 
 def test_distributions(run, files, quantized, crops, tmp_path):
     names = made(run, tmp_path, "distributions", files / "edsr.pt", quantized, *crops, "--layer", "body.0.*")
-    assert names == ["distributions.json", "distributions.png", "percentiles.csv", "percentiles.png"]
+    assert names == ["distributions.json", "distributions.png", "percentiles.csv", "percentiles.png", "pictures.png"]
 
 
 def test_files_of_another_network_are_refused(run, complaint, files, quantized, crops, tmp_path):

@@ -19,9 +19,12 @@ from srquant.models.hooks import watch_inputs
 from srquant.models.network import Network, on_device_of
 from srquant.report.charts import COLOURS
 
-NAMES = ("percentiles.csv", "distributions.json", "distributions.png", "percentiles.png")
+NAMES = ("percentiles.csv", "distributions.json", "distributions.png", "percentiles.png", "pictures.png")
 
 BINS = 120
+
+COMPARED = 3
+"""Pictures whose activations are drawn beside each other."""
 
 SLACK = 0.01
 """Values less than this share of a grid's width beyond a bound count as inside: bounds that were meant to be at zero,
@@ -75,6 +78,7 @@ class Distributions:
         activations: by layer.
         weight_cuts: by layer, one for each file; None where a file has no such bounds.
         activation_cuts: the same for inputs; None also where ranges follow the picture.
+        by_picture: activations of the layers that are drawn, in each of the first pictures.
     """
 
     labels: Sequence[str]
@@ -82,11 +86,13 @@ class Distributions:
     activations: Mapping[str, Histogram]
     weight_cuts: Mapping[str, Sequence[Cut | None]]
     activation_cuts: Mapping[str, Sequence[Cut | None]]
+    by_picture: Mapping[str, Sequence[Histogram]]
 
 
 def measure_distributions(
     network: Network,
     layers: Sequence[str],
+    drawn: Sequence[str],
     pictures: Sequence[Tensor],
     labels: Sequence[str],
     bounds: tuple[Group, Group],
@@ -96,7 +102,8 @@ def measure_distributions(
     Args:
         network: float.
         layers: convolutions and linear layers in it.
-        pictures: ``N x 3 x H x W`` in [0, 1]; the network runs twice on each.
+        drawn: those of them that figures show.
+        pictures: ``N x 3 x H x W`` in [0, 1]; the network runs twice on each, on the first ones once more.
         labels: of the quantized files.
         bounds: of their weights, and of their activations.
     """
@@ -109,21 +116,24 @@ def measure_distributions(
         histograms,
         {name: [_cut([weight], file.get(name)) for file in of_weights] for name, weight in weights.items()},
         cuts,
+        _by_picture(network, drawn, pictures[:COMPARED]),
     )
 
 
-def distribution_files(found: Distributions, shown: Sequence[str]) -> Files:
-    """Percentiles of all bounds, the ranges of all layers, and figures of both; ``shown`` are the layers drawn."""
+def distribution_files(found: Distributions) -> Files:
+    """Percentiles of all bounds, the ranges of all layers, and figures of both."""
     columns = ("layer", "values", "file", "lower", "upper", "lower_percentile", "upper_percentile")
-    ranges = {
+    ranges: dict[str, object] = {
         what: {name: _summary(histogram) for name, histogram in histograms.items()}
         for what, histograms in (("weights", found.weights), ("activations", found.activations))
     }
+    ranges["activations_by_picture"] = {name: list(map(_summary, of)) for name, of in found.by_picture.items()}
     contents = (
         csv_file(columns, _rows(found)),
         json_file(ranges),
-        png_file(_histograms(found, shown)),
+        png_file(_histograms(found)),
         png_file(_percentiles(found)),
+        png_file(_pictures(found)),
     )
     return dict(zip(NAMES, contents, strict=True))
 
@@ -205,6 +215,16 @@ def _activations(
     )
 
 
+@torch.no_grad()
+def _by_picture(network: Network, layers: Sequence[str], pictures: Sequence[Tensor]) -> dict[str, list[Histogram]]:
+    found: dict[str, list[Histogram]] = {name: [] for name in layers}
+    modules = {name: network.module.get_submodule(name) for name in layers}
+    with watch_inputs(modules, lambda name, inputs: found[name].append(_histogram([inputs[0]]))):
+        for picture in on_device_of(network, pictures):
+            network(picture)
+    return found
+
+
 def _counted(values: Sequence[Tensor], bounds: Sequence[GridBounds | None]) -> _Counter:
     counter = _Counter(bounds)
     for tensor in values:
@@ -222,8 +242,20 @@ def _cut(values: Sequence[Tensor], bounds: GridBounds | None) -> Cut | None:
     return _counted(values, [bounds]).cuts()[0]
 
 
-def _histograms(found: Distributions, shown: Sequence[str]) -> Figure:
+def _pictures(found: Distributions) -> Figure:
+    """A row per layer, a column per picture, all of a row over one axis."""
+    figure = Figure(figsize=(11, 1.7 * len(found.by_picture) + 0.4), layout="constrained")
+    axes = figure.subplots(len(found.by_picture), COMPARED, squeeze=False, sharex="row", sharey="row")
+    for row, (name, histograms) in enumerate(found.by_picture.items()):
+        for column, histogram in enumerate(histograms[:COMPARED]):
+            title = f"{name}, picture {column}"
+            _draw(axes[row, column], title, histogram, [], f", skewness {histogram.skewness:+.2f}")
+    return figure
+
+
+def _histograms(found: Distributions) -> Figure:
     """A row per layer: weights on the left, activations on the right."""
+    shown = list(found.by_picture)
     figure = Figure(figsize=(11, 1.9 * len(shown) + 0.8), layout="constrained")
     axes = figure.subplots(len(shown), 2, squeeze=False)
     for row, name in enumerate(shown):
@@ -236,12 +268,12 @@ def _histograms(found: Distributions, shown: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, title: str, histogram: Histogram, cuts: Sequence[Cut | None]) -> None:
+def _draw(axes: Axes, title: str, histogram: Histogram, cuts: Sequence[Cut | None], note: str = "") -> None:
     edges = np.linspace(histogram.smallest, histogram.largest, BINS + 1)
     axes.stairs(histogram.counts, edges, fill=True, color="#c8c8c8")
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.5)
-    axes.set_title(f"{title}, {histogram.smallest:.3g} to {histogram.largest:.3g}", loc="left", fontsize=9)
+    axes.set_title(f"{title}, {histogram.smallest:.3g} to {histogram.largest:.3g}{note}", loc="left", fontsize=8)
     axes.tick_params(labelsize=7)
     for i, cut in enumerate(cuts):
         for bound in () if cut is None else (cut.lower, cut.upper):

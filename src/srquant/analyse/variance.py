@@ -93,7 +93,7 @@ def variance_files(found: Variances, shown: str) -> Files:
 def _figure(found: Variances, shown: str) -> Figure:
     """Layers and channels on the left, pictures and channels of one layer on the right; white: no variance."""
     figure = Figure(figsize=(12, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.12})
     widest = max(variances.shape[1] for variances in found.values())
     means = np.full((len(found), widest), np.nan)
     for row, variances in enumerate(found.values()):

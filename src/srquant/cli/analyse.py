@@ -155,8 +155,8 @@ def distributions(
     models = [made_of(path, network, model) for path in files]
     bounds = tuple(map(weight_bounds, models)), tuple(map(activation_bounds, models))
     layers, pictures = quantizable_layers(network), list(crops.batches(1))
-    found = measure_distributions(network, layers, pictures, labels_of(files), bounds)
-    write_results(distribution_files(found, shown), output)
+    found = measure_distributions(network, layers, shown, pictures, labels_of(files), bounds)
+    write_results(distribution_files(found), output)
 
 
 def clipping(
