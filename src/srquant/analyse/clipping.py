@@ -21,6 +21,8 @@ from srquant.report.most_different import most_different
 
 NAMES = ("clipping.csv", "clipping.png")
 
+SHARES = (0.0, 0.0001, 0.001, 0.01)
+
 SIDE, CROPS, ZOOM = 64, 2, 3
 """Of the crops that are shown: their side in pixels, their number, and by how much they are enlarged."""
 

@@ -255,6 +255,7 @@ def _draw(axes: Axes, found: Sensitivities, name: str) -> None:
     is_error, values = name in (STATIC, DAN, WEIGHT), found.columns[name]
     axes.bar(range(len(found.layers)), values, color="#2f7ed8" if is_error else "#e0792b")
     axes.set_title(TITLES[name] + _note(found, name), loc="left", fontsize=8)
+    axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     if is_error:
         axes.set_yscale("log")

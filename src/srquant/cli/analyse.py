@@ -164,20 +164,24 @@ def clipping(
     picture: PictureAfterModel,
     output: Folder,
     share: Annotated[
-        list[float], typer.Option(help="Share of each activation that is clipped, 0 to below 1; repeatable.")
-    ] = [0.0, 0.0001, 0.001, 0.01],  # noqa: B006
+        list[float] | None,
+        typer.Option(
+            show_default="0, 0.0001, 0.001, 0.01",
+            help="Share of each activation that is clipped, 0 to below 1; repeatable.",
+        ),
+    ] = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
 ) -> None:
     """What clipping the outermost share of all activations does to a picture of the float network."""
-    from srquant.analyse.clipping import NAMES, clipping_files, measure_clipping
+    from srquant.analyse.clipping import NAMES, SHARES, clipping_files, measure_clipping
     from srquant.data.images import read_rgb
 
     check_order(model, picture)
     check_results(output, NAMES, overwrite)
     low = read_rgb(picture)
     network = load_float(find_model(model), scale)
-    write_results(clipping_files(measure_clipping(network, low, share)), output)
+    write_results(clipping_files(measure_clipping(network, low, share or SHARES)), output)
 
 
 def crops(
