@@ -26,7 +26,7 @@ MOST_SHOWN = 4
 """Pictures with a map; the numbers have all."""
 
 COLOUR_MAP, OPACITY = "viridis", 0.45
-PHOTOGRAPH = 128
+PHOTOGRAPH = 96
 """Colours of the figure's file."""
 
 
@@ -110,7 +110,7 @@ def _patches(bits: Callable[[NDArray[np.uint8]], float], low: Pixels, patch: int
 
 def _figure(found: Sequence[PictureBits]) -> Figure:
     """Each picture with its map below."""
-    figure = Figure(figsize=(2.3 * len(found) + 0.8, 4.6), layout="constrained")
+    figure = Figure(figsize=(2.1 * len(found) + 0.7, 4.5), layout="constrained")
     axes = figure.subplots(2, len(found), squeeze=False)
     values = [patch.bits for picture in found for patch in picture.patches]
     least, most = min(values), max(values)
