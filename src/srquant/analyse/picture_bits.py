@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from srquant.analyse.result_files import Files, csv_file, json_file, png_file
 from srquant.errors import PolicyError
 from srquant.measure.cost.layer_costs import picture_fab
+from srquant.measure.quality.metrics import luminance
 from srquant.measure.quality.patches import spans
 from srquant.models.network import Network
 from srquant.report.crops import Pixels
@@ -25,8 +26,11 @@ NAMES = ("picture_bits.csv", "picture_bits.json", "picture_bits.png")
 MOST_SHOWN = 4
 """Pictures with a map; the numbers have all."""
 
-COLOUR_MAP, OPACITY = "viridis", 0.45
-PHOTOGRAPH = 96
+COLOUR_MAP, OPACITY = "viridis", 0.5
+BLACK, WHITE = 16, 235
+"""Luminance."""
+
+PALETTE = 256
 """Colours of the figure's file."""
 
 
@@ -97,7 +101,7 @@ def picture_bit_files(found: Sequence[PictureBits]) -> Files:
     columns = ("picture", "top", "bottom", "left", "right", "bits")
     rows = [(picture.name, *vars(patch).values()) for picture in found for patch in picture.patches]
     numbers = {picture.name: {"whole": picture.whole, "mean_of_patches": picture.mean} for picture in found}
-    contents = csv_file(columns, rows), json_file(numbers), png_file(_figure(found[:MOST_SHOWN]), PHOTOGRAPH)
+    contents = csv_file(columns, rows), json_file(numbers), png_file(_figure(found[:MOST_SHOWN]), PALETTE)
     return dict(zip(NAMES, contents, strict=True))
 
 
@@ -109,19 +113,17 @@ def _patches(bits: Callable[[NDArray[np.uint8]], float], low: Pixels, patch: int
 
 
 def _figure(found: Sequence[PictureBits]) -> Figure:
-    """Each picture with its map below."""
-    figure = Figure(figsize=(2.1 * len(found) + 0.7, 4.5), layout="constrained")
-    axes = figure.subplots(2, len(found), squeeze=False)
+    """Maps over the pictures in gray, whose colours don't mix with those of the map."""
+    figure = Figure(figsize=(2.2 * len(found) + 0.8, 2.6), layout="constrained")
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
     values = [patch.bits for picture in found for patch in picture.patches]
     least, most = min(values), max(values)
-    for column, picture in enumerate(found):
-        for row in (0, 1):
-            axes[row, column].imshow(picture.low, interpolation="nearest")
-            axes[row, column].set_axis_off()
-        axes[0, column].set_title(f"{picture.name}\nwhole: {picture.whole:.2f} bits", fontsize=8)
-        axes[1, column].set_title(f"patches: {picture.mean:.2f} bits", fontsize=8)
-        _cover(axes[1, column], picture, least, most)
-    bar = figure.colorbar(ScalarMappable(Normalize(least, most), COLOUR_MAP), ax=axes, shrink=0.5)
+    for place, picture in zip(axes, found, strict=True):
+        place.imshow(luminance(picture.low), cmap="gray", vmin=BLACK, vmax=WHITE, interpolation="nearest")
+        place.set_axis_off()
+        place.set_title(f"{picture.name}: {picture.whole:.2f} bits,\npatches {picture.mean:.2f}", fontsize=8)
+        _cover(place, picture, least, most)
+    bar = figure.colorbar(ScalarMappable(Normalize(least, most), COLOUR_MAP), ax=axes, shrink=0.7)
     bar.set_label("bits", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
