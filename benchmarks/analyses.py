@@ -76,7 +76,8 @@ ANALYSES = {
     "steps": "steps quantsr_w2a2",
     "gradients": f"gradients quantsr_w2a2 --init {MODEL} --hr {SHARED}/data/BSDS500_train/HR",
     "features": f"features {MODEL} dorefa_w2a2/model.safetensors quantsr_w2a2/model.safetensors --picture city.png",
-    "crops": f"crops {MODEL} {FOUR_BITS} w2a2_distill.safetensors --picture city.png --original city_original.png",
+    "crops": f"crops {MODEL} {FOUR_BITS} w2a2_distill.safetensors --picture city.png --original city_original.png "
+    "--side 40",
 }
 
 

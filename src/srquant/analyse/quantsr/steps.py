@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +20,9 @@ PARAMETERS = {
     "activation_step": "step of activations",
     "shift": "shift of activations",
 }
+
+SMALLEST = 1e-3
+"""Least height of the axis of changes, for runs without redistribution."""
 
 MOST_BOXES = 20
 """In one chart; of a longer log rows at equal distances."""
@@ -70,7 +74,7 @@ def _figure(columns: Columns) -> Figure:
     axes[1, 0].set_yscale("log")
     axes[1, 0].legend(fontsize=7, frameon=False)
     axes[1, 1].plot(columns[STEP], columns[CHANGE])
-    axes[1, 1].set_ylim(bottom=0)
+    axes[1, 1].set_ylim(0, max(1.2 * np.nanmax(columns[CHANGE]), SMALLEST))
     axes[1, 1].set_title("change of weight gradients by phi", loc="left", fontsize=9)
     for name, of in factors.items():
         axes[1, 2].plot(columns[STEP], of, label=name)
