@@ -36,6 +36,9 @@ TENSOR = "--granularity tensor --activation-granularity tensor"
 SHOWN = ("city", "flowers", "house")
 """Pictures of gb82 that are upscaled from half their size."""
 
+VALIDATED, SIDE = "crops_of_gb82", 192
+"""Set of their middle parts, on which learning networks are measured often; its name, and their side in pixels."""
+
 PICTURES = " ".join(f"{name}.png" for name in SHOWN)
 
 NETWORKS = {
@@ -68,9 +71,9 @@ ANALYSES = {
     "bits": "bits w4a4_gba.safetensors w4a4_gba_2.safetensors w4a4_adabm.safetensors",
     "picture_bits_adabm": f"picture-bits w4a4_adabm.safetensors {PICTURES} --patch 36",
     "picture_bits_cadyq": f"picture-bits cadyq/model.safetensors {PICTURES} --patch 36",
-    "progress": f"progress {MODEL} {CROPS} --count 50 --every 25 --data {SHARED}/data/Set5 -w 4 -a 4 "
+    "progress": f"progress {MODEL} {CROPS} --count 24 --patch 32 --every 12 --data {VALIDATED} -w 4 -a 4 "
     "--method gba:rates=relative:epochs=4 --method adabm:epochs=6 --method outlier-aware:rates=relative:epochs=6 "
-    "--method 2dquant:iterations=150 --method mse:finetune=together",
+    "--method 2dquant:iterations=72 --method mse:finetune=together",
     "distributions": f"distributions {MODEL} w8a8_tails.safetensors {FOUR_BITS} {CROPS}",
     "clipping": f"clipping {MODEL} flowers.png",
     "steps": "steps quantsr_w2a2",
@@ -111,6 +114,10 @@ def write_pictures(folder: Path) -> None:
         height, width = (size // 2 * 2 for size in high.shape[:2])
         (folder / f"{name}_original.png").write_bytes(png_bytes(high[:height, :width]))
         (folder / f"{name}.png").write_bytes(png_bytes(downscale(high[:height, :width], 2)))
+        top, left = (height - SIDE) // 2, (width - SIDE) // 2
+        (folder / VALIDATED / "HR").mkdir(parents=True, exist_ok=True)
+        crop = high[top : top + SIDE, left : left + SIDE]
+        (folder / VALIDATED / "HR" / f"{name}.png").write_bytes(png_bytes(crop))
 
 
 def run(job: Job, folder: Path) -> None:

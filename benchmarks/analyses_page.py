@@ -66,8 +66,9 @@ SECTIONS = {
     "progress": Section(
         "PSNR while methods finetune",
         "GBA Fig. 6",
-        "PSNR on Set5 of the network that learns, 4-bit weights and activations, 50 crops, measured every 25 steps;"
-        " the cross is the settled result, which is what gets exported. Methods learn for different numbers of "
+        "PSNR of the network that learns, 4-bit weights and activations, 24 crops of 32 x 32 pixels; measured after "
+        "each pass (12 steps) on the middle parts of the three pictures above. The cross is the settled result, "
+        "which is what gets exported. Methods learn for different numbers of "
         "steps.",
     ),
     "distributions": Section(
