@@ -98,7 +98,8 @@ SECTIONS = {
     "features": Section(
         "QuantSR: features beside DoReFa's",
         "QuantSR Fig. 4",
-        "Output of the layer behind the residual blocks, float and at 2 bits after 200 steps of training each.",
+        "Output of the layer behind the residual blocks, float and at 2 bits after 200 steps of training each. DoReFa "
+        "fails on this network at 2 bits, as in [qat](qat.md).",
     ),
     "crops": Section(
         "Crops",
