@@ -72,8 +72,9 @@ ANALYSES = {
     "picture_bits_adabm": f"picture-bits w4a4_adabm.safetensors {PICTURES} --patch 36",
     "picture_bits_cadyq": f"picture-bits cadyq/model.safetensors {PICTURES} --patch 36",
     "progress": f"progress {MODEL} {CROPS} --count 24 --patch 32 --every 12 --data {VALIDATED} -w 4 -a 4 "
-    "--method gba:rates=relative:epochs=4 --method adabm:epochs=6 --method outlier-aware:rates=relative:epochs=6 "
-    "--method 2dquant:iterations=72 --method mse:finetune=together",
+    "--method gba:rates=relative:epochs=4 --method adabm:epochs=6 --method adabm:rates=relative:epochs=6 "
+    "--method outlier-aware:rates=relative:epochs=6 --method 2dquant:rates=relative:iterations=72 "
+    "--method mse:finetune=together",
     "distributions": f"distributions {MODEL} w8a8_tails.safetensors {FOUR_BITS} {CROPS}",
     "clipping": f"clipping {MODEL} flowers.png",
     "steps": "steps quantsr_w2a2",

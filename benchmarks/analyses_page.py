@@ -68,8 +68,8 @@ SECTIONS = {
         "GBA Fig. 6",
         "PSNR of the network that learns, 4-bit weights and activations, 24 crops of 32 x 32 pixels; measured after "
         "each pass (12 steps) on the middle parts of the three pictures above. The cross is the settled result, "
-        "which is what gets exported. Methods learn for different numbers of "
-        "steps.",
+        "which is what gets exported. Methods learn for different numbers of steps; where the label doesn't have "
+        "`rates=relative` the rates are the published ones, which are meant for larger values than this network has.",
     ),
     "distributions": Section(
         "Distributions and bounds",

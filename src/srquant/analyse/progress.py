@@ -161,5 +161,5 @@ def _figure(curves: Sequence[Curve], floating: float) -> Figure:
     axes.set_ylabel("PSNR, dB", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
