@@ -56,6 +56,7 @@ NETWORKS = {
 
 RUNS = {
     "dorefa_w2a2": f"train {TRAIN} --method dorefa -w 2 -a 2 --set most_change=0.01 --steps 200 --log-every 20",
+    "dorefa_w4a4": f"train {TRAIN} --method dorefa -w 4 -a 4 --set most_change=0.01 --steps 100 --log-every 20",
     "quantsr_w2a2": f"train {TRAIN} --method quantsr -w 2 -a 2 --set depths=8 --steps 200 --log-every 10 "
     "--checkpoint-every 200",
     "cadyq": f"train --init {MODEL} --hr {SHARED}/data/BSDS500_train/HR --batch 4 --patch 32 --method cadyq -w 8 -a 8 "
@@ -79,7 +80,8 @@ ANALYSES = {
     "clipping": f"clipping {MODEL} flowers.png",
     "steps": "steps quantsr_w2a2",
     "gradients": f"gradients quantsr_w2a2 --init {MODEL} --hr {SHARED}/data/BSDS500_train/HR",
-    "features": f"features {MODEL} dorefa_w2a2/model.safetensors quantsr_w2a2/model.safetensors --picture city.png",
+    "features": f"features {MODEL} dorefa_w2a2/model.safetensors dorefa_w4a4/model.safetensors "
+    "quantsr_w2a2/model.safetensors --picture city.png",
     "crops": f"crops {MODEL} {FOUR_BITS} w2a2_distill.safetensors --picture city.png --original city_original.png "
     "--side 40",
 }

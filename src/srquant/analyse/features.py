@@ -19,7 +19,7 @@ from srquant.report.crops import Pixels
 NAMES = ("features.csv", "features.png")
 
 COLOUR_MAP = "inferno"
-COLUMNS = 3
+COLUMNS = 4
 BRIGHTEST = 99.5
 """Percentile of a map that has the brightest colour."""
 
@@ -102,13 +102,13 @@ def _likeness(first: NDArray[np.float64], other: NDArray[np.float64]) -> float |
 
 def _figure(found: Sequence[FeatureMap], layer: str) -> Figure:
     rows = -(-len(found) // COLUMNS)
-    figure = Figure(figsize=(2.0 * min(len(found), COLUMNS), 2.4 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(1.8 * min(len(found), COLUMNS), 2.2 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, min(len(found), COLUMNS), squeeze=False).ravel()
     for place in axes:
         place.set_axis_off()
     for place, feature in zip(axes, found, strict=False):
         place.imshow(feature.values, cmap=COLOUR_MAP, vmin=0, vmax=np.percentile(feature.values, BRIGHTEST))
         likeness = "" if feature is found[0] or feature.likeness is None else f"\ncorrelation {feature.likeness:.3f}"
-        place.set_title(f"{feature.label}{likeness}", fontsize=7)
+        place.set_title(f"{feature.label}{likeness}", fontsize=6)
     figure.supxlabel(f"Mean magnitude of {layer}", fontsize=8)
     return figure
