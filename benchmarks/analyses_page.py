@@ -98,8 +98,8 @@ SECTIONS = {
     "features": Section(
         "QuantSR: features beside DoReFa's",
         "QuantSR Fig. 4",
-        "Output of the layer behind the residual blocks: float, DoReFa's at 2 and 4 bits and QuantSR's at 2 bits, after "
-        "100 to 200 steps of training. DoReFa fails on this network at 2 bits, as in [qat](qat.md).",
+        "Output of the layer behind the residual blocks: float, DoReFa's at 2 and 4 bits and QuantSR's at 2 bits, "
+        "after 100 to 200 steps of training. DoReFa fails on this network at 2 bits, as in [qat](qat.md).",
     ),
     "crops": Section(
         "Crops",
