@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 # One thread: more gain little on so small a network and wait for each other on a busy machine. Timing uses all cores.
 demo: $(READY)  ## quantize the packaged network, time it, write pictures into demo/
@@ -18,6 +18,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+docs: $(READY)  ## the documentation as a site in build/site
+	$(BIN)/python docs_site/prepare.py build
+	$(BIN)/mkdocs build --strict -f build/mkdocs.yml
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -52,6 +52,7 @@ def test_float_training_ends_with_a_checkpoint_that_can_be_loaded(train, folder,
     assert float(rows(folder)[-1]["psnr"]) == pytest.approx(value["psnr_y"], abs=1e-3)
     assert {path.name for path in folder.path.iterdir()} == {
         "checkpoint.pt",
+        "curves.html",
         "configuration.json",
         "metrics.csv",
         "model.safetensors",

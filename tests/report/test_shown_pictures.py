@@ -5,8 +5,7 @@ import numpy as np
 from PIL import Image
 
 from srquant.report import shown_pictures
-from srquant.report.embed import data_uri
-from srquant.report.shown_pictures import Picture, how_many, shown_picture
+from srquant.report.shown_pictures import Picture, data_uri, how_many, shown_picture
 
 
 def decoded(uri):

@@ -3,18 +3,18 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from srquant.cli.output import Step
 from srquant.report.curves import write_curves
+from srquant.training.run_folder import RunFolder
 
 EVERY = 30.0
 """Seconds between two writes."""
 
 
 @contextmanager
-def curve_page(metrics: Path, step: Step) -> Iterator[Step]:
-    """A ``step`` that also writes ``curves.html`` beside a log from time to time; once more at the end.
+def curve_page(folder: RunFolder, step: Step) -> Iterator[Step]:
+    """A ``step`` that also writes ``curves.html`` into the folder of the run from time to time; once more at the end.
 
     Raises:
         OutputError: it can't be written.
@@ -25,8 +25,8 @@ def curve_page(metrics: Path, step: Step) -> Iterator[Step]:
         nonlocal written
         step(stage, done, total)
         if time.monotonic() - written >= EVERY:
-            write_curves(metrics, running=True)
+            write_curves(folder, running=True)
             written = time.monotonic()
 
     yield watched
-    write_curves(metrics, running=False)
+    write_curves(folder, running=False)

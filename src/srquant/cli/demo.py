@@ -24,7 +24,7 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
     check_folder(output)
 
     from srquant.cli.demo_pictures import CALIBRATION_PICTURES, TEST_PICTURES, write_pictures
-    from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines, write_page
+    from srquant.cli.demo_steps import bicubic_row, candidates, compare, rows, time_engines
     from srquant.models.load import load_model
     from srquant.models.packaged import DEFAULT, packaged_models
 
@@ -33,9 +33,9 @@ def demo(output: Output = Path("demo"), threads: Threads = None, overwrite: Over
     note(f"calibration pictures: {', '.join(CALIBRATION_PICTURES)}\ntest pictures: {', '.join(TEST_PICTURES)}")
     with progress() as step:
         models = candidates(network, pictures.calibration, output, step)
-        times = time_engines(network, models, threads or usable_cores(), step)
-        measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, output, step)]
-        write_page(models, pictures.benchmark, threads or usable_cores(), output / "report.html", step)
+        cores = threads or usable_cores()
+        times = time_engines(network, models, cores, step)
+        measured = [bicubic_row(pictures.benchmark), *rows(models, pictures.benchmark, times, cores, output, step)]
     compare(pictures.benchmark, models, measured, output / "comparison.png")
     show(
         result_table(measured),

@@ -23,10 +23,10 @@ from srquant.models.packaged import DEFAULT, packaged_models
 from srquant.report.build import Work, page_of_sets
 from srquant.report.crops import Box, Column, side_by_side
 from srquant.report.measured_model import Candidate
+from srquant.report.page import Page
 from srquant.report.speed import Setting
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
-from srquant.upscale.tiles.upscale_tiles import upscale_tile
 
 Step = Callable[[str, int, int], None]
 Milliseconds = tuple[float | None, float | None, float | None]
@@ -121,15 +121,20 @@ def time_engines(network: Network, models: list[Made], threads: int, step: Step)
 
 
 def rows(
-    models: list[Made], benchmark: BenchmarkSet, times: dict[str, Milliseconds], folder: Path, step: Step
+    models: list[Made],
+    benchmark: BenchmarkSet,
+    times: dict[str, Milliseconds],
+    threads: int,
+    folder: Path,
+    step: Step,
 ) -> list[Row]:
-    """Measure every network and write the pictures that it upscales."""
+    """Measure every network, write a page about them, and the pictures that they upscale."""
     measured, low = [], write_low(benchmark, folder / "low")
-    for model in models:
-        engine = OpenVINOEngine(model.network)
-        report = evaluate(partial(upscale_tile, engine), benchmark, engine.name, progress=partial(step, model.label))
-        upscale_folder(engine, low, folder / model.name, overwrite=True)
-        measured.append(Row(model.label, report, model.path.stat().st_size, times[model.label]))
+    page = write_page(models, benchmark, threads, folder / "report.html", step)
+    for number, (model, found) in enumerate(zip(models, page.models, strict=True)):
+        upscale_folder(OpenVINOEngine(model.network), low, folder / model.name, overwrite=True)
+        step("pictures", number + 1, len(models))
+        measured.append(Row(model.label, found.scores[0], model.path.stat().st_size, times[model.label]))
     return measured
 
 
@@ -160,12 +165,14 @@ def compare(benchmark: BenchmarkSet, models: list[Made], measured: list[Row], pa
     write_png(side_by_side(columns, [BOXES[sample.name] for sample in shown], ZOOM), path)
 
 
-def write_page(models: list[Made], benchmark: BenchmarkSet, threads: int, path: Path, step: Step) -> None:
-    """Write a page that compares all networks."""
+def write_page(models: list[Made], benchmark: BenchmarkSet, threads: int, path: Path, step: Step) -> Page:
+    """Measure all networks, and write a page that compares them."""
     candidates = [Candidate(model.label, model.path, model.model) for model in models]
     setting = Setting(HEIGHT, WIDTH, threads, ROUNDS)
     work = Work("srquant demo", candidates, candidates[0], open_engine, setting, "srquant demo")
-    page_of_sets(work, [benchmark], step).write(path)
+    page = page_of_sets(work, [benchmark], step)
+    page.write(path)
+    return page
 
 
 def open_engine(candidate: Candidate) -> OpenVINOEngine:

@@ -77,7 +77,7 @@ def quantize_network(inputs: Inputs, folder: RunFolder | None, overwrite: bool) 
             return method.quantize(*arguments, step)
     begin(folder, inputs.configuration(), overwrite)
     note(announcement(inputs))
-    with progress() as step, curve_page(folder.metrics, step) as watched:
+    with progress() as step, curve_page(folder, step) as watched:
         return method.in_folder(*arguments, watched, folder)
 
 

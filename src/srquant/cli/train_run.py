@@ -124,7 +124,7 @@ def train(inputs: Inputs, fabric: "Fabric", student: Student, folder: RunFolder)
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate).train()
     if folder.checkpoint.exists():
         note(f"continuing from {folder.checkpoint}")
-    with progress() as step, curve_page(folder.metrics, step) as watched:
+    with progress() as step, curve_page(folder, step) as watched:
         report = partial(watched, f"training {inputs.method.name}")
         return Trainer(fabric, student, inputs.pairs, inputs.run, folder, validate, report).train()
 

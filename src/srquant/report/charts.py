@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INCH_PER_NAME, LEAST_WIDTH, MOST_WIDTH = 0.16, 4.0, 16.0
-ROW_HEIGHT = 1.5
+ROW_HEIGHT, NAMES_HEIGHT = 0.9, 0.9
 LINE_SIZE = (6.0, 2.8)
 """In inches."""
 
@@ -69,9 +70,13 @@ def bar_chart(title: str, unit: str, rows: Sequence[Bars], logarithmic: bool = F
     widest = max(len(row.names) for row in rows)
     width = min(max(LEAST_WIDTH, 1.5 + INCH_PER_NAME * widest), MOST_WIDTH)
     with _style():
-        figure = Figure(figsize=(width, ROW_HEIGHT * len(rows) + 0.8), layout="constrained")
+        named = [number for number, row in enumerate(rows) if row is rows[-1] or row.names != rows[number + 1].names]
+        height = ROW_HEIGHT * len(rows) + NAMES_HEIGHT * len(named)
+        figure = Figure(figsize=(width, height), layout="constrained")
         for number, row in enumerate(rows):
-            _draw_bars(figure.add_subplot(len(rows), 1, number + 1), row, unit, logarithmic)
+            axes = figure.add_subplot(len(rows), 1, number + 1)
+            _draw_bars(axes, row, unit, logarithmic)
+            axes.tick_params("x", labelbottom=number in named)
         return _svg(figure, title)
 
 
@@ -108,6 +113,7 @@ def _draw_bars(axes: Axes, row: Bars, unit: str, logarithmic: bool) -> None:
         axes.bar(places, [height for _, height in known], wide, color=COLOURS[number], label=name)
     axes.set_title(row.label, loc="left", fontsize=9)
     axes.set_ylabel(unit)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xticks(range(len(row.names)), row.names, rotation=90, fontsize=6)
     axes.set_xlim(-0.6, len(row.names) - 0.4)
     _finish(axes, logarithmic, legend=len(row.series) > 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from srquant.report.charts import Line, line_chart
 from srquant.report.page import render
+from srquant.training.run_folder import RunFolder
 
-NAME = "curves.html"
 STEP = "step"
 LOSSES = "loss"
 """In the name of numbers that are shown by their logarithm, in one chart."""
@@ -24,21 +24,21 @@ class Curve:
     svg: str
 
 
-def write_curves(metrics: Path, running: bool) -> None:
-    """Write ``curves.html`` beside a log; nothing without rows.
+def write_curves(folder: RunFolder, running: bool) -> None:
+    """Write the page of a run; nothing while its log has no rows.
 
     Args:
-        metrics: ``metrics.csv`` of a run.
+        folder: of the run.
         running: whether the page loads itself again from time to time.
 
     Raises:
         OutputError: it can't be written.
     """
-    rows = read_metrics(metrics)
+    rows = read_metrics(folder.metrics)
     if not rows:
         return
-    values = {"title": metrics.parent.name, "curves": curves(rows), "running": running}
-    render("curves.html", metrics.with_name(NAME), values)
+    values = {"title": folder.path.name, "curves": curves(rows), "running": running}
+    render("curves.html", folder.curves, values)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

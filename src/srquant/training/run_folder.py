@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def curves(self) -> Path:
+        """The log as charts, a page."""
+        return self.path / "curves.html"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
@@ -78,7 +83,7 @@ class RunFolder:
             OutputError: the folder can't be created, or as ``check``.
         """
         if overwrite and self.configuration.exists():
-            for path in (self.checkpoint, self.metrics, self.model, self.configuration):
+            for path in (self.checkpoint, self.metrics, self.curves, self.model, self.configuration):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.check(wanted)
