@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.bars import Step, check_output, show
+from srquant.cli.bars import Step
+from srquant.cli.output import check_output, show
 from srquant.errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
