@@ -28,6 +28,7 @@ LAYERS = (
     ("measure",),
     ("upscale",),
     ("report",),
+    ("analyse",),
     ("cli",),
 )
 """Lowest first; those side by side don't import each other."""

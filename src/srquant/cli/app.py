@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from srquant.cli import stdout
+from srquant.cli import analyse, stdout
 from srquant.cli.bench import bench
 from srquant.cli.compare import compare
 from srquant.cli.demo import demo
@@ -97,6 +97,8 @@ HELP = {"help_option_names": ["-h", "--help"]}
 
 for subcommand, example in EXAMPLES.items():
     app.command(cls=Verb, epilog=f"Example: [bold]{example}[/bold]", context_settings=HELP)(subcommand)
+
+app.add_typer(analyse.app, name="analyse", context_settings=HELP)
 
 
 @app.command("help", cls=Verb, context_settings=HELP)

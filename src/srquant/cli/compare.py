@@ -8,14 +8,14 @@ import typer
 from srquant.cli.bars import progress
 from srquant.cli.engine_place import find_place
 from srquant.cli.options import DEFAULT_INPUT, Engine, InputSize, Json, Overwrite, Threads, input_size, usable_cores
-from srquant.cli.output import check_json, make_folder, show, write_json
+from srquant.cli.output import check_json
 from srquant.cli.page_file import (
     PageOutput,
     Rounds,
     check_page,
     command_line,
-    model_to_json,
     open_candidates,
+    write_page,
 )
 
 First = Annotated[Path, typer.Argument(metavar="A", show_default=False, help="Checkpoint or quantized file.")]
@@ -62,7 +62,4 @@ def compare(
     )
     with progress() as step:
         page = page_of_pictures(work, [image], step)
-    make_folder(output)
-    page.write(output)
-    show(f"{output}: {output.stat().st_size:,} bytes", json_to=json)
-    write_json({"path": str(output), "models": [model_to_json(model) for model in page.models]}, json)
+    write_page(page, output, json)

@@ -63,17 +63,10 @@ RECIPES = (
 
 @dataclass(frozen=True)
 class Made:
-    """A network that is measured: label in the table, name of its folder of pictures, file, float or frozen model."""
+    """A network that is measured, and the name of its folder of pictures."""
 
-    label: str
     name: str
-    path: Path
-    model: Network | FrozenModel
-
-    @property
-    def network(self) -> Network:
-        """The network, float or frozen."""
-        return self.model.network if isinstance(self.model, FrozenModel) else self.model
+    candidate: Candidate
 
 
 @dataclass(frozen=True)
@@ -88,12 +81,12 @@ class Row:
 
 def candidates(network: Network, calibration: CalibrationSet, folder: Path, step: Step) -> list[Made]:
     """The float network, and the quantized network of each recipe, which is saved to a file."""
-    made = [Made("float", "float", packaged_models()[DEFAULT], network)]
+    made = [Made("float", Candidate("float", packaged_models()[DEFAULT], network))]
     for recipe in RECIPES:
         frozen = quantize(recipe, network, calibration, step)
         path = folder / f"{DEFAULT}_{recipe.name}.safetensors"
         save(frozen, path, overwrite=True)
-        made.append(Made(recipe.label, recipe.name, path, frozen))
+        made.append(Made(recipe.name, Candidate(recipe.label, path, frozen)))
     return made
 
 
@@ -112,11 +105,11 @@ def time_engines(network: Network, models: list[Made], threads: int, step: Step)
     """Median times by label; all engines are timed in turns."""
     with temporary_folder() as folder:
         exported = export_float(network, folder)[:2]
-        exported += [export_integer(model.name, model.network, folder) for model in models[1:]]
+        exported += [export_integer(model.name, model.candidate.network, folder) for model in models[1:]]
         measured = time_models(exported, HEIGHT, WIDTH, threads, ROUNDS, partial(step, "timing"))
     torch, openvino, *integer = [m.timing.median_ms for m in measured]
-    quantized = {model.label: (None, None, ms) for model, ms in zip(models[1:], integer, strict=True)}
-    return {models[0].label: (torch, openvino, None), **quantized}
+    quantized = {model.candidate.label: (None, None, ms) for model, ms in zip(models[1:], integer, strict=True)}
+    return {models[0].candidate.label: (torch, openvino, None), **quantized}
 
 
 def rows(
@@ -131,9 +124,9 @@ def rows(
     measured, low = [], write_low(benchmark, folder / "low")
     page = write_page(models, benchmark, threads, folder / "report.html", step)
     for number, (model, found) in enumerate(zip(models, page.models, strict=True)):
-        upscale_folder(OpenVINOEngine(model.network), low, folder / model.name, overwrite=True)
+        upscale_folder(OpenVINOEngine(model.candidate.network), low, folder / model.name, overwrite=True)
         step("pictures", number + 1, len(models))
-        measured.append(Row(model.label, found.scores[0], model.path.stat().st_size, times[model.label]))
+        measured.append(Row(found.label, found.scores[0], found.size_bytes, times[found.label]))
     return measured
 
 
@@ -166,7 +159,7 @@ def compare(benchmark: BenchmarkSet, models: list[Made], measured: list[Row], pa
 
 def write_page(models: list[Made], benchmark: BenchmarkSet, threads: int, path: Path, step: Step) -> Page:
     """Measure all networks, and write a page that compares them."""
-    candidates = [Candidate(model.label, model.path, model.model) for model in models]
+    candidates = [model.candidate for model in models]
     setting = Setting(HEIGHT, WIDTH, threads, ROUNDS)
     work = Work("srquant demo", candidates, candidates[0], open_engine, setting, "srquant demo")
     page = page_of_sets(work, [benchmark], step)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srquant.cli.output import check_output
+from srquant.cli.output import check_output, make_folder, show, write_json
 from srquant.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from srquant.report.measured_model import Candidate, MeasuredModel
+    from srquant.report.page import Page
 
 PageOutput = Annotated[Path, typer.Option("-o", "--output", show_default=False, help="The .html file to write.")]
 Rounds = Annotated[int, typer.Option(min=1, help="How often each model is timed; the models take turns.")]
@@ -51,6 +52,18 @@ def open_candidates(paths: Sequence[Path]) -> "list[Candidate]":
 def command_line() -> str:
     """The command that is running, as one types it."""
     return shlex.join(["srquant", *sys.argv[1:]])
+
+
+def write_page(page: "Page", path: Path, json: str | None) -> None:
+    """Write a page, say so, and write its numbers as JSON.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    make_folder(path)
+    page.write(path)
+    show(f"{path}: {path.stat().st_size:,} bytes", json_to=json)
+    write_json({"path": str(path), "models": [model_to_json(model) for model in page.models]}, json)
 
 
 def model_to_json(model: "MeasuredModel") -> dict[str, object]:

@@ -19,14 +19,14 @@ from srquant.cli.options import (
     input_size,
     usable_cores,
 )
-from srquant.cli.output import check_json, make_folder, show, write_json
+from srquant.cli.output import check_json
 from srquant.cli.page_file import (
     PageOutput,
     Rounds,
     check_page,
     command_line,
-    model_to_json,
     open_candidates,
+    write_page,
 )
 
 Models = Annotated[
@@ -82,7 +82,4 @@ def report(
     )
     with progress() as step:
         page = page_of_sets(work, sets, step)
-    make_folder(output)
-    page.write(output)
-    show(f"{output}: {output.stat().st_size:,} bytes", json_to=json)
-    write_json({"path": str(output), "models": [model_to_json(model) for model in page.models]}, json)
+    write_page(page, output, json)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from srquant.devices import CPU, full_float32, tf32_gradients
 from srquant.distillation.features import features_of
 from srquant.distillation.lessons import Lesson, in_layout
+from srquant.distillation.observed import show_student
 from srquant.errors import PolicyError
 from srquant.models.network import Network
 from srquant.quantizers.base import ActivationQuantizer, WeightQuantizer
@@ -77,6 +78,7 @@ def train_pass(
         PolicyError: the loss is not finite.
     """
     learn_only(student.eval(), optimizer)
+    show_student(student)
     with cached_weights(student):
         for lesson in lessons:
             step(student, lesson, optimizer, loss)

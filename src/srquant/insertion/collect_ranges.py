@@ -93,7 +93,7 @@ def _updated(
             for side, operand in zip(SIDES, inputs, strict=True):
                 running[f"{name}.{side}"].update(operand.reshape(1, -1))
         else:
-            running[name].update(_channel_rows(modules[name], inputs[0]) if by_channel else inputs[0].reshape(1, -1))
+            running[name].update(channel_rows(modules[name], inputs[0]) if by_channel else inputs[0].reshape(1, -1))
 
     sums = {name: module for name, module in modules.items() if name in plan.sums}
     readers = {name: module for name, module in modules.items() if name not in plan.sums}
@@ -101,7 +101,7 @@ def _updated(
         yield
 
 
-def _channel_rows(layer: nn.Module, x: Tensor) -> Tensor:
+def channel_rows(layer: nn.Module, x: Tensor) -> Tensor:
     """The input of a layer as ``channels x values``."""
     return x.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
 

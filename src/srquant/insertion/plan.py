@@ -100,7 +100,7 @@ def _layer_bits(network: Network, policy: Policy) -> dict[str, LayerBits]:
     names = quantizable_layers(network)
     bits = {name: _default_bits(name, network, policy) for name in names}
     for override in policy.overrides:
-        for name in _matching(override.pattern, names):
+        for name in matching_layers(override.pattern, names):
             bits[name] = override.bits
     return {name: chosen for name, chosen in bits.items() if chosen is not None}
 
@@ -120,7 +120,12 @@ def _kinds_of(name: str, network: Network) -> set[LayerKind]:
     return {"conv", "block-conv"} if name.startswith(blocks) else {"conv"}
 
 
-def _matching(pattern: str, names: Iterable[str]) -> list[str]:
+def matching_layers(pattern: str, names: Iterable[str]) -> list[str]:
+    """Layers whose name matches a pattern with ``*``, ``?`` and ``[...]``.
+
+    Raises:
+        PolicyError: none does.
+    """
     matching = [name for name in names if fnmatchcase(name, pattern)]
     if not matching:
         raise PolicyError(f"pattern {pattern!r} matches no layer; {suggest(pattern, names)}")

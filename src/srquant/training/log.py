@@ -57,7 +57,7 @@ def opened(path: Path, names: list[str], done: int, tensorboard: Path | None) ->
         InputError: events are asked for, but TensorBoard isn't installed.
     """
     columns = ["step", *names]
-    lines = [",".join(columns), *_rows(path, len(columns), done)] if path.exists() else [",".join(columns)]
+    lines = [",".join(columns), *_rows(path, columns, done)] if path.exists() else [",".join(columns)]
     events = _events(tensorboard, done) if tensorboard is not None else None
     write_whole(path, ("\n".join(lines) + "\n").encode())
     try:
@@ -85,7 +85,9 @@ def _events(folder: Path, done: int) -> "SummaryWriter":
     return SummaryWriter(str(folder), purge_step=done + 1)
 
 
-def _rows(path: Path, width: int, done: int) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    whole = [line for line in lines if line.count(",") == width - 1 and line.split(",")[0].isdecimal()]
-    return [line for line in whole if int(line.split(",")[0]) <= done]
+def _rows(path: Path, columns: list[str], done: int) -> list[str]:
+    """Whole rows of steps up to ``done``, with these columns; what an earlier release didn't log stays empty."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
+    kept = [row for row in rows if row.get("step", "").isdecimal() and int(row["step"]) <= done]
+    return [",".join(row.get(name, "") for name in columns) for row in kept]

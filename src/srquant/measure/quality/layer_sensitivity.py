@@ -27,7 +27,7 @@ def layer_sensitivity(network: Network, quantized: Network, pictures: Sequence[T
     """
     expected = [network(picture) for picture in pictures]
     mixed = copy.deepcopy(network).eval()
-    return {name: _error(mixed, name, layer, pictures, expected) for name, layer in _common(network, quantized)}
+    return {name: error_with(mixed, name, layer, pictures, expected) for name, layer in _common(network, quantized)}
 
 
 def _common(network: Network, quantized: Network) -> Iterator[tuple[str, nn.Module]]:
@@ -38,10 +38,19 @@ def _common(network: Network, quantized: Network) -> Iterator[tuple[str, nn.Modu
             yield layer.name, quantized.module.get_submodule(layer.name)
 
 
-def _error(
+@torch.no_grad()
+def error_with(
     mixed: Network, name: str, layer: nn.Module, pictures: Sequence[Tensor], expected: Sequence[Tensor]
 ) -> float:
-    """Error with one layer in its quantized form; ``mixed`` stays as it is."""
+    """Mean squared error of the picture with another module in one place.
+
+    Args:
+        mixed: as it is again afterwards.
+        name: of the place.
+        layer: the module that stands there meanwhile.
+        pictures: ``1 x 3 x H x W`` in [0, 1].
+        expected: what the float network makes of each.
+    """
     before = mixed.module.get_submodule(name)
     mixed.module.set_submodule(name, layer)
     found = [float(mse_loss(mixed(picture), wanted)) for picture, wanted in zip(pictures, expected, strict=True)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srquant.data.benchmark import BenchmarkSet
 from srquant.measure.quality.metrics import psnr_y
-from srquant.models.network import Network, of_valid_size
+from srquant.models.network import Network, device_of, of_valid_size
 
 Pixels = NDArray[np.uint8]
 
@@ -31,8 +31,7 @@ def mean_psnr(network: Network, sets: Sequence[BenchmarkSet]) -> float:
 def upscaled(network: Network, low: Pixels) -> Pixels:
     """Upscale ``H x W x 3`` RGB, 8 bit, without tiles; a picture of a wrong size is padded with its edge first."""
     (height, width), facts = low.shape[:2], network.facts
-    device = next(network.parameters()).device
-    images = torch.from_numpy(low).to(device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W
+    images = torch.from_numpy(low).to(device_of(network)).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x H x W
     result = network(of_valid_size(images, facts))[0, :, : facts.scale * height, : facts.scale * width]
     pixels: Pixels = (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return pixels

@@ -59,8 +59,13 @@ class AdaptiveWeightQuantizer(WeightQuantizer):
 
 def first_weight_bits(network: Network, layers: Sequence[str], share: float) -> dict[str, int]:
     """First ``b_L`` of the weights of a float network's layers, as ``first_layer_bits``."""
-    deviations = [network.module.get_parameter(f"{name}.weight").detach().std() for name in layers]
-    return {name: int(b_l) for name, b_l in zip(layers, first_layer_bits(torch.stack(deviations), share), strict=True)}
+    first = first_layer_bits(weight_sensitivities(network, layers), share)
+    return {name: int(b_l) for name, b_l in zip(layers, first, strict=True)}
+
+
+def weight_sensitivities(network: Network, layers: Sequence[str]) -> Tensor:
+    """Standard deviation of the weight of each layer of a float network, ``K`` values."""
+    return torch.stack([network.module.get_parameter(f"{name}.weight").detach().std() for name in layers])
 
 
 def make_weights_adaptive(network: Network, b_base: int, first: Mapping[str, int]) -> None:

@@ -19,6 +19,7 @@ from srquant.distillation.graph_step import recordable, stepper
 from srquant.distillation.iterations import cosine, repeat_forever
 from srquant.distillation.lessons import Lesson, Lessons
 from srquant.distillation.loop import Guards, Loss, Rate, adam, learn_only, scale_rates
+from srquant.distillation.observed import show_student
 from srquant.methods.distill.held_out import error
 from srquant.methods.distill.saved import Saved, State
 from srquant.models.network import Network
@@ -114,6 +115,7 @@ def learn(
     optimizer = adam(rates, capturable=recorded)
     step = stepper(student, optimizer, loss, Guards(student), recorded)
     learn_only(student.eval(), optimizer)
+    show_student(student)
     first = [float(group["lr"]) for group in optimizer.param_groups]
     learning = Learning(student, optimizer, held_out, copy.deepcopy(student.state_dict()), math.inf)
     state = saved.state()

@@ -168,12 +168,16 @@ def breakpoint_rule(share: float) -> Rule:
 @torch.no_grad()
 @full_float32()
 def feature_deviations(network: Network, batches: Iterable[Tensor]) -> Tensor:
-    """Standard deviation of each feature in the float network, mean over pictures; one value per feature."""
+    """Standard deviation of each feature in the float network, mean over pictures; one value per feature.
+
+    Where a feature has several parts of a picture one after another, as windows of attention, the mean over them.
+    """
     found = []
     with features_of(network.eval()) as features:
         for images in on_device_of(network, batches):
             network(images)
-            found.append(torch.stack([feature.flatten(1).std(1) for feature in features.take()]))
+            parts = [feature.flatten(1).std(1) for feature in features.take()]
+            found.append(torch.stack([deviations.view(len(images), -1).mean(1) for deviations in parts]))
     return torch.cat(found, dim=1).mean(1)
 
 

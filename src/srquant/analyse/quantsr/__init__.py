@@ -1,0 +1,1 @@
+"""What QuantSR's supplement shows of a training run."""
