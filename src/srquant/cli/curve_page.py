@@ -25,8 +25,13 @@ def curve_page(folder: RunFolder, step: Step) -> Iterator[Step]:
         nonlocal written
         step(stage, done, total, beside)
         if time.monotonic() - written >= EVERY:
-            write_curves(folder, running=True)
+            write(folder, running=True)
             written = time.monotonic()
 
     yield watched
-    write_curves(folder, running=False)
+    write(folder, running=False)
+
+
+def write(folder: RunFolder, running: bool) -> None:
+    """Write the page; matplotlib is loaded for the first one."""
+    write_curves(folder, running)

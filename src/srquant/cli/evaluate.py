@@ -168,7 +168,7 @@ def score(
     upscaler = partial(upscale_whole, running)
     with progress() as step:
         return [
-            scores.evaluate(upscaler, benchmark, running.name, fab, patch, further, partial(step, benchmark.name))
+            scores.evaluate(upscaler, benchmark, running.name, fab, patch, partial(step, benchmark.name), further)
             for benchmark in sets
         ]
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from srquant.errors import OutputError
 from srquant.files import write_whole
-from srquant.report.measured_model import MeasuredModel
-from srquant.report.shown_pictures import ShownPicture
+
+if TYPE_CHECKING:  # a page of curves needs neither engines nor pictures
+    from srquant.report.measured_model import MeasuredModel
+    from srquant.report.shown_pictures import ShownPicture
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Page:
     title: str
     labels: Sequence[str]
     truth: int
-    pictures: Sequence[ShownPicture]
+    pictures: "Sequence[ShownPicture]"
     left_out: int
-    models: Sequence[MeasuredModel]
+    models: "Sequence[MeasuredModel]"
     timing: str | None
     charts: Sequence[Chart]
     commands: Sequence[Command]

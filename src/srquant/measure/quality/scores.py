@@ -128,8 +128,8 @@ def evaluate(
     engine: str,
     fab: float | Measure | None = None,
     patch: int | None = None,
-    metrics: Sequence[Metric] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    metrics: Sequence[Metric] = (),
 ) -> Report:
     """Upscale every picture of a set and compare it with the original, without a border of ``scale`` pixels.
 
@@ -139,8 +139,8 @@ def evaluate(
         engine: name of the engine, for the report.
         fab: feature average bit-width, for the report; a function of the low-resolution picture if it depends on that.
         patch: side in pixels of patches that are upscaled one by one; None for whole pictures.
-        metrics: further ones.
         progress: called with the number of pictures done and of all pictures.
+        metrics: further ones.
 
     Raises:
         ImageError: a picture can't be read, is too small to compare, or the upscaled picture has another size than the
