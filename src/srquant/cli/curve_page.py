@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from srquant.cli.bars import Step
-from srquant.report.curves import write_curves
 from srquant.training.run_folder import RunFolder
 
 EVERY = 30.0
