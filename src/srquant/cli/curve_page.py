@@ -33,4 +33,6 @@ def curve_page(folder: RunFolder, step: Step) -> Iterator[Step]:
 
 def write(folder: RunFolder, running: bool) -> None:
     """Write the page; matplotlib is loaded for the first one."""
+    from srquant.report.curves import write_curves
+
     write_curves(folder, running)
