@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from srquant.errors import OutputError
 from srquant.file_owners import LOCK, dead, lock_of, owning
 
 TEMPORARY = re.compile(r"\.srquant-([0-9a-f]{12})-([0-9a-f]{8}(\.[^.]*)?)")
@@ -21,6 +22,18 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file; errors as ``replacing``, with its name."""
     with named_errors(path), replacing(path) as written:
         written.write_bytes(content)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user asked for, completely or not at all.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {error.strerror}; choose another place") from error
 
 
 @contextmanager

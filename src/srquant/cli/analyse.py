@@ -24,10 +24,10 @@ from srquant.cli.analyse_inputs import (
     ShownLayers,
     check_original,
     check_results,
-    labels_of,
     made_of,
     method_run,
     named_step,
+    network_and_crops,
     one_layer,
     open_quantized,
     some_layers,
@@ -37,7 +37,7 @@ from srquant.cli.argument_order import check_order
 from srquant.cli.bars import progress as output_progress
 from srquant.cli.evaluate import Data, benchmark_sets
 from srquant.cli.options import DEFAULT_PIXELS, Engine, Overwrite, Scale
-from srquant.cli.page_file import open_candidates
+from srquant.cli.page_file import labels_of, open_candidates
 from srquant.cli.quantize import load_float
 from srquant.models.packaged import find_model
 
@@ -59,14 +59,11 @@ def sensitivity(
 ) -> None:
     """Sensitivity of each layer by GBA, AdaBM and outlier-aware, beside the measured error of quantizing it alone."""
     from srquant.analyse.sensitivity import NAMES, measure_sensitivities, sensitivity_files
-    from srquant.data.calibration import CalibrationSet
     from srquant.insertion.policy import LayerBits
 
     check_results(output, NAMES, overwrite)
     bits = LayerBits(weight_bits, activation_bits)
-    crops = CalibrationSet(calibration, count, seed, patch)
-    network = load_float(find_model(model), scale)
-    network.facts.check_crops(patch)
+    network, crops = network_and_crops(model, scale, calibration, count, patch, seed)
     with output_progress() as step:
         found = measure_sensitivities(network, crops, bits, step)
     write_results(sensitivity_files(found, bits), output)
@@ -85,13 +82,10 @@ def variance(
 ) -> None:
     """Variance of activations per channel and per picture, as heat maps."""
     from srquant.analyse.variance import NAMES, measure_variances, most_varied, variance_files
-    from srquant.data.calibration import CalibrationSet
     from srquant.insertion.plan import quantizable_layers
 
     check_results(output, NAMES, overwrite)
-    crops = CalibrationSet(calibration, count, seed, patch)
-    network = load_float(find_model(model), scale)
-    network.facts.check_crops(patch)
+    network, crops = network_and_crops(model, scale, calibration, count, patch, seed)
     shown = None if layer is None else one_layer(layer, network)
     found = measure_variances(network, quantizable_layers(network), crops.batches(1))
     write_results(variance_files(found, shown or most_varied(found)), output)
@@ -144,13 +138,10 @@ def distributions(
     """Distributions of weights and activations, with the bounds of quantized files and their percentiles."""
     from srquant.analyse.distributions import NAMES, distribution_files, measure_distributions
     from srquant.analyse.grid_bounds import activation_bounds, weight_bounds
-    from srquant.data.calibration import CalibrationSet
     from srquant.insertion.plan import quantizable_layers
 
     check_results(output, NAMES, overwrite)
-    crops = CalibrationSet(calibration, count, seed, patch)
-    network = load_float(find_model(model), scale)
-    network.facts.check_crops(patch)
+    network, crops = network_and_crops(model, scale, calibration, count, patch, seed)
     shown = some_layers(layer, network)
     models = [made_of(path, network, model) for path in files]
     bounds = tuple(map(weight_bounds, models)), tuple(map(activation_bounds, models))
@@ -249,15 +240,12 @@ def progress(
     from functools import partial
 
     from srquant.analyse.progress import NAMES, progress_files, watch_method
-    from srquant.data.calibration import CalibrationSet
     from srquant.insertion.policy import LayerBits
     from srquant.measure.quality.validation import mean_psnr
 
     check_results(output, NAMES, overwrite)
     bits = LayerBits(weight_bits, activation_bits)
-    crops = CalibrationSet(calibration, count, seed, patch)
-    network = load_float(find_model(model), scale)
-    network.facts.check_crops(patch)
+    network, crops = network_and_crops(model, scale, calibration, count, patch, seed)
     runs = [method_run(text, bits, network) for text in dict.fromkeys(method)]
     measure = partial(mean_psnr, sets=benchmark_sets(data, network.facts.scale, DEFAULT_PIXELS))
     curves = []

@@ -8,11 +8,14 @@ import typer
 
 from srquant.cli.bars import Step
 from srquant.cli.output import check_output, show
+from srquant.cli.quantize import load_float
 from srquant.errors import ImageError, InputError, OutputError
+from srquant.models.packaged import find_model
 
 if TYPE_CHECKING:
     from srquant.analyse.progress import Run
     from srquant.analyse.result_files import Files
+    from srquant.data.calibration import CalibrationSet
     from srquant.deploy.frozen.freeze import FrozenModel
     from srquant.insertion.policy import LayerBits
     from srquant.models.network import Network
@@ -98,6 +101,23 @@ def write_results(files: "Files", folder: Path) -> None:
     show(*(f"{folder / name}: {len(content):,} bytes" for name, content in files.items()))
 
 
+def network_and_crops(
+    model: Path, scale: int | None, calibration: Path, count: int, patch: int, seed: int
+) -> "tuple[Network, CalibrationSet]":
+    """A float network, and calibration crops that it can take.
+
+    Raises:
+        DatasetError: the pictures can't be used, or the network can't take crops of this size.
+        CheckpointError: as ``load_float``.
+    """
+    from srquant.data.calibration import CalibrationSet
+
+    crops = CalibrationSet(calibration, count, seed, patch)
+    network = load_float(find_model(model), scale)
+    network.facts.check_crops(patch)
+    return network, crops
+
+
 def open_quantized(path: Path) -> "FrozenModel":
     """A quantized file.
 
@@ -130,12 +150,6 @@ def made_of(path: Path, network: "Network", start: Path) -> "FrozenModel":
             f"x{wanted.scale}): give the float network that it was made of"
         )
     return model
-
-
-def labels_of(paths: Sequence[Path]) -> list[str]:
-    """What models are called: by their file; with its folder where several have one name."""
-    stems = [path.stem for path in paths]
-    return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
 
 
 def some_layers(patterns: Sequence[str] | None, network: "Network") -> list[str]:

@@ -55,7 +55,7 @@ def compare(
     work = Work(
         f"{image.name}: {candidates[0].label} and {candidates[1].label}",
         candidates,
-        candidates[0] if candidates[0].network is candidates[0].model else None,
+        candidates[0] if candidates[0].frozen is None else None,
         lambda candidate: place.open_engine(candidate.network, threads),
         Setting(height, width, threads or usable_cores(), rounds),
         command_line(),

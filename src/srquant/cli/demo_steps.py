@@ -1,6 +1,5 @@
 """The steps of the demo."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from srquant.methods.registry import METHODS
 from srquant.models.network import Network
 from srquant.models.packaged import DEFAULT, packaged_models
 from srquant.report.build import Work, page_of_sets
+from srquant.report.collect import Step
 from srquant.report.crops import Box, Column, side_by_side
 from srquant.report.measured_model import Candidate
 from srquant.report.page import Page
@@ -28,7 +28,6 @@ from srquant.temporary_folders import temporary_folder
 from srquant.upscale.engines.openvino_engine import OpenVINOEngine
 from srquant.upscale.jobs.folder import upscale_folder
 
-Step = Callable[[str, int, int], None]
 Milliseconds = tuple[float | None, float | None, float | None]
 """PyTorch float32, OpenVINO float32, OpenVINO integer."""
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from srquant.cli.plain_text import Plain, one_line, plain
 from srquant.cli.stdout import STREAM, Printer, named, put
 from srquant.errors import OutputError
-from srquant.files import write_whole
+from srquant.files import write_output
 
 WIDE = 200
 """Width in characters if stdout is a file or pipe."""
@@ -143,7 +143,4 @@ def make_folder(path: Path) -> None:
 
 def _write(text: str, path: Path) -> None:
     make_folder(path)
-    try:
-        write_whole(path, text.encode())
-    except OSError as error:
-        raise OutputError(f"can't write {path}: {error.strerror}; choose another place") from error
+    write_output(path, text.encode())

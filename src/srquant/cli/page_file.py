@@ -27,7 +27,7 @@ def check_page(path: Path, overwrite: bool) -> None:
 
 
 def open_candidates(paths: Sequence[Path]) -> "list[Candidate]":
-    """The models in files; each is called by its file, with its folder where several have the same name.
+    """The models in files, with the names of ``labels_of``.
 
     Raises:
         InputError: they have different scales.
@@ -37,16 +37,19 @@ def open_candidates(paths: Sequence[Path]) -> "list[Candidate]":
     from srquant.models.packaged import find_model
     from srquant.report.measured_model import Candidate
 
-    stems = [path.stem for path in paths]
-    candidates = [
-        Candidate(path.stem if stems.count(path.stem) == 1 else str(path), find_model(path), open_model(path))
-        for path in paths
-    ]
+    labels = zip(labels_of(paths), paths, strict=True)
+    candidates = [Candidate(label, find_model(path), open_model(path)) for label, path in labels]
     scales = {candidate.label: candidate.network.facts.scale for candidate in candidates}
     if len(set(scales.values())) > 1:
         named = ", ".join(f"{name} x{scale}" for name, scale in scales.items())
         raise InputError(f"models of different scales can't be compared: {named}; give models of one scale")
     return candidates
+
+
+def labels_of(paths: Sequence[Path]) -> list[str]:
+    """What files are called: by their name without its suffix; with folder and suffix where several have one name."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
 
 
 def command_line() -> str:

@@ -5,15 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from srquant.data.benchmark import BenchmarkSet
-from srquant.data.images import read_rgb
 from srquant.deploy.float_form import float_form
-from srquant.deploy.frozen.freeze import FrozenModel
-from srquant.measure.cost.report import SIDE, centre_crops
 from srquant.models.network import Network
 from srquant.models.packaged import packaged_models
 from srquant.report.collect import Collected, OpenEngine, Step, collect_pictures, collect_sets
@@ -59,7 +52,7 @@ def page_of_sets(work: Work, sets: Sequence[BenchmarkSet], step: Step) -> Page:
     """
     collected = collect_sets(work.candidates, sets, work.open_engine, step)
     labels = [ORIGINAL, *(candidate.label for candidate in work.candidates)]
-    return _page(work, collected, labels, centre_crops(sets[0]), step)
+    return _page(work, collected, labels, step)
 
 
 def page_of_pictures(work: Work, paths: Sequence[Path], step: Step) -> Page:
@@ -71,12 +64,12 @@ def page_of_pictures(work: Work, paths: Sequence[Path], step: Step) -> Page:
     """
     collected = collect_pictures(work.candidates, paths, work.open_engine, step)
     labels = [candidate.label for candidate in work.candidates]
-    return _page(work, collected, labels, [_centre(read_rgb(path)) for path in paths], step)
+    return _page(work, collected, labels, step)
 
 
-def _page(work: Work, collected: Collected, labels: list[str], crops: Sequence[Tensor], step: Step) -> Page:
+def _page(work: Work, collected: Collected, labels: list[str], step: Step) -> Page:
     times = speeds([candidate.network for candidate in work.candidates], work.setting, partial(step, "timing"))
-    models = _measured(work, collected, times, crops, step)
+    models = _measured(work, collected, times, step)
     return Page(
         work.title,
         labels,
@@ -92,12 +85,10 @@ def _page(work: Work, collected: Collected, labels: list[str], crops: Sequence[T
     )
 
 
-def _measured(
-    work: Work, collected: Collected, times: Sequence[Speed | None], crops: Sequence[Tensor], step: Step
-) -> list[MeasuredModel]:
+def _measured(work: Work, collected: Collected, times: Sequence[Speed | None], step: Step) -> list[MeasuredModel]:
     start, models = None if work.start is None else work.start.network, []
     for candidate, scores, speed in zip(work.candidates, collected.scores, times, strict=True):
-        models.append(measured_model(candidate, scores, speed, crops, start))
+        models.append(measured_model(candidate, scores, speed, collected.crops, start))
         step("layers", len(models), len(work.candidates))
     return models
 
@@ -105,9 +96,9 @@ def _measured(
 def _commands(work: Work) -> list[Command]:
     start = FLOAT if work.start is None else _as_typed(work.start.path)
     made = [
-        Command(f"{candidate.label}:", command_for(candidate.model, start, str(candidate.path)))
+        Command(f"{candidate.label}:", command_for(candidate.frozen, start, str(candidate.path)))
         for candidate in work.candidates
-        if isinstance(candidate.model, FrozenModel)
+        if candidate.frozen is not None
     ]
     return [*made, Command("This page:", work.command)]
 
@@ -120,11 +111,5 @@ def _as_typed(path: Path) -> str:
 def _float_network(work: Work) -> Network:
     if work.start is not None:
         return work.start.network
-    first = work.candidates[0].model
-    return float_form(first) if isinstance(first, FrozenModel) else first
-
-
-def _centre(picture: np.ndarray) -> Tensor:
-    top, left = (max(0, (size - SIDE) // 2) for size in picture.shape[:2])
-    crop = np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1))
-    return torch.from_numpy(crop)[None].float() / 255
+    first = work.candidates[0]
+    return first.network if first.frozen is None else float_form(first.frozen)

@@ -6,8 +6,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from torch import Tensor
+
 from srquant.data.benchmark import BenchmarkSet, Sample
 from srquant.data.images import image_size, read_rgb
+from srquant.measure.cost.report import centre_crop, centre_crops
 from srquant.measure.quality.patches import Upscaler
 from srquant.measure.quality.scores import Report, evaluate
 from srquant.report.crops import Pixels
@@ -29,11 +32,13 @@ class Collected:
         scores: of each model on each set, models first.
         pictures: that are shown; version 0 is the original, where there is one, then one per model.
         measured: number of pictures in all.
+        crops: centres of the first low-resolution pictures, ``1 x 3 x H x W`` in [0, 1].
     """
 
     scores: tuple[tuple[Report, ...], ...]
     pictures: tuple[Picture, ...]
     measured: int
+    crops: tuple[Tensor, ...]
 
 
 @dataclass
@@ -79,7 +84,7 @@ def collect_sets(
         Picture(sample.name, (sample.high, *versions), tuple(range(1, len(candidates) + 1)))
         for sample, *versions in zip(first_samples(sets, counts), *kept, strict=True)
     ]
-    return Collected(tuple(scores), tuple(pictures), sum(map(len, sets)))
+    return Collected(tuple(scores), tuple(pictures), sum(map(len, sets)), tuple(centre_crops(sets[0])))
 
 
 def collect_pictures(
@@ -101,7 +106,7 @@ def collect_pictures(
             step(candidate.label, number + 1, len(lows))
     everyone = tuple(range(len(candidates)))
     pictures = [Picture(path.stem, tuple(versions), everyone) for path, *versions in zip(paths, *kept, strict=True)]
-    return Collected(((),) * len(candidates), tuple(pictures), len(paths))
+    return Collected(((),) * len(candidates), tuple(pictures), len(paths), tuple(map(centre_crop, lows)))
 
 
 def _scores(

@@ -1,11 +1,11 @@
 """Put a page together from what was measured."""
 
 import datetime
-import hashlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from srquant.files import file_digest
 from srquant.grids.uniform import FLOAT_BITS
 from srquant.measure.speed.layers_yaml import processor
 from srquant.models.card import find_card
@@ -67,7 +67,7 @@ def about_network(network: Network, path: Path | None) -> dict[str, str]:
     if path is None:
         return facts | {"Licence": "not known: give the float network with --reference"}
     card = find_card(path)
-    facts |= {"File": path.name, "SHA-256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    facts |= {"File": path.name, "SHA-256": file_digest(path)}
     if card is None:
         return facts | {"Licence": f"not known: there is no card beside {path.name}"}
     origin = {} if card.origin is None else {"Origin": card.origin}

@@ -34,6 +34,11 @@ class Candidate:
     model: Network | FrozenModel
 
     @property
+    def frozen(self) -> FrozenModel | None:
+        """The model if it is quantized."""
+        return self.model if isinstance(self.model, FrozenModel) else None
+
+    @property
     def network(self) -> Network:
         """The network, float or frozen."""
         return self.model.network if isinstance(self.model, FrozenModel) else self.model
@@ -99,8 +104,7 @@ def measured_model(
         crops: ``1 x 3 x H x W`` in [0, 1], on which codes are counted and layers are tried.
         start: the float network that it was made of; None if it isn't known.
     """
-    model = candidate.model
-    frozen = model if isinstance(model, FrozenModel) else None
+    frozen = candidate.frozen
     costs = None if frozen is None else cost_report(frozen, crops)
     return MeasuredModel(
         candidate.label,
@@ -134,7 +138,7 @@ def layers_of(network: Network, speed: Speed | None, errors: Mapping[str, float]
 
 def sensitivities(candidate: Candidate, crops: Sequence[Tensor], start: Network | None) -> dict[str, float]:
     """``layer_sensitivity`` of a quantized model; empty without its float network."""
-    if start is None or not isinstance(candidate.model, FrozenModel) or not same_network(candidate.model, start):
+    if start is None or candidate.frozen is None or not same_network(candidate.frozen, start):
         return {}
     return layer_sensitivity(start, branches_of(candidate.network)[-1], crops)
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from srquant.errors import OutputError
-from srquant.files import write_whole
+from srquant.files import write_output
 
 if TYPE_CHECKING:  # a page of curves needs neither engines nor pictures
     from srquant.report.measured_model import MeasuredModel
@@ -87,8 +86,4 @@ def render(template: str, path: Path, values: Mapping[str, Any]) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("srquant.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    content = environment.get_template(template).render(values)
-    try:
-        write_whole(path, content.encode())
-    except OSError as error:
-        raise OutputError(f"can't write {path}: {error.strerror}; choose another place") from error
+    write_output(path, environment.get_template(template).render(values).encode())

@@ -116,10 +116,11 @@ def activation_ranges(network: Network) -> Ranges:
 
 def centre_crops(benchmark: Iterable[Sample], side: int = SIDE) -> list[Tensor]:
     """Centre crops of a set's first pictures, ``1 x 3 x H x W`` in [0, 1], at most ``side`` pixels high and wide."""
-    return [_centre_crop(sample.low, side) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
+    return [centre_crop(sample.low, side) for _, sample in zip(range(PICTURES), benchmark, strict=False)]
 
 
-def _centre_crop(image: NDArray[np.uint8], side: int) -> Tensor:
+def centre_crop(image: NDArray[np.uint8], side: int = SIDE) -> Tensor:
+    """The centre of a picture ``H x W x 3``, 8 bit, as ``centre_crops``."""
     top, left = (max(0, (size - side) // 2) for size in image.shape[:2])
     crop = np.ascontiguousarray(image[top : top + side, left : left + side].transpose(2, 0, 1))
     return torch.from_numpy(crop)[None].float() / 255
